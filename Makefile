@@ -1,0 +1,36 @@
+# A thin front for Meson and Ninja. SAN=address|undefined|thread (address,undefined may be
+# combined) builds and tests in a directory of its own.
+
+SAN   ?=
+comma := ,
+BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+SETUP  = $(if $(SAN),-Db_sanitize=$(SAN) -Db_lundef=false)
+C_FILES = find src include tests bench examples -name '*.[ch]'
+
+.PHONY: all demo test check bench format clean
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	meson setup $(BUILD) $(SETUP)
+
+demo:
+	./scripts/demo
+
+test: all
+	./tools/count.py $(BUILD)
+
+# What must hold before a commit; the end-to-end tests of `make test` are left out for speed.
+check: all
+	$(C_FILES) | xargs clang-format --dry-run -Werror
+	./tools/count.py $(BUILD) --no-suite e2e
+
+bench: all
+	meson test -C $(BUILD) --benchmark --verbose
+
+format:
+	$(C_FILES) | xargs clang-format -i
+
+clean:
+	rm -rf build build-address build-undefined build-address-undefined build-thread

@@ -1,0 +1,25 @@
+/* block.h - large numeric data: 64-byte aligned, reference counted, sealed before it is shared.
+ *
+ * The holder of the only reference may write until trib_block_seal(); afterwards nobody may.
+ * References may be taken and dropped on any thread. */
+#ifndef TRIB_BASE_BLOCK_H
+#define TRIB_BASE_BLOCK_H
+
+#include "base/env.h"
+
+struct trib_block {
+    unsigned char *bytes;          /* 64-byte aligned; writable only before seal */
+    size_t byte_count;             /* read-only */
+    const struct trib_env *env;    /* private */
+    _Atomic uint32_t references;   /* private */
+    _Atomic bool is_sealed;        /* private */
+};
+
+/* Contents are zero; one reference. byte_count may be 0. NULL: no memory. */
+struct trib_block *trib_block_new(const struct trib_env *env, size_t byte_count);
+void trib_block_seal(struct trib_block *block);
+bool trib_block_is_sealed(const struct trib_block *block);
+struct trib_block *trib_block_ref(struct trib_block *block); /* returns its argument */
+void trib_block_unref(struct trib_block *block);             /* NULL allowed */
+
+#endif

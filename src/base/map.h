@@ -1,0 +1,26 @@
+/* map.h - a hash table from short byte keys to 64-bit values.
+ *
+ * Open addressing, keys copied. Grows by doubling; the owner bounds how many keys it puts in.
+ * Iteration order is not defined: never let it reach a result. */
+#ifndef TRIB_BASE_MAP_H
+#define TRIB_BASE_MAP_H
+
+#include "base/env.h"
+
+struct trib_map {
+    const struct trib_env *env;     /* private */
+    struct trib_map_slot *slots;    /* private */
+    size_t slot_count;              /* private */
+    size_t used;                    /* read-only: keys present */
+    size_t buried;                  /* private: removed, not yet reused */
+};
+
+void trib_map_init(struct trib_map *map, const struct trib_env *env);
+void trib_map_deinit(struct trib_map *map); /* all-zero is safe */
+/* Insert or replace. key_bytes 1..160. False: no memory, nothing changed. */
+bool trib_map_put(struct trib_map *map, const void *key, size_t key_bytes, uint64_t value);
+bool trib_map_get(const struct trib_map *map, const void *key, size_t key_bytes,
+                  uint64_t *value); /* value may be NULL */
+bool trib_map_remove(struct trib_map *map, const void *key, size_t key_bytes);
+
+#endif
