@@ -8,11 +8,11 @@
 #include "base/env.h"
 
 struct trib_block {
-    unsigned char *bytes;          /* 64-byte aligned; writable only before seal */
-    size_t byte_count;             /* read-only */
-    const struct trib_env *env;    /* private */
-    _Atomic uint32_t references;   /* private */
-    _Atomic bool is_sealed;        /* private */
+    unsigned char *bytes;        /* 64-byte aligned; writable only before seal */
+    size_t byte_count;           /* read-only */
+    const struct trib_env *env;  /* private */
+    _Atomic uint32_t references; /* private */
+    _Atomic bool is_sealed;      /* private */
 };
 
 /* Contents are zero; one reference. byte_count may be 0. NULL: no memory. */

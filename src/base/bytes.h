@@ -15,10 +15,10 @@ struct trib_reader {
 };
 
 struct trib_writer {
-    unsigned char *start;  /* private */
-    size_t byte_count;     /* read-only: written so far */
-    size_t bytes_max;      /* private */
-    bool is_failed;        /* read-only: did not fit */
+    unsigned char *start; /* private */
+    size_t byte_count;    /* read-only: written so far */
+    size_t bytes_max;     /* private */
+    bool is_failed;       /* read-only: did not fit */
 };
 
 void trib_reader_init(struct trib_reader *reader, const void *bytes, size_t byte_count);

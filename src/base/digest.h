@@ -28,12 +28,13 @@ void trib_digester_finish(struct trib_digester *digester, struct trib_digest *di
 /* Frees the state without a result; all-zero is safe. */
 void trib_digester_abandon(struct trib_digester *digester);
 
-/* One call for bytes in memory. */
+/* One call for bytes in memory; aborts when memory is out. */
 void trib_digest_of(const void *bytes, size_t count, struct trib_digest *digest);
 bool trib_digest_equal(const struct trib_digest *a, const struct trib_digest *b);
 void trib_digest_to_hex(const struct trib_digest *digest, char hex[TRIB_DIGEST_HEX_BYTES]);
 bool trib_digest_from_hex(const char *hex, struct trib_digest *digest); /* exactly 64 digits */
 
+/* As above. key_bytes <= INT_MAX. */
 void trib_hmac(const void *key, size_t key_bytes, const void *bytes, size_t count,
                struct trib_digest *mac);
 /* Same time whatever the bytes: for secrets. */

@@ -1,18 +1,25 @@
 /* map.h - a hash table from short byte keys to 64-bit values.
  *
  * Open addressing, keys copied. Grows by doubling; the owner bounds how many keys it puts in.
- * Iteration order is not defined: never let it reach a result. */
+ * Keys may come from strangers: the hash is keyed with entropy of the environment. */
 #ifndef TRIB_BASE_MAP_H
 #define TRIB_BASE_MAP_H
 
 #include "base/env.h"
 
+#define TRIB_MAP_KEY_BYTES_MAX 160
+
 struct trib_map {
-    const struct trib_env *env;     /* private */
-    struct trib_map_slot *slots;    /* private */
-    size_t slot_count;              /* private */
-    size_t used;                    /* read-only: keys present */
-    size_t buried;                  /* private: removed, not yet reused */
+    const struct trib_env *env;  /* private */
+    struct trib_map_slot *slots; /* private */
+    size_t slot_count;           /* private */
+    size_t used;                 /* read-only: keys present */
+    size_t buried;               /* private: removed, not yet reused */
+    unsigned char *keys;         /* private: the bytes of all keys, one after the other */
+    size_t key_bytes_max;        /* private: room in keys */
+    size_t key_bytes_used;       /* private: of those, including removed keys */
+    size_t key_bytes_live;       /* private: of those, keys present */
+    uint64_t hash_key[2];        /* private */
 };
 
 void trib_map_init(struct trib_map *map, const struct trib_env *env);

@@ -10,8 +10,7 @@
 struct trib_pool;
 
 /* chunk_bytes > 0; chunks_max > 0 bounds what can be out at one time. NULL: no memory. */
-struct trib_pool *trib_pool_new(const struct trib_env *env, size_t chunk_bytes,
-                                size_t chunks_max);
+struct trib_pool *trib_pool_new(const struct trib_env *env, size_t chunk_bytes, size_t chunks_max);
 /* Every chunk must have been returned (asserted: lent = returned). NULL allowed. */
 void trib_pool_free(struct trib_pool *pool);
 

@@ -22,7 +22,8 @@ uint64_t trib_random_u64(struct trib_random *random);
 uint64_t trib_random_below(struct trib_random *random, uint64_t bound);
 /* Uniform in [0, 1) with 53 bits. */
 double trib_random_unit(struct trib_random *random);
-/* Standard normal by the polar method. */
+/* Standard normal by the polar method (Marsaglia and Bray 1964). Uses libm's log: the last bit may
+ * differ between C libraries, so draw on one machine what must be equal on many. */
 double trib_random_normal(struct trib_random *random);
 /* Shuffle an array of indices in place (Fisher-Yates). */
 void trib_random_shuffle(struct trib_random *random, uint32_t *indices, size_t count);

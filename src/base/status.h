@@ -8,29 +8,29 @@
 #include <stdarg.h>
 
 /* name, frozen value, text. Values travel on the wire and on disk: append only. */
-#define TRIB_STATUS_LIST(X)                                                    \
-    X(OK, 0, "ok")                                                             \
-    X(EMALFORMED, 1, "malformed input")                                        \
-    X(EINVALID, 2, "value not allowed")                                        \
-    X(ELIMIT, 3, "over a configured limit")                                    \
-    X(EMEMORY, 4, "out of memory")                                             \
-    X(EIO, 5, "input or output failed")                                        \
-    X(EFULL, 6, "no space left")                                               \
-    X(ECORRUPT, 7, "checksum differs")                                         \
-    X(ENOTFOUND, 8, "not found")                                               \
-    X(ECONFLICT, 9, "conflicts with what is there")                            \
-    X(EGONE, 10, "no longer kept")                                             \
-    X(ESHAPE, 11, "shape differs")                                             \
-    X(EDTYPE, 12, "dtype differs")                                             \
-    X(ENONFINITE, 13, "not a finite number")                                   \
-    X(EBOUND, 14, "out of bounds")                                             \
-    X(EUNAUTHORIZED, 15, "token missing or not valid")                         \
-    X(EFORBIDDEN, 16, "not permitted")                                         \
-    X(EUNAVAILABLE, 17, "not now, try again later")                            \
-    X(ETRUNCATED, 18, "ends too early")                                        \
-    X(ECLOSED, 19, "connection closed")                                        \
-    X(ETIMEOUT, 20, "took too long")                                           \
-    X(EUNSUPPORTED, 21, "not supported")                                       \
+#define TRIB_STATUS_LIST(X)                            \
+    X(OK, 0, "ok")                                     \
+    X(EMALFORMED, 1, "malformed input")                \
+    X(EINVALID, 2, "value not allowed")                \
+    X(ELIMIT, 3, "over a configured limit")            \
+    X(EMEMORY, 4, "out of memory")                     \
+    X(EIO, 5, "input or output failed")                \
+    X(EFULL, 6, "no space left")                       \
+    X(ECORRUPT, 7, "checksum differs")                 \
+    X(ENOTFOUND, 8, "not found")                       \
+    X(ECONFLICT, 9, "conflicts with what is there")    \
+    X(EGONE, 10, "no longer kept")                     \
+    X(ESHAPE, 11, "shape differs")                     \
+    X(EDTYPE, 12, "dtype differs")                     \
+    X(ENONFINITE, 13, "not a finite number")           \
+    X(EBOUND, 14, "out of bounds")                     \
+    X(EUNAUTHORIZED, 15, "token missing or not valid") \
+    X(EFORBIDDEN, 16, "not permitted")                 \
+    X(EUNAVAILABLE, 17, "not now, try again later")    \
+    X(ETRUNCATED, 18, "ends too early")                \
+    X(ECLOSED, 19, "connection closed")                \
+    X(ETIMEOUT, 20, "took too long")                   \
+    X(EUNSUPPORTED, 21, "not supported")               \
     X(ESTALE, 22, "base version too old")
 
 enum trib_status {
@@ -46,8 +46,8 @@ const char *trib_status_text(enum trib_status status);
 #define TRIB_ERROR_TEXT_BYTES 256
 
 struct trib_error {
-    enum trib_status status;             /* TRIB_OK: no error was set */
-    char text[TRIB_ERROR_TEXT_BYTES];    /* one line for people, NUL-terminated */
+    enum trib_status status;          /* TRIB_OK: no error was set */
+    char text[TRIB_ERROR_TEXT_BYTES]; /* one line for people, NUL-terminated */
 };
 
 /* Set code and text (printf style, cut to fit). `error` may be NULL. Returns `status`,
@@ -55,14 +55,14 @@ struct trib_error {
 enum trib_status trib_error_set(struct trib_error *error, enum trib_status status,
                                 const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Put "context: " in front of the text that is there (cut to fit). Returns error->status;
- * with a NULL error returns `status` unchanged. */
+/* Put "context: " in front of the text that is there (cut to fit); when no error was set, of the
+ * text of `status`, which is set too. Returns error->status; with a NULL error returns `status`
+ * unchanged. */
 enum trib_status trib_error_prefix(struct trib_error *error, enum trib_status status,
-                                   const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+                                   const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* A broken promise inside the program: print the place and abort, in every build. */
-#define TRIB_ASSERT(condition)                                                             \
+#define TRIB_ASSERT(condition) \
     ((condition) ? (void)0 : trib_assert_failed(#condition, __FILE__, __LINE__))
 
 #ifdef TRIB_DEBUG

@@ -20,9 +20,11 @@ void trib_text_format(struct trib_text *text, const char *format, ...)
 /* HTML-escaped: & < > " ' become entities. */
 void trib_text_add_html(struct trib_text *text, const char *plain);
 
-/* "250ms", "30s", "6h", "7d", "1h30m" -> nanoseconds; false when malformed or negative. */
+/* "250ms", "30s", "1.5h", "7d", "1h30m" -> nanoseconds; false when malformed, without a unit,
+ * negative or over 292 years. Larger units come first. */
 bool trib_duration_parse(const char *text, trib_time_ns *duration);
-/* "64KiB", "1.5GiB", "100MB", "4096" -> bytes; false when malformed or over 2^62. */
+/* "64KiB", "1.5GiB", "100MB", "1.5 GB", "4096" -> bytes; false when malformed or over 2^62.
+ * Case does not matter. */
 bool trib_bytes_parse(const char *text, uint64_t *bytes);
 /* Human forms: "1.5 GB", "2h 05m"; at least 24 bytes of room. Return `buffer`. */
 const char *trib_bytes_human(char *buffer, size_t room, uint64_t bytes);

@@ -1,0 +1,48 @@
+/* block.c - one allocation: a head of 64 bytes, so that the data behind it stays aligned. */
+#include "base/block.h"
+
+#include <stdatomic.h>
+
+#include "base/status.h"
+
+#define HEAD_BYTES 64
+
+_Static_assert(sizeof(struct trib_block) <= HEAD_BYTES, "the head must fit before the data");
+
+struct trib_block *trib_block_new(const struct trib_env *env, size_t byte_count) {
+    if (byte_count > PTRDIFF_MAX - HEAD_BYTES)
+        return NULL;
+    struct trib_block *block = trib_allocate(env, HEAD_BYTES + byte_count, 1);
+    if (!block)
+        return NULL;
+    block->bytes = (unsigned char *)block + HEAD_BYTES;
+    block->byte_count = byte_count;
+    block->env = env;
+    atomic_init(&block->references, 1);
+    atomic_init(&block->is_sealed, false);
+    return block;
+}
+
+void trib_block_seal(struct trib_block *block) {
+    atomic_store_explicit(&block->is_sealed, true, memory_order_release);
+}
+
+bool trib_block_is_sealed(const struct trib_block *block) {
+    return atomic_load_explicit(&block->is_sealed, memory_order_acquire);
+}
+
+struct trib_block *trib_block_ref(struct trib_block *block) {
+    uint32_t before = atomic_fetch_add_explicit(&block->references, 1, memory_order_relaxed);
+    TRIB_ASSERT(before > 0);
+    TRIB_ASSERT(before < UINT32_MAX);
+    return block;
+}
+
+void trib_block_unref(struct trib_block *block) {
+    if (!block)
+        return;
+    uint32_t before = atomic_fetch_sub_explicit(&block->references, 1, memory_order_acq_rel);
+    TRIB_ASSERT(before > 0);
+    if (before == 1)
+        trib_release(block->env, block, HEAD_BYTES + block->byte_count, 1);
+}
