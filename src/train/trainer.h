@@ -1,0 +1,114 @@
+/* trainer.h - small native models: what they look like, their first weights, training, scoring.
+ *
+ *   softmax   x -> weight x + bias. Tensors: bias [classes], weight [classes, features].
+ *             Starts at zero (the loss is convex, so there is nothing to break the symmetry of).
+ *   mlp       layers of weight x + bias with ReLU between them. Tensors: fc1.bias [200], fc1.weight
+ *             [200, features], fc2.bias, fc2.weight, ...; the default, 784-200-200-10, is the
+ *             "2NN" of McMahan et al. 2017 with 199,210 parameters. Weights start as
+ *             uniform(-a, a), a = sqrt(6 / inputs) before a ReLU (He et al. 2015) and
+ *             sqrt(3 / inputs) in the last layer; biases start at zero.
+ *
+ * Parameters are one flat float array in layout order (tensors by name, bytewise), the data
+ * section of a version. The loss is the mean cross-entropy of the softmax, in nats.
+ *
+ * Matrix products are oneDNN's (C API, one thread). The same machine, seed, data and settings
+ * give the same bits; another instruction set may differ in the last ones. */
+#ifndef TRIB_TRAIN_TRAINER_H
+#define TRIB_TRAIN_TRAINER_H
+
+#include "tensor/layout.h"
+#include "train/dataset.h"
+
+#define TRIB_TRAINER_HIDDEN_MAX 8    /* hidden layers; fc9 is the last name that sorts in order */
+#define TRIB_TRAINER_WIDTH_MAX 65536 /* units of one hidden layer */
+
+struct trib_trainer; /* opaque: model, scratch memory; one caller at a time */
+
+/* The model. Zero in hidden_count: the kind's default. */
+struct trib_trainer_spec {
+    const char *kind;                         /* "softmax" or "mlp" */
+    size_t feature_count;                     /* > 0 */
+    uint32_t class_count;                     /* > 1 */
+    uint32_t hidden[TRIB_TRAINER_HIDDEN_MAX]; /* units per hidden layer; mlp only */
+    uint32_t hidden_count;                    /* 0 = softmax none, mlp {200, 200} */
+};
+
+/* Names of the kinds for help and error texts: index 0, 1, ... until NULL. */
+const char *trib_trainer_kind(size_t index);
+
+/* Make a trainer. spec is borrowed. *trainer is set on success only; trib_trainer_free().
+ * TRIB_EINVALID: unknown kind or a size out of range; TRIB_EMEMORY; TRIB_EUNSUPPORTED: oneDNN
+ * does not work on this machine (error has its own words). */
+enum trib_status trib_trainer_new(const struct trib_env *env, const struct trib_trainer_spec *spec,
+                                  struct trib_trainer **trainer, struct trib_error *error);
+void trib_trainer_free(struct trib_trainer *trainer); /* NULL allowed */
+
+/* The tensors in layout order (name, dtype F32, rank, shape, element_count and element_offset
+ * set), as trib_layout_of_tensors() takes them. Owned by the trainer. */
+const struct trib_tensor *trib_trainer_tensors(const struct trib_trainer *trainer, size_t *count);
+size_t trib_trainer_parameter_count(const struct trib_trainer *trainer);
+
+/* The first weights. Drawn per tensor from (seed, name), so that another hidden layer does not
+ * shift the draws of the first. The same bits on every machine.
+ * parameters  float32[parameter count], written. */
+void trib_trainer_initialise(const struct trib_trainer *trainer, uint64_t seed, float *parameters);
+
+struct trib_train_settings {
+    uint32_t epochs; /* passes over the rows; 0 = 1. Not used when steps > 0 */
+    uint64_t steps;  /* batches to take, over as many passes as that needs; 0 = by epochs */
+    size_t batch;    /* rows per step; 0 or more than there are = all of them */
+    double lr;       /* learning rate, > 0 */
+    double mu;       /* FedProx: pull towards the parameters at the start; 0 = plain SGD */
+    uint64_t seed;   /* order of the rows; give each task its own */
+};
+
+struct trib_train_result {
+    double loss;        /* mean over the rows as they were visited, before each step */
+    uint64_t row_count; /* different rows that took part: the weight of the update */
+    uint64_t step_count;
+};
+
+/* Train by mini-batch SGD from `parameters`, in place. Each pass visits the rows in a fresh order;
+ * the last batch of a pass may be smaller; its gradient is the mean over the rows it has.
+ *
+ * dataset     feature_count as the model's, class_count not above it: else TRIB_ESHAPE.
+ * rows        indices into the dataset, any order; NULL = all of them (row_count is ignored).
+ * parameters  float32[parameter count], 64-byte alignment is faster. On error the contents are
+ *             undefined.
+ * result      may be NULL.
+ *
+ * TRIB_EINVALID: settings, or no rows; TRIB_ENONFINITE: training diverged (error says at which
+ * step); TRIB_EMEMORY.
+ * Source: McMahan et al. 2017, ClientUpdate; Li et al. 2020, equation 2. */
+enum trib_status trib_trainer_train(struct trib_trainer *trainer,
+                                    const struct trib_dataset *dataset, const uint32_t *rows,
+                                    size_t row_count, const struct trib_train_settings *settings,
+                                    float *parameters, struct trib_train_result *result,
+                                    struct trib_error *error);
+
+/* Mean loss over the rows and its gradient, as for FedSGD; arguments as above.
+ * gradient  float32[parameter count], written; not `parameters`. */
+enum trib_status trib_trainer_gradient(struct trib_trainer *trainer,
+                                       const struct trib_dataset *dataset, const uint32_t *rows,
+                                       size_t row_count, const float *parameters, float *gradient,
+                                       double *loss, struct trib_error *error);
+
+struct trib_evaluate_result {
+    double accuracy;        /* correct_count / row_count */
+    double loss;            /* mean cross-entropy, nats; may be infinite */
+    uint64_t correct_count; /* the first largest output is the label */
+    uint64_t row_count;
+};
+
+/* Score `parameters` on every row of the dataset. Errors: TRIB_ESHAPE, TRIB_EINVALID (no rows). */
+enum trib_status trib_trainer_evaluate(struct trib_trainer *trainer,
+                                       const struct trib_dataset *dataset, const float *parameters,
+                                       struct trib_evaluate_result *result,
+                                       struct trib_error *error);
+
+/* One step of the rule alone: w -= lr * (g + mu * (w - base)), element by element in float.
+ * base may be NULL when mu is 0. Arrays are float32[count]; equal or disjoint. */
+void trib_sgd_step(float *parameters, const float *gradient, const float *base, size_t count,
+                   double lr, double mu);
+
+#endif
