@@ -31,13 +31,13 @@ struct trib_env_faulty {
     double wall_now;  /* what wall() answers; starts at 1.7e9 */
 
     /* read-only */
-    bool has_failed;            /* an allocation was refused since the last ..._fail() */
-    uint64_t blocks_live;       /* allocated and not released */
-    uint64_t bytes_live;        /* in those */
-    uint64_t bytes_peak;        /* the most there ever were */
-    uint64_t allocation_count;  /* successful ones since init */
-    uint64_t log_count;         /* lines logged since init */
-    char log_last[512];         /* the latest line, cut to fit */
+    bool has_failed;           /* an allocation was refused since the last ..._fail() */
+    uint64_t blocks_live;      /* allocated and not released */
+    uint64_t bytes_live;       /* in those */
+    uint64_t bytes_peak;       /* the most there ever were */
+    uint64_t allocation_count; /* successful ones since init */
+    uint64_t log_count;        /* lines logged since init */
+    char log_last[512];        /* the latest line, cut to fit */
     enum trib_log_level log_last_level;
 
     /* private */

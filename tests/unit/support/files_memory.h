@@ -24,21 +24,22 @@ struct trib_files_memory {
     struct trib_files files; /* read-only: pass &memory.files */
 
     /* settings, changed at will between calls */
-    uint64_t capacity_bytes;    /* writes beyond this sum of file sizes: TRIB_EFULL; 0 = no limit */
-    uint64_t short_read_bytes;  /* no read returns more, as if the file ended there; 0 = no limit */
-    bool is_losing_syncs;       /* sync and sync_directory succeed and do nothing */
+    uint64_t capacity_bytes;   /* of all named files; a write beyond it writes what fits and
+                                  returns TRIB_EFULL; 0 = no limit */
+    uint64_t short_read_bytes; /* no read returns more, as if the file ended there; 0 = no limit */
+    bool is_losing_syncs;      /* sync and sync_directory succeed and do nothing */
 
     /* read-only */
-    bool has_failed;          /* a call was failed since the last ..._fail() or ..._stop() */
-    uint64_t call_count;      /* of everything but close and descriptor, since init */
-    uint64_t sync_count;      /* successful syncs of files, since init */
-    uint64_t bytes_used;      /* sum of the current sizes of all files */
-    uint64_t handles_open;    /* not closed, not orphaned by a crash */
+    bool has_failed;       /* a call was failed since the last ..._fail() or ..._stop();
+                              kept over a crash, so that a sweep knows when to end */
+    uint64_t call_count;   /* of everything but close and descriptor, since init */
+    uint64_t sync_count;   /* successful syncs of files, since init */
+    uint64_t handles_open; /* not closed, not orphaned by a crash */
 
     /* private */
     uint64_t calls_until_failure; /* 0: none */
     enum trib_status failure;
-    bool is_stopping;             /* the failure is for good, until the crash */
+    bool is_stopping; /* the failure is for good, until the crash */
     struct memory_node *root;
     struct trib_file *handles;
     pthread_mutex_t lock;
