@@ -1,0 +1,26 @@
+/* strategy.h - the table of presets: a name for a policy, a server optimizer and client settings.
+ *
+ * A preset only fills in defaults; every field of the spec can still be set. A new algorithm
+ * that is a combination of what exists is a new row here and nothing else. */
+#ifndef TRIB_RUN_STRATEGY_H
+#define TRIB_RUN_STRATEGY_H
+
+#include "learn/optimizer.h"
+#include "learn/policy.h"
+
+struct trib_strategy {
+    const char *name;    /* "fedavg" */
+    const char *meaning; /* one line for people */
+    const struct trib_policy *policy;
+    struct trib_optimizer optimizer; /* complete, in case the spec changes only its kind */
+    enum trib_denominator denominator;
+    const char *train;  /* JSON object of client settings, added where the spec is silent */
+    bool is_pace_fixed; /* epochs, steps and batch in `train` are what defines the algorithm */
+};
+
+/* NULL past the end of the table. */
+const struct trib_strategy *trib_strategy_at(size_t index);
+/* NULL when unknown. */
+const struct trib_strategy *trib_strategy_find(const char *name);
+
+#endif

@@ -1,0 +1,119 @@
+/* routes.h - method and target of a request -> which service is asked, with decoded names.
+ *
+ * One table in routes.c says for each service its path, methods, query parameters, the access it
+ * needs and the body it takes; docs/protocol.md describes the same rows for people. Pure: no
+ * sockets, no state. Names are percent-decoded and checked here, so that nothing behind this
+ * file sees a path from outside. */
+#ifndef TRIB_WIRE_ROUTES_H
+#define TRIB_WIRE_ROUTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/name.h"
+#include "base/status.h"
+
+#define TRIB_TARGET_BYTES_MAX 4096         /* longest request target */
+#define TRIB_JSON_BODY_BYTES_MAX (1 << 20) /* docs/protocol.md section 1 */
+#define TRIB_TASK_WAIT_S_MAX 60
+
+enum trib_route {
+    TRIB_ROUTE_RUN_CREATE,
+    TRIB_ROUTE_RUN_LIST,
+    TRIB_ROUTE_RUN_STATUS,
+    TRIB_ROUTE_RUN_SPEC,
+    TRIB_ROUTE_RUN_PAUSE,
+    TRIB_ROUTE_RUN_RESUME,
+    TRIB_ROUTE_RUN_STOP,
+    TRIB_ROUTE_RUN_DELETE,
+    TRIB_ROUTE_MODEL_PUT,
+    TRIB_ROUTE_MODEL_GET,
+    TRIB_ROUTE_CLIENT_JOIN,
+    TRIB_ROUTE_TASK_GET,
+    TRIB_ROUTE_TASK_DECLINE,
+    TRIB_ROUTE_UPDATE_PUT,
+    TRIB_ROUTE_UPDATE_GET,
+    TRIB_ROUTE_EVALUATION_PUT,
+    TRIB_ROUTE_EVENTS,
+    TRIB_ROUTE_LEDGER,
+    TRIB_ROUTE_HISTORY,
+    TRIB_ROUTE_METRICS,
+    TRIB_ROUTE_HEALTH,
+    TRIB_ROUTE_READY,
+    TRIB_ROUTE_CONSOLE,
+    TRIB_ROUTE_COUNT
+};
+
+/* What a caller must prove. */
+enum trib_access {
+    TRIB_ACCESS_OPEN,    /* nothing: health and the console's own files */
+    TRIB_ACCESS_READ,    /* nothing on loopback, else any token of the run or admin */
+    TRIB_ACCESS_JOIN,    /* nothing on loopback, else join, admin or the client's own token */
+    TRIB_ACCESS_CLIENT,  /* the token that joining returned */
+    TRIB_ACCESS_MODEL,   /* control; a client's token when model.init is first-client */
+    TRIB_ACCESS_CONTROL, /* the admin token, always */
+};
+
+enum trib_body_kind {
+    TRIB_BODY_NONE,          /* no body, or an empty one */
+    TRIB_BODY_JSON,          /* application/json */
+    TRIB_BODY_JSON_OPTIONAL, /* application/json, or an empty body of any type */
+    TRIB_BODY_TENSORS,       /* application/safetensors */
+};
+
+enum trib_version_selector { TRIB_VERSION_NUMBER, TRIB_VERSION_LATEST, TRIB_VERSION_BEST };
+
+/* Other representations of a version (`as`), each with its own ETag. */
+enum trib_representation { TRIB_AS_F32, TRIB_AS_BF16, TRIB_AS_F16 };
+
+/* A row of the table. */
+struct trib_route_rule {
+    enum trib_route route;
+    const char *method; /* "GET" */
+    const char *path;   /* "/v1/runs/{run}/versions/{version}" */
+    bool has_head;      /* HEAD is served too */
+    enum trib_access access;
+    enum trib_body_kind body;
+    uint64_t body_bytes_max; /* 0: no body, or (tensors) bounded by the run's spec */
+    uint32_t query;          /* private: set of parameters that are known here */
+};
+
+/* A decoded target. Fields that the route does not have are empty or 0. */
+struct trib_target {
+    const struct trib_route_rule *rule; /* NULL unless a service was found */
+    bool is_head;                       /* answer with the head alone */
+    char run[TRIB_NAME_BYTES];
+    char client[TRIB_NAME_BYTES];
+    char id[TRIB_NAME_BYTES];    /* update or evaluation */
+    char asset[TRIB_NAME_BYTES]; /* console file; "" is the page itself */
+    enum trib_version_selector selector;
+    uint64_t version; /* for TRIB_VERSION_NUMBER */
+    uint32_t wait_s;  /* task: 0 .. TRIB_TASK_WAIT_S_MAX */
+    uint64_t from;    /* ledger: first record */
+    enum trib_representation as;
+    char allow[48]; /* on TRIB_EUNSUPPORTED: value of the Allow header */
+};
+
+/* Decode `method` and the request target of target_bytes bytes (origin form, or absolute form,
+ * whose authority is skipped: RFC 9112 section 3.2.2).
+ *
+ * Returns TRIB_OK and a full *target, or with the reason in error:
+ *   TRIB_ENOTFOUND     404 not_found: no such path
+ *   TRIB_EUNSUPPORTED  405 method: target->allow lists what the path takes
+ *   TRIB_EINVALID      400 name: a name or version in the path is not valid
+ *   TRIB_EMALFORMED    400 malformed: bad percent code, unknown or bad query parameter, or
+ *                      DELETE without the run's name
+ *   TRIB_ELIMIT        431 header_too_large: longer than TRIB_TARGET_BYTES_MAX */
+enum trib_status trib_target_decode(const char *method, const char *target, size_t target_bytes,
+                                    struct trib_target *decoded, struct trib_error *error);
+
+/* The rows, for tests and for lists; the first row of `route`. */
+const struct trib_route_rule *trib_route_rule_of(enum trib_route route);
+/* "application/json"; NULL for TRIB_BODY_NONE. */
+const char *trib_body_content_type(enum trib_body_kind body);
+/* Does a Content-Type header (NULL: absent) name the type that `body` needs? Parameters such as
+ * charset=utf-8 are allowed (RFC 9110 section 8.3.1); always true for TRIB_BODY_NONE. */
+bool trib_body_accepts(enum trib_body_kind body, const char *content_type);
+
+#endif
