@@ -1,0 +1,80 @@
+/* safetensors_import.c - a model file becomes version 0: fp32, canonical, sealed. */
+#include "tensor/safetensors.h"
+
+#include <inttypes.h>
+
+#include "tensor/convert.h"
+
+/* At most 32 KiB on the stack (F64): musl gives a thread 128 KiB. */
+#define PIECE_ELEMENTS 4096
+#define ELEMENT_BYTES_MAX 8
+
+static enum trib_status refuse_value(const struct trib_tensor *tensor, uint64_t index,
+                                     struct trib_error *error) {
+    const bool is_float = trib_dtype_is_float(tensor->dtype);
+    return trib_error_set(error, is_float ? TRIB_ENONFINITE : TRIB_EBOUND,
+                          "tensor %.*s: value %" PRIu64 " %s", trib_name_shown(tensor->name),
+                          tensor->name, index,
+                          is_float ? "is not a finite fp32 number" : "is not exact in fp32");
+}
+
+static enum trib_status import_tensor(const struct trib_layout *file,
+                                      const struct trib_source *source,
+                                      const struct trib_tensor *tensor, float *values,
+                                      struct trib_error *error) {
+    _Alignas(64) unsigned char buffer[PIECE_ELEMENTS * ELEMENT_BYTES_MAX];
+    const size_t width = trib_dtype_bytes(tensor->dtype);
+    uint64_t done = 0;
+    while (done < tensor->element_count) {
+        const uint64_t left = tensor->element_count - done;
+        const size_t count = left < PIECE_ELEMENTS ? (size_t)left : PIECE_ELEMENTS;
+        const uint64_t offset = file->data_offset + tensor->byte_offset + done * width;
+        const void *bytes = trib_source_bytes(source, offset, count * width, buffer);
+        if (bytes == NULL) {
+            return trib_error_set(error, TRIB_EIO, "tensor %.*s cannot be read",
+                                  trib_name_shown(tensor->name), tensor->name);
+        }
+        const size_t first_bad = trib_convert_to_f32(values + done, tensor->dtype, bytes, count);
+        if (first_bad < count) {
+            return refuse_value(tensor, done + first_bad, error);
+        }
+        done += count;
+    }
+    return TRIB_OK;
+}
+
+enum trib_status trib_safetensors_import(const struct trib_env *env, const struct trib_layout *file,
+                                         const struct trib_source *source,
+                                         const struct trib_layout *layout,
+                                         struct trib_block **version, struct trib_error *error) {
+    *version = NULL;
+    struct trib_block *block = trib_safetensors_block(env, layout);
+    if (block == NULL) {
+        return trib_error_set(error, TRIB_EMEMORY, "no memory for a version of %" PRIu64 " bytes",
+                              layout->data_offset + layout->data_bytes);
+    }
+    enum trib_status status = TRIB_OK;
+    for (size_t i = 0; i < layout->tensor_count && status == TRIB_OK; i++) {
+        const struct trib_tensor *target = &layout->tensors[i];
+        TRIB_ASSERT(target->dtype == TRIB_F32);
+        const struct trib_tensor *origin = trib_layout_find(file, target->name);
+        if (origin == NULL) {
+            status = trib_error_set(error, TRIB_ENOTFOUND, "tensor %.*s is missing",
+                                    trib_name_shown(target->name), target->name);
+            break;
+        }
+        status = trib_tensor_same_shape(target, origin, error);
+        if (status == TRIB_OK) {
+            /* Canonical fp32 offsets keep this aligned. */
+            void *values = block->bytes + layout->data_offset + target->byte_offset;
+            status = import_tensor(file, source, origin, values, error);
+        }
+    }
+    if (status != TRIB_OK) {
+        trib_block_unref(block);
+        return status;
+    }
+    trib_block_seal(block);
+    *version = block;
+    return TRIB_OK;
+}
