@@ -14,6 +14,7 @@
 #include "base/block.h"
 #include "base/digest.h"
 #include "base/files.h"
+#include "store/numbers.h"
 #include "tensor/source.h"
 
 /* Publish version n from its canonical bytes, streamed. Replaces one that is there. A block in
@@ -53,16 +54,7 @@ enum trib_status trib_checkpoint_remove_version(const struct trib_files *files, 
 enum trib_status trib_checkpoint_remove_state(const struct trib_files *files, const char *run,
                                               uint64_t version);
 
-struct trib_numbers {
-    uint64_t *numbers; /* ascending */
-    size_t count;
-    size_t capacity;            /* private */
-    const struct trib_env *env; /* private */
-};
-void trib_numbers_deinit(struct trib_numbers *numbers); /* all-zero is safe */
-
-/* Numbers of the files present. Half-written <name>.tmp files of a crash are removed on the way.
- * On error *numbers is zero. */
+/* Numbers of the files present (release with trib_numbers_deinit). On error *numbers is zero. */
 enum trib_status trib_checkpoint_list_versions(const struct trib_env *env,
                                                const struct trib_files *files, const char *run,
                                                struct trib_numbers *numbers);

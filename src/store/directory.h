@@ -4,8 +4,8 @@
  *                                                  spool/ versions/ state/}
  *
  * One daemon per directory. A run appears whole, by one rename, and disappears by one rename;
- * what a crash leaves behind (runs/.new.<run>, runs/.trash.<run>; no run can be called that) is
- * cleaned up by the next open.
+ * what a crash leaves behind (runs/.new.<run>, runs/.trash.<run>, drafts called *.tmp; no run can
+ * be called that) is cleaned up by the next open.
  *
  * Thread: the caller serialises open, create and remove. */
 #ifndef TRIB_STORE_DIRECTORY_H
@@ -24,8 +24,8 @@ struct trib_directory {
 };
 
 /* Open root for this process alone, made when missing. On error *directory is zero.
- * TRIB_ECONFLICT: another process has it; TRIB_EUNSUPPORTED: written by another format;
- * TRIB_ECORRUPT: format or key damaged; TRIB_EIO. */
+ * TRIB_ECONFLICT: another process has it; TRIB_EUNSUPPORTED: `format` says something
+ * else; TRIB_ECORRUPT: key missing or damaged; TRIB_EIO. */
 enum trib_status trib_directory_open(struct trib_directory *directory, const struct trib_env *env,
                                      const char *root, struct trib_error *error);
 void trib_directory_close(struct trib_directory *directory); /* all-zero is safe; wipes the key */
@@ -38,7 +38,8 @@ enum trib_status trib_directory_prepare(const struct trib_env *env, const struct
                                         struct trib_error *error);
 
 /* Create a run: folders, spec.json with the given bytes and an empty ledger, all or nothing,
- * durable. TRIB_ECONFLICT: there is one of that name; TRIB_EINVALID: not a name. */
+ * durable. (When only the last sync failed, TRIB_EIO is returned and the run is there until a
+ * crash decides.) TRIB_ECONFLICT: there is one of that name; TRIB_EINVALID: not a name. */
 enum trib_status trib_directory_create_run(const struct trib_env *env,
                                            const struct trib_files *files, const char *run,
                                            const void *spec, size_t spec_bytes,

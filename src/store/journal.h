@@ -5,8 +5,8 @@
  * before it. What cannot be read is judged like this:
  *
  *   - a later record proves that it had been synced               -> TRIB_ECORRUPT (torn middle)
- *   - it runs past the end of the file, or one of its 512-byte
- *     sectors is all zero, as a sector is that never reached disk -> torn tail, cut off
+ *   - it runs past the end of the file, or is all zero within one
+ *     512-byte sector, as where a sector never reached the disk   -> torn tail, cut off
  *   - anything else is rot                                        -> TRIB_ECORRUPT
  *
  * After a failed write or sync a journal is broken for good: the kernel may have forgotten the
@@ -36,17 +36,14 @@ struct trib_journal {
     uint64_t torn_bytes;   /* read-only: bytes past byte_count that the scan did not believe */
     bool is_broken;        /* read-only: takes no more records */
 
-    unsigned char *staging; /* private: gathers a record into few writes */
-    size_t staged_bytes;    /* private */
-    uint64_t staged_offset; /* private: where in the file the staged bytes belong */
-    uint64_t payload_bytes; /* private: of the record under way */
+    unsigned char *staging; /* private: the first piece of a record, then a piece of the rest */
+    uint64_t record_bytes;  /* private: of the record under way so far; 0: none is */
     uint32_t payload_crc;   /* private */
     uint32_t kind;          /* private */
-    bool is_open;           /* private: between begin and end */
 };
 
-/* One record, in file order. payload is borrowed until return; offset is where it starts in the
- * file. Anything but TRIB_OK stops the scan and is returned by it. */
+/* One record, in file order. payload is borrowed until return; offset is where the record (its
+ * head) starts in the file. Anything but TRIB_OK stops the scan and is returned by it. */
 typedef enum trib_status trib_journal_visit(void *context, uint32_t kind, uint64_t offset,
                                             const void *payload, size_t payload_bytes);
 
@@ -65,7 +62,8 @@ void trib_journal_close(struct trib_journal *journal); /* all-zero is safe */
 
 /* Visit every record up to end_bytes. TRIB_JOURNAL_UNLIMITED: to the end of the file, where a
  * torn tail is allowed (torn_bytes). A given end must be the end of a record; what lies behind it
- * is counted as torn and not looked at. TRIB_ECORRUPT: error says at which offset and index. */
+ * is counted as torn and not looked at. TRIB_ECORRUPT: error says at which offset and index; a
+ * text that the visitor put into the same error stays. */
 enum trib_status trib_journal_scan(struct trib_journal *journal, uint64_t end_bytes,
                                    struct trib_error *error, void *context,
                                    trib_journal_visit *visit);
@@ -79,16 +77,20 @@ enum trib_status trib_journal_settle(struct trib_journal *journal);
  * begin on a broken journal is TRIB_EIO. At most TRIB_JOURNAL_RECORD_BYTES_MAX. */
 enum trib_status trib_journal_begin(struct trib_journal *journal, uint32_t kind);
 enum trib_status trib_journal_add(struct trib_journal *journal, const void *bytes, size_t count);
-/* *offset: where the payload starts in the file. */
+/* *offset: where the record starts in the file; its payload is TRIB_JOURNAL_HEAD_BYTES behind. */
 enum trib_status trib_journal_end(struct trib_journal *journal, uint64_t *offset);
 enum trib_status trib_journal_sync(struct trib_journal *journal);
 /* Mark broken by hand, e.g. because the pieces of a record could not all be had. */
 void trib_journal_break(struct trib_journal *journal);
 
-/* The head of the record at `offset` of the file (of its head, not its payload): how long its
- * payload is. TRIB_ECORRUPT when there is none. */
-enum trib_status trib_journal_read_head(const struct trib_journal *journal, uint64_t offset,
-                                        uint32_t *kind, uint32_t *payload_bytes,
-                                        uint32_t *payload_crc);
+/* Visit the records from first_offset (where a record starts) to end_bytes (where one ends), as
+ * for a scan of what is known to be sound. Changes nothing; works on a broken journal. */
+enum trib_status trib_journal_walk(const struct trib_journal *journal, uint64_t first_offset,
+                                   uint64_t end_bytes, struct trib_error *error, void *context,
+                                   trib_journal_visit *visit);
+
+/* Exactly count bytes at offset, or TRIB_EIO. */
+enum trib_status trib_journal_read(const struct trib_journal *journal, uint64_t offset, void *bytes,
+                                   size_t count);
 
 #endif

@@ -14,7 +14,7 @@
  *                   trib_ledger_reopen() has put a fresh file with the synced records in its
  *                   place. The failed records are not in it; append them again.
  *
- * Thread: the caller serialises all calls on one ledger. Memory: fixed, about 80 KiB. */
+ * Thread: the caller serialises all calls on one ledger. Memory: fixed, about 140 KiB. */
 #ifndef TRIB_STORE_LEDGER_H
 #define TRIB_STORE_LEDGER_H
 

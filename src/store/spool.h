@@ -7,11 +7,11 @@
  *     trib_spool_sync(...)   once                         TRIB_OK: all of them are durable
  *                                                         error:   none of them is
  *
- * On a failed write or sync the segment is abandoned where it was last synced, and the next
- * append starts a fresh one whose header says where the old one ends: an entry that was reported
- * as failed cannot come back once a later one has been acknowledged. (If the process dies before
- * anything else is acknowledged, a failed entry that had reached the disk whole may come back; the
- * client's retry then meets its own update.)
+ * On a failed write or sync the segment is abandoned where it was last synced, and a fresh one is
+ * started whose header says where the old one ends: an entry that was reported as failed cannot
+ * come back once a later one has been acknowledged. (If the disk refuses the fresh segment too
+ * and the process dies before another try, a failed entry that had reached the disk whole comes
+ * back on open; the client's retry then meets its own update.)
  *
  * Entries never change. Release is remembered in memory only: after a restart every entry whose
  * segment is still there is visited again and the caller, who has the ledger, releases again.
@@ -47,7 +47,7 @@ struct trib_spool_place {
     uint64_t body_offset; /* in the segment, or 0 in a body file */
     uint64_t body_bytes;  /* 0 for markers */
     uint64_t body_number; /* 0: in the segment; else <n>.body */
-    bool is_body_missing; /* found so on open: it was released earlier; not readable */
+    bool is_body_missing; /* found on open: released earlier, or its group failed; not readable */
 };
 
 /* What was decided at admission, never recomputed. */
@@ -82,7 +82,7 @@ struct trib_spool_report { /* what open had to mend */
 /* An entry found on open, in the order of their append. Anything but TRIB_OK stops the open. */
 typedef enum trib_status trib_spool_visit(void *context, const struct trib_spool_entry *entry);
 
-/* Open the folder `path` (made when missing), check every segment, visit the entries. options and
+/* Open the folder `path` (it must exist), check every segment, visit the entries. options and
  * report may be NULL. On error *spool is NULL. TRIB_ECORRUPT: error says which file and where. */
 enum trib_status trib_spool_open(const struct trib_env *env, const struct trib_files *files,
                                  const char *path, const struct trib_spool_options *options,
