@@ -5,7 +5,7 @@ SAN   ?=
 comma := ,
 BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 SETUP  = $(if $(SAN),-Db_sanitize=$(SAN) -Db_lundef=false)
-C_FILES = find src include tests bench examples -name '*.[ch]'
+C_FILES = find . -name '*.[ch]' -not -path './build*' -not -path '*/node_modules/*'
 
 .PHONY: all demo test check bench format clean
 

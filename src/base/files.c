@@ -27,9 +27,12 @@ enum trib_status trib_files_publish(const struct trib_files *files, const char *
     if (strlen(path) > PATH_CHARACTERS_MAX)
         return TRIB_EINVALID;
     snprintf(draft, sizeof draft, "%s.tmp", path);
-    const char *slash = strrchr(path, '/');
-    snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path) : 1,
-             slash ? path : ".");
+    snprintf(directory, sizeof directory, "%s", path);
+    char *slash = strrchr(directory, '/');
+    if (slash)
+        *slash = '\0';
+    else
+        strcpy(directory, ".");
 
     enum trib_status status = write_synced(files, draft, bytes, count);
     if (status == TRIB_OK)
