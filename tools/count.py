@@ -28,7 +28,8 @@ def count(test):
 def main(build, options):
     log = pathlib.Path(build, "meson-logs", "testlog.json")
     log.unlink(missing_ok=True)
-    code = subprocess.call(["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs"] + options)
+    command = ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", *options]
+    code = subprocess.call(command)
     tests = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     passed = sum(count(test)[0] for test in tests)
     failed = sum(count(test)[1] for test in tests)

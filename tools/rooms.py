@@ -28,48 +28,49 @@ MAY_INCLUDE = {  # docs/architecture.md draws this table
 
 EMPTY_NAME = re.compile(r"^(common|utils?|internal|private)$")
 SYSTEM_STATE = re.compile(
-    r"\b(clock_gettime|time|gettimeofday|s?rand|s?random|getrandom|arc4random\w*)\s*\(")
+    r"(?<![.>])\b(clock_gettime|time|gettimeofday|s?rand|s?random|getrandom|arc4random\w*)\s*\(")
 NOT_IN_RUN = re.compile(
     r"^(sys/(socket|stat|mman|epoll|time)|netinet/.*|pthread|threads|stdio|fcntl|unistd|uv|time)\.h$")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*["<]([^">]+)[">]', re.MULTILINE)
 NOT_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
 
 
-def blank(match):
-    """Comments and strings vanish, their line breaks stay."""
-    return "\n" * match.group().count("\n")
+def line_of(match):
+    return match.string.count("\n", 0, match.start()) + 1
+
+
+def without_comments(text):
+    """The code alone, on the lines it was on; strings vanish as well."""
+    return NOT_CODE.sub(lambda match: "\n" * match.group().count("\n"), text)
 
 
 def complaints(room, path, text):
-    """Yield (offset in text, what is wrong) for one source file."""
+    """Yield (line, what is wrong) for one source file."""
     if path.suffix == ".h" and EMPTY_NAME.match(path.stem):
-        yield 0, f"a header named {path.name} says nothing about its contents"
+        yield 1, f"a header named {path.name} says nothing about its contents"
     for include in INCLUDE.finditer(text):
         header = include.group(1)
         target = header.split("/")[0]
         if target in MAY_INCLUDE and target not in (room, *MAY_INCLUDE[room].split()):
-            yield include.start(), f"{room} may not include {header}"
+            yield line_of(include), f"{room} may not include {header}"
         if room == "run" and NOT_IN_RUN.match(header):
-            yield include.start(), f"run is pure and may not include {header}"
+            yield line_of(include), f"run is pure and may not include {header}"
     if room != "base":
-        code = NOT_CODE.sub(blank, text)
-        for number, line in enumerate(code.split("\n")):
-            for call in SYSTEM_STATE.finditer(line):
-                offset = sum(len(l) + 1 for l in text.split("\n")[:number])
-                yield offset, f"{call.group(1)}() belongs to base (use trib_env or trib_random)"
+        for call in SYSTEM_STATE.finditer(without_comments(text)):
+            yield line_of(call), f"{call.group(1)}() belongs to base (trib_env, trib_random)"
 
 
 def main(root):
     count = 0
     for path in sorted((root / "src").rglob("*.[ch]")):
-        room = path.relative_to(root / "src").parts[0]
+        name = path.relative_to(root)
+        room = name.parts[1]
         if room not in MAY_INCLUDE:
-            print(f"{path.relative_to(root)}: {room} is not a room")
-            count += 1
-            continue
-        text = path.read_text(encoding="utf-8")
-        for offset, what in complaints(room, path, text):
-            print(f"{path.relative_to(root)}:{text.count(chr(10), 0, offset) + 1}: {what}")
+            found = [(1, f"{room} is not a room")]
+        else:
+            found = complaints(room, path, path.read_text(encoding="utf-8"))
+        for line, what in found:
+            print(f"{name}:{line}: {what}")
             count += 1
     return 1 if count else 0
 
