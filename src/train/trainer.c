@@ -1,0 +1,324 @@
+/* trainer.c - training and scoring of a native model on the rows of a dataset.
+ *
+ * A batch is gathered row by row into one matrix and goes through the network in slices; the
+ * step rule is a loop of its own, so that the gradient that is tested is the one that is used. */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "train/model.h"
+
+struct trib_trainer {
+    const struct trib_env *env;
+    struct trib_model model;
+    float *inputs;   /* [row_count_max][feature_count]: rows gathered from a dataset */
+    int32_t *labels; /* [row_count_max] */
+    float *gradient; /* [parameter_count] */
+};
+
+enum trib_status trib_trainer_new(const struct trib_env *env, const struct trib_trainer_spec *spec,
+                                  struct trib_trainer **trainer, struct trib_error *error) {
+    struct trib_trainer *made = trib_allocate(env, 1, sizeof *made);
+    if (made == NULL) {
+        return trib_error_set(error, TRIB_EMEMORY, "no memory for a trainer");
+    }
+    made->env = env;
+    enum trib_status status = trib_model_init(&made->model, env, spec, error);
+    if (status == TRIB_OK) {
+        const struct trib_network *network = &made->model.network;
+        made->inputs =
+            trib_allocate(env, network->row_count_max * spec->feature_count, sizeof *made->inputs);
+        made->labels = trib_allocate(env, network->row_count_max, sizeof *made->labels);
+        made->gradient = trib_allocate(env, network->parameter_count, sizeof *made->gradient);
+        if (made->inputs == NULL || made->labels == NULL || made->gradient == NULL) {
+            status = trib_error_set(error, TRIB_EMEMORY, "no memory for %zu parameters",
+                                    network->parameter_count);
+        }
+    }
+    if (status != TRIB_OK) {
+        trib_trainer_free(made);
+        return status;
+    }
+    *trainer = made;
+    return TRIB_OK;
+}
+
+void trib_trainer_free(struct trib_trainer *trainer) {
+    if (trainer == NULL) {
+        return;
+    }
+    const struct trib_env *env = trainer->env;
+    const struct trib_network *network = &trainer->model.network;
+    trib_release(env, trainer->gradient, network->parameter_count, sizeof *trainer->gradient);
+    trib_release(env, trainer->labels, network->row_count_max, sizeof *trainer->labels);
+    trib_release(env, trainer->inputs, network->row_count_max * trainer->model.feature_count,
+                 sizeof *trainer->inputs);
+    trib_model_deinit(&trainer->model);
+    trib_release(env, trainer, 1, sizeof *trainer);
+}
+
+const struct trib_tensor *trib_trainer_tensors(const struct trib_trainer *trainer, size_t *count) {
+    *count = 2 * trainer->model.network.layer_count;
+    return trainer->model.tensors;
+}
+
+size_t trib_trainer_parameter_count(const struct trib_trainer *trainer) {
+    return trainer->model.network.parameter_count;
+}
+
+void trib_trainer_initialise(const struct trib_trainer *trainer, uint64_t seed, float *parameters) {
+    trib_model_initialise(&trainer->model, seed, parameters);
+}
+
+/* What training and scoring need of a dataset. */
+static enum trib_status check_dataset(const struct trib_trainer *trainer,
+                                      const struct trib_dataset *dataset, size_t row_count,
+                                      struct trib_error *error) {
+    if (dataset->feature_count != trainer->model.feature_count) {
+        return trib_error_set(error, TRIB_ESHAPE, "the data has %zu features, the model %zu",
+                              dataset->feature_count, trainer->model.feature_count);
+    }
+    if (dataset->class_count > trainer->model.class_count) {
+        return trib_error_set(error, TRIB_ESHAPE, "the data has %u classes, the model %u",
+                              dataset->class_count, trainer->model.class_count);
+    }
+    if (dataset->features == NULL || row_count == 0) {
+        return trib_error_set(error, TRIB_EINVALID, "there are no rows to work on");
+    }
+    return TRIB_OK;
+}
+
+/* Copy rows of the dataset next to each other. */
+static void gather(struct trib_trainer *trainer, const struct trib_dataset *dataset,
+                   const uint32_t *rows, size_t row_count) {
+    const size_t width = trainer->model.feature_count;
+    for (size_t i = 0; i < row_count; i++) {
+        memcpy(trainer->inputs + i * width, dataset->features + rows[i] * width,
+               width * sizeof *trainer->inputs);
+        trainer->labels[i] = dataset->labels[rows[i]];
+    }
+}
+
+/* The sum of the losses of a batch; gradient = that of their mean. */
+static double batch_gradient(struct trib_trainer *trainer, const struct trib_dataset *dataset,
+                             const uint32_t *rows, size_t row_count, const float *parameters,
+                             float *gradient) {
+    struct trib_network *network = &trainer->model.network;
+    double loss = 0.0;
+    for (size_t first = 0; first < row_count; first += network->row_count_max) {
+        const size_t rest = row_count - first;
+        const size_t count = rest < network->row_count_max ? rest : network->row_count_max;
+        gather(trainer, dataset, rows + first, count);
+        (void)trib_network_forward(network, parameters, trainer->inputs, count);
+        loss += trib_network_loss(network, trainer->labels, count, row_count);
+        trib_network_backward(network, parameters, trainer->inputs, count, first == 0 ? 0.0F : 1.0F,
+                              gradient);
+    }
+    return loss;
+}
+
+/* A copy of rows, or 0, 1, 2, ... for NULL; trib_release(). NULL: no memory. */
+static uint32_t *list_rows(const struct trib_env *env, const struct trib_dataset *dataset,
+                           const uint32_t *rows, size_t row_count) {
+    uint32_t *list = trib_allocate(env, row_count, sizeof *list);
+    for (size_t i = 0; list != NULL && i < row_count; i++) {
+        list[i] = rows == NULL ? (uint32_t)i : rows[i];
+        TRIB_ASSERT(list[i] < dataset->row_count);
+    }
+    return list;
+}
+
+static bool all_finite(const float *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(values[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum trib_status diverged(struct trib_error *error, uint64_t step) {
+    return trib_error_set(error, TRIB_ENONFINITE,
+                          "training diverged at step %llu; a smaller lr may help",
+                          (unsigned long long)step);
+}
+
+/* The loop itself. order is shuffled in place before each pass; base may be NULL when mu is 0. */
+static enum trib_status run_steps(struct trib_trainer *trainer, const struct trib_dataset *dataset,
+                                  uint32_t *order, size_t row_count,
+                                  const struct trib_train_settings *settings, const float *base,
+                                  float *parameters, struct trib_train_result *result,
+                                  struct trib_error *error) {
+    const size_t parameter_count = trainer->model.network.parameter_count;
+    const size_t batch =
+        settings->batch == 0 || settings->batch > row_count ? row_count : settings->batch;
+    const uint64_t batches_per_pass = (row_count + batch - 1) / batch;
+    const uint64_t epochs = settings->epochs == 0 ? 1 : settings->epochs;
+    const uint64_t step_count = settings->steps > 0 ? settings->steps : epochs * batches_per_pass;
+
+    double loss = 0.0;
+    uint64_t visit_count = 0;
+    for (uint64_t step = 0; step < step_count; step++) {
+        const size_t first = (size_t)(step % batches_per_pass) * batch;
+        if (first == 0) {
+            struct trib_random random;
+            trib_random_derive(&random, settings->seed, "train.pass", step / batches_per_pass);
+            trib_random_shuffle(&random, order, row_count);
+        }
+        const size_t count = row_count - first < batch ? row_count - first : batch;
+        const double batch_loss =
+            batch_gradient(trainer, dataset, order + first, count, parameters, trainer->gradient);
+        if (!isfinite(batch_loss)) {
+            return diverged(error, step);
+        }
+        loss += batch_loss;
+        visit_count += count;
+        trib_sgd_step(parameters, trainer->gradient, base, parameter_count, settings->lr,
+                      settings->mu);
+    }
+    const enum trib_status status = trib_network_check(&trainer->model.network, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    if (!all_finite(parameters, parameter_count)) {
+        return diverged(error, step_count);
+    }
+    *result = (struct trib_train_result){
+        .loss = loss / (double)visit_count,
+        .row_count = visit_count < row_count ? visit_count : row_count,
+        .step_count = step_count,
+    };
+    return TRIB_OK;
+}
+
+static enum trib_status check_settings(const struct trib_train_settings *settings,
+                                       struct trib_error *error) {
+    if (!(settings->lr > 0.0 && isfinite(settings->lr))) {
+        return trib_error_set(error, TRIB_EINVALID, "lr is %g, must be above 0", settings->lr);
+    }
+    if (!(settings->mu >= 0.0 && isfinite(settings->mu))) {
+        return trib_error_set(error, TRIB_EINVALID, "mu is %g, must be 0 or more", settings->mu);
+    }
+    return TRIB_OK;
+}
+
+enum trib_status trib_trainer_train(struct trib_trainer *trainer,
+                                    const struct trib_dataset *dataset, const uint32_t *rows,
+                                    size_t row_count, const struct trib_train_settings *settings,
+                                    float *parameters, struct trib_train_result *result,
+                                    struct trib_error *error) {
+    const struct trib_env *env = trainer->env;
+    const size_t parameter_count = trainer->model.network.parameter_count;
+    row_count = rows == NULL ? dataset->row_count : row_count;
+    enum trib_status status = check_settings(settings, error);
+    if (status == TRIB_OK) {
+        status = check_dataset(trainer, dataset, row_count, error);
+    }
+    if (status != TRIB_OK) {
+        return status;
+    }
+
+    const bool has_base = settings->mu > 0.0;
+    uint32_t *order = list_rows(env, dataset, rows, row_count);
+    float *base = has_base ? trib_allocate(env, parameter_count, sizeof *base) : NULL;
+    if (order == NULL || (has_base && base == NULL)) {
+        status = trib_error_set(error, TRIB_EMEMORY, "no memory to train on %zu rows", row_count);
+    } else {
+        struct trib_train_result unused;
+        if (has_base) {
+            memcpy(base, parameters, parameter_count * sizeof *base);
+        }
+        trib_network_use_one_thread();
+        status = run_steps(trainer, dataset, order, row_count, settings, base, parameters,
+                           result == NULL ? &unused : result, error);
+    }
+    trib_release(env, base, parameter_count, sizeof *base);
+    trib_release(env, order, row_count, sizeof *order);
+    return status;
+}
+
+enum trib_status trib_trainer_gradient(struct trib_trainer *trainer,
+                                       const struct trib_dataset *dataset, const uint32_t *rows,
+                                       size_t row_count, const float *parameters, float *gradient,
+                                       double *loss, struct trib_error *error) {
+    row_count = rows == NULL ? dataset->row_count : row_count;
+    const enum trib_status status = check_dataset(trainer, dataset, row_count, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    uint32_t *order = list_rows(trainer->env, dataset, rows, row_count);
+    if (order == NULL) {
+        return trib_error_set(error, TRIB_EMEMORY, "no memory for %zu rows", row_count);
+    }
+    trib_network_use_one_thread();
+    const double loss_sum =
+        batch_gradient(trainer, dataset, order, row_count, parameters, gradient);
+    trib_release(trainer->env, order, row_count, sizeof *order);
+    *loss = loss_sum / (double)row_count;
+    return trib_network_check(&trainer->model.network, error);
+}
+
+/* Is the label the first of the largest outputs? Never when one of them is not a number. */
+static bool is_correct(const float *outputs, size_t class_count, size_t label) {
+    bool is_largest = true;
+    for (size_t i = 0; i < class_count; i++) {
+        is_largest &= i < label ? outputs[label] > outputs[i] : outputs[label] >= outputs[i];
+    }
+    return is_largest;
+}
+
+enum trib_status trib_trainer_evaluate(struct trib_trainer *trainer,
+                                       const struct trib_dataset *dataset, const float *parameters,
+                                       struct trib_evaluate_result *result,
+                                       struct trib_error *error) {
+    enum trib_status status = check_dataset(trainer, dataset, dataset->row_count, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    struct trib_network *network = &trainer->model.network;
+    const size_t class_count = trainer->model.class_count;
+    double loss = 0.0;
+    uint64_t correct_count = 0;
+    trib_network_use_one_thread();
+    for (size_t first = 0; first < dataset->row_count; first += network->row_count_max) {
+        const size_t rest = dataset->row_count - first;
+        const size_t count = rest < network->row_count_max ? rest : network->row_count_max;
+        const int32_t *labels = dataset->labels + first;
+        const float *outputs = trib_network_forward(
+            network, parameters, dataset->features + first * dataset->feature_count, count);
+        loss += trib_network_loss(network, labels, count, count);
+        for (size_t row = 0; row < count; row++) {
+            correct_count +=
+                is_correct(outputs + row * class_count, class_count, (size_t)labels[row]);
+        }
+    }
+    status = trib_network_check(network, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    *result = (struct trib_evaluate_result){
+        .accuracy = (double)correct_count / (double)dataset->row_count,
+        .loss = loss / (double)dataset->row_count,
+        .correct_count = correct_count,
+        .row_count = dataset->row_count,
+    };
+    return TRIB_OK;
+}
+
+void trib_sgd_step(float *parameters, const float *gradient, const float *base, size_t count,
+                   double lr, double mu) {
+    const float rate = (float)lr;
+    const float pull = (float)mu;
+    TRIB_ASSERT(mu == 0.0 || base != NULL);
+    if (mu == 0.0) {
+        for (size_t i = 0; i < count; i++) {
+            parameters[i] -= rate * gradient[i];
+        }
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        parameters[i] -= rate * (gradient[i] + pull * (parameters[i] - base[i]));
+    }
+}
