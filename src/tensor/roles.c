@@ -1,7 +1,7 @@
 /* roles.c - from a model as somebody brought it to the layout of its versions: who trains what.
  *
  * A rule may only ask for what the dtype can do. Integers cannot be summed as weighted deltas, so
- * they stay with the clients (counters such as num_batches_tracked) or are frozen into version 0. */
+ * they stay with the clients (batch counters) or are frozen into version 0. */
 #include "tensor/layout.h"
 
 #include <string.h>

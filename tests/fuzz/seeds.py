@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""seeds.py - writes the first inputs of tests/fuzz/corpus: small files, good and bad in one way each.
+"""seeds.py - writes the first inputs of tests/fuzz/corpus: small files, good, or bad in one way.
 
 Inputs that a fuzzer finds are added next to them under the names it gives. Usage: seeds.py
 """
@@ -33,11 +33,13 @@ SAFETENSORS = {
     "good_empty": body({}),
     "good_metadata": body({"__metadata__": {"format": "pt", "é": "\n"}, "w": W}, bytes(8), pad=7),
     "good_dtypes": body(
-        {"a": tensor("I64", [], 0, 8), "b": tensor("F16", [1, 2], 8, 12), "c": tensor("BF16", [1], 12, 14),
-         "d": tensor("F64", [1], 14, 22), "e": tensor("BOOL", [2], 22, 24), "f": tensor("F8_E4M3", [1], 24, 25),
+        {"a": tensor("I64", [], 0, 8), "b": tensor("F16", [1, 2], 8, 12),
+         "c": tensor("BF16", [1], 12, 14), "d": tensor("F64", [1], 14, 22),
+         "e": tensor("BOOL", [2], 22, 24), "f": tensor("F8_E4M3", [1], 24, 25),
          "g": tensor("F8_E5M2", [1], 25, 26), "h": tensor("F32", [0, 3], 26, 26)},
-        bytes([0, 0, 0, 0, 0, 0, 0, 1, 0, 60, 1, 0, 128, 63, 0, 0, 0, 0, 0, 0, 240, 63, 0, 1, 56, 60])),
-    "good_escapes": body(b'{"q\\"\\\\\\u00e9":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', bytes(8)),
+        struct.pack("<q2eHd4B", 1 << 56, 1, 6e-8, 0x3F80, 1, 0, 1, 56, 60)),
+    "good_escapes": body(b'{"q\\"\\\\\\u00e9":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+                         bytes(8)),
     "bad_nothing": b"",
     "bad_length_short": b"\x02\0\0",
     "bad_length_huge": b"\xff" * 8 + b"{}",
@@ -48,7 +50,8 @@ SAFETENSORS = {
     "bad_overlap": body({"v": W, "w": tensor("F32", [2], 4, 12)}, bytes(12)),
     "bad_twice": body(b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},'
                       b'"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', bytes(8)),
-    "bad_key_twice": body(b'{"w":{"dtype":"F32","shape":[2],"shape":[2],"data_offsets":[0,8]}}', bytes(8)),
+    "bad_key_twice": body(b'{"w":{"dtype":"F32","shape":[2],"shape":[2],"data_offsets":[0,8]}}',
+                          bytes(8)),
     "bad_key_unknown": body({"w": {**W, "x": 1}}, bytes(8)),
     "bad_product": body({"w": tensor("F32", [2**32, 2**32, 4], 0, 8)}, bytes(8)),
     "bad_number": body({"w": tensor("F32", [2.0], 0, 8)}, bytes(8)),
@@ -65,7 +68,8 @@ DENSE = {
     "good_all": body({"__metadata__": {"base_version": "12", "examples": "600", "codec": "dense"},
                       "fc.bias": BIAS, "fc.weight": WEIGHT, "bn.running_mean": MEAN}, VALUES),
     "good_group": body({"bn.running_mean": tensor("F32", [2], 0, 8)}, VALUES[36:]),
-    "good_f16": body({"fc.bias": tensor("F16", [3], 0, 6), "fc.weight": tensor("F16", [3, 2], 6, 18)},
+    "good_f16": body({"fc.bias": tensor("F16", [3], 0, 6),
+                      "fc.weight": tensor("F16", [3, 2], 6, 18)},
                      struct.pack("<9e", 1, -1, 6e-8, 0, -0.0, 16, -16, 0.5, 0.1)),
     "good_bf16": body({"bn.running_mean": tensor("BF16", [2], 0, 4)}, b"\x80\x40\x80\xc0", pad=1),
     "bad_bound": body({"bn.running_mean": tensor("F32", [2], 0, 8)}, struct.pack("<2f", 4.001, 0)),
@@ -75,7 +79,8 @@ DENSE = {
     "bad_unknown": body({"other": tensor("F32", [], 0, 4)}, VALUES[:4]),
     "bad_shape": body({"fc.bias": tensor("F32", [3, 1], 0, 12)}, VALUES[:12]),
     "bad_dtype": body({"fc.bias": tensor("I8", [3], 0, 3)}, bytes(3)),
-    "bad_examples": body({"__metadata__": {"examples": "many"}, "bn.running_mean": tensor("F32", [2], 0, 8)}, bytes(8)),
+    "bad_examples": body({"__metadata__": {"examples": "many"},
+                          "bn.running_mean": tensor("F32", [2], 0, 8)}, bytes(8)),
     "bad_codec": body({"__metadata__": {"codec": "x" * 40}}),
     "bad_none": body({}),
 }

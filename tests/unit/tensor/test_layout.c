@@ -201,13 +201,15 @@ static void sums_that_would_wrap_are_refused(void **state) {
     struct trib_layout *layout = NULL;
     struct trib_error error;
     assert_int_equal(trib_layout_of_tensors(trib_env_system(), huge, 2, &layout, &error),
-                     TRIB_ELIMIT); /* elements */
+                     TRIB_ELIMIT);
+    assert_string_equal(error.text, "the tensors have too many elements");
     for (size_t i = 0; i < 2; i++) {
         huge[i].dtype = TRIB_F32;
         huge[i].shape[0] = INT64_MAX / 4;
     }
     assert_int_equal(trib_layout_of_tensors(trib_env_system(), huge, 2, &layout, &error),
-                     TRIB_ELIMIT); /* bytes */
+                     TRIB_ELIMIT);
+    assert_string_equal(error.text, "the tensors have too many bytes");
     assert_null(layout);
     huge[1].shape[0] = 0;
     assert_int_equal(trib_layout_of_tensors(trib_env_system(), huge, 2, &layout, &error), TRIB_OK);

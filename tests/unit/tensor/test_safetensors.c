@@ -135,6 +135,10 @@ static const struct refusal refusals[] = {
     /* offsets against shape, file and each other */
     {"{\"fc1.weight\":{\"dtype\":\"F32\",\"shape\":[10,3],\"data_offsets\":[0,96]}}", 96,
      TRIB_EMALFORMED, "tensor fc1.weight: shape [10,3] needs 120 bytes, data_offsets give 96"},
+    {"{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,12]}}", 12, TRIB_EMALFORMED,
+     "tensor w: shape [2] needs 8 bytes, data_offsets give 12"},
+    {"{\"w\":{\"dtype\":\"F32\",\"shape\":[2305843009213693952],\"data_offsets\":[0,0]}}", 0,
+     TRIB_ELIMIT, "is too large"}, /* 2^63 bytes */
     {"{" W "}", 7, TRIB_ETRUNCATED, "tensor w: it ends at byte 8 of the data, which has 7"},
     {"{" W "}", 9, TRIB_EMALFORMED, "the tensors end at byte 8 of the data, which has 9"},
     {"{}", 1, TRIB_EMALFORMED, "the tensors end at byte 0 of the data, which has 1"},
@@ -210,6 +214,7 @@ static void the_head_has_a_limit(void **state) {
                      TRIB_ELIMIT);
     memset(body.bytes, 0, 8);
     assert_int_equal(parse(&body, &layout, &error), TRIB_EMALFORMED);
+    assert_string_equal(error.text, "the safetensors head is empty");
     body.bytes[0] = (unsigned char)(body.byte_count - 7);
     assert_int_equal(parse(&body, &layout, &error), TRIB_ETRUNCATED);
     body_free(&body);
