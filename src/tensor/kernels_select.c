@@ -5,11 +5,11 @@
  * are saved on a task switch. */
 #include "tensor/kernels_tiers.h"
 
-#include "base/env.h"
-
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/env.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>

@@ -1,10 +1,10 @@
 /* test_reference.c - the scalar kernels against the same arithmetic, written another way. */
 #include "tensor/kernels.h"
 
-#include "support/check.h"
-
 #include <float.h>
 #include <math.h>
+
+#include "support/check.h"
 
 static const struct trib_kernels *scalar;
 

@@ -1,11 +1,11 @@
 /* test_select.c - which tier is chosen: what the machine has, and what TRIB_CPU forbids. */
 #include "tensor/kernels.h"
 
-#include "support/check.h"
-
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "support/check.h"
 
 /* Rule: tiers rise from scalar, which every machine has; each table is complete and named. */
 static void test_tiers_are_complete(void **state) {

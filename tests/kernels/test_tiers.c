@@ -1,14 +1,13 @@
 /* test_tiers.c - every tier gives the bits of the scalar kernels, wherever its arrays lie. */
 #include "tensor/kernels.h"
 
-#include "support/check.h"
-
-#include "base/random.h"
-
 #include <float.h>
 #include <math.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "base/random.h"
+#include "support/check.h"
 
 #define COUNT_MAX 1040
 #define OFFSETS 64
