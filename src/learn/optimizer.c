@@ -1,0 +1,242 @@
+/* optimizer.c - the rules of the server optimizers, one function per rule, and their state.
+ *
+ * The order of operations is part of the rule: it is what makes two machines agree. */
+#include "learn/optimizer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+typedef void rule(const struct trib_optimizer *optimizer, double rate, double mean,
+                  struct trib_optimizer_element *element);
+
+static void apply_sgd(const struct trib_optimizer *optimizer, double rate, double mean,
+                      struct trib_optimizer_element *element) {
+    (void)optimizer;
+    element->x += rate * mean;
+}
+
+static void apply_momentum(const struct trib_optimizer *optimizer, double rate, double mean,
+                           struct trib_optimizer_element *element) {
+    element->m = optimizer->momentum * element->m + mean;
+    element->x += rate * element->m;
+}
+
+static void apply_nesterov(const struct trib_optimizer *optimizer, double rate, double mean,
+                           struct trib_optimizer_element *element) {
+    element->m = optimizer->momentum * element->m + mean;
+    element->x += rate * (mean + optimizer->momentum * element->m);
+}
+
+/* What the three adaptive rules have in common: tau is outside of the root, so that lr / tau is
+ * the largest amplification. */
+static void average_mean(const struct trib_optimizer *optimizer, double mean,
+                         struct trib_optimizer_element *element) {
+    element->m = optimizer->beta1 * element->m + (1 - optimizer->beta1) * mean;
+}
+
+static void move_adaptively(const struct trib_optimizer *optimizer, double rate,
+                            struct trib_optimizer_element *element) {
+    element->x += rate * element->m / (sqrt(element->v) + optimizer->tau);
+}
+
+static void apply_adagrad(const struct trib_optimizer *optimizer, double rate, double mean,
+                          struct trib_optimizer_element *element) {
+    average_mean(optimizer, mean, element);
+    element->v += mean * mean;
+    move_adaptively(optimizer, rate, element);
+}
+
+static void apply_adam(const struct trib_optimizer *optimizer, double rate, double mean,
+                       struct trib_optimizer_element *element) {
+    average_mean(optimizer, mean, element);
+    element->v = optimizer->beta2 * element->v + (1 - optimizer->beta2) * (mean * mean);
+    move_adaptively(optimizer, rate, element);
+}
+
+static void apply_yogi(const struct trib_optimizer *optimizer, double rate, double mean,
+                       struct trib_optimizer_element *element) {
+    average_mean(optimizer, mean, element);
+    const double square = mean * mean;
+    const double change = (1 - optimizer->beta2) * square;
+    if (element->v > square) {
+        element->v -= change;
+    } else if (element->v < square) {
+        element->v += change;
+    } /* else sign(0) = 0: v is where it belongs */
+    move_adaptively(optimizer, rate, element);
+}
+
+static const struct {
+    const char *name;
+    size_t state_count;
+    rule *apply;
+    bool is_corrected_m, is_corrected_v; /* by the standard variant */
+} rules[TRIB_OPTIMIZER_COUNT] = {
+    [TRIB_OPTIMIZER_SGD] = {"sgd", 0, apply_sgd, false, false},
+    [TRIB_OPTIMIZER_MOMENTUM] = {"momentum", 1, apply_momentum, false, false},
+    [TRIB_OPTIMIZER_NESTEROV] = {"nesterov", 1, apply_nesterov, false, false},
+    [TRIB_OPTIMIZER_ADAGRAD] = {"adagrad", 2, apply_adagrad, true, false},
+    [TRIB_OPTIMIZER_ADAM] = {"adam", 2, apply_adam, true, true},
+    [TRIB_OPTIMIZER_YOGI] = {"yogi", 2, apply_yogi, true, true},
+};
+
+const char *trib_optimizer_name(enum trib_optimizer_kind kind) {
+    TRIB_ASSERT(kind < TRIB_OPTIMIZER_COUNT);
+    return rules[kind].name;
+}
+
+bool trib_optimizer_from_name(const char *name, enum trib_optimizer_kind *kind) {
+    for (size_t i = 0; i < TRIB_OPTIMIZER_COUNT; i++) {
+        if (strcmp(rules[i].name, name) == 0) {
+            *kind = (enum trib_optimizer_kind)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t trib_optimizer_state_count(const struct trib_optimizer *optimizer) {
+    return rules[optimizer->kind].state_count;
+}
+
+/* base^exponent by squaring, lowest bit first. pow() would differ between C libraries. */
+static double power(double base, uint64_t exponent) {
+    double product = 1;
+    for (; exponent > 0; exponent >>= 1) {
+        if (exponent & 1) {
+            product *= base;
+        }
+        base *= base;
+    }
+    return product;
+}
+
+double trib_optimizer_rate(const struct trib_optimizer *optimizer, uint64_t step) {
+    TRIB_ASSERT(step >= 1);
+    double rate = optimizer->lr;
+    if (optimizer->variant == TRIB_VARIANT_STANDARD && rules[optimizer->kind].is_corrected_v) {
+        rate *= sqrt(1 - power(optimizer->beta2, step));
+    }
+    if (optimizer->variant == TRIB_VARIANT_STANDARD && rules[optimizer->kind].is_corrected_m) {
+        rate /= 1 - power(optimizer->beta1, step);
+    }
+    return rate;
+}
+
+double trib_optimizer_first_v(const struct trib_optimizer *optimizer) {
+    return optimizer->variant == TRIB_VARIANT_PAPER ? optimizer->tau * optimizer->tau : 0;
+}
+
+void trib_optimizer_apply(const struct trib_optimizer *optimizer, uint64_t step, double mean,
+                          struct trib_optimizer_element *element) {
+    rules[optimizer->kind].apply(optimizer, trib_optimizer_rate(optimizer, step), mean, element);
+}
+
+void trib_optimizer_apply_at_rate(const struct trib_optimizer *optimizer, double rate, double mean,
+                                  struct trib_optimizer_element *element) {
+    rules[optimizer->kind].apply(optimizer, rate, mean, element);
+}
+
+enum trib_status trib_optimizer_state_init(struct trib_optimizer_state *state,
+                                           const struct trib_env *env,
+                                           const struct trib_optimizer *optimizer,
+                                           const struct trib_layout *layout) {
+    *state = (struct trib_optimizer_state){0};
+    uint64_t train_count = 0;
+    for (size_t i = 0; i < layout->tensor_count; i++) {
+        if (layout->tensors[i].role == TRIB_ROLE_TRAIN) {
+            train_count += layout->tensors[i].element_count;
+        }
+    }
+    const size_t state_count = trib_optimizer_state_count(optimizer);
+    if (state_count > 0) {
+        size_t byte_count = 0;
+        if (train_count > SIZE_MAX ||
+            !trib_count_to_bytes((size_t)train_count, state_count * sizeof(float), &byte_count)) {
+            return TRIB_EMEMORY;
+        }
+        state->vectors = trib_block_new(env, byte_count);
+        if (state->vectors == NULL) {
+            return TRIB_EMEMORY;
+        }
+    }
+    state->train_element_count = train_count;
+    if (state_count == 2) {
+        float *v = (float *)state->vectors->bytes + train_count;
+        const float first_v = (float)trib_optimizer_first_v(optimizer);
+        for (uint64_t i = 0; i < train_count; i++) {
+            v[i] = first_v;
+        }
+    }
+    return TRIB_OK;
+}
+
+void trib_optimizer_state_deinit(struct trib_optimizer_state *state) {
+    trib_block_unref(state->vectors);
+    *state = (struct trib_optimizer_state){0};
+}
+
+/* u32 magic | u32 group slots | u64 train elements | u64 bytes of vectors | u64 steps per group
+ * slot | vectors, fp32. Little-endian, like the tensors that the kernels read. */
+#define STATE_MAGIC 0x31534f54u /* "TOS1" */
+#define STATE_HEAD_BYTES (4 + 4 + 8 + 8 + 8 * (size_t)TRIB_GROUPS_MAX)
+
+static size_t vectors_bytes(const struct trib_optimizer_state *state) {
+    return state->vectors != NULL ? state->vectors->byte_count : 0;
+}
+
+size_t trib_optimizer_state_encoded_bytes(const struct trib_optimizer_state *state) {
+    return STATE_HEAD_BYTES + vectors_bytes(state);
+}
+
+void trib_optimizer_state_encode(const struct trib_optimizer_state *state, void *bytes) {
+    struct trib_writer writer;
+    trib_writer_init(&writer, bytes, trib_optimizer_state_encoded_bytes(state));
+    trib_put_u32(&writer, STATE_MAGIC);
+    trib_put_u32(&writer, TRIB_GROUPS_MAX);
+    trib_put_u64(&writer, state->train_element_count);
+    trib_put_u64(&writer, vectors_bytes(state));
+    for (size_t group = 0; group < TRIB_GROUPS_MAX; group++) {
+        trib_put_u64(&writer, state->steps[group]);
+    }
+    if (state->vectors != NULL) {
+        trib_put_bytes(&writer, state->vectors->bytes, state->vectors->byte_count);
+    }
+    TRIB_ASSERT(!writer.is_failed);
+    TRIB_ASSERT(writer.byte_count == trib_optimizer_state_encoded_bytes(state));
+}
+
+static bool is_all_finite(const unsigned char *bytes, size_t byte_count) {
+    bool is_finite = true;
+    for (size_t i = 0; i < byte_count; i += sizeof(float)) {
+        float value;
+        memcpy(&value, bytes + i, sizeof value);
+        is_finite &= isfinite(value) != 0;
+    }
+    return is_finite;
+}
+
+enum trib_status trib_optimizer_state_decode(struct trib_optimizer_state *state, const void *bytes,
+                                             size_t byte_count) {
+    struct trib_reader reader;
+    trib_reader_init(&reader, bytes, byte_count);
+    bool fits = trib_get_u32(&reader) == STATE_MAGIC;
+    fits &= trib_get_u32(&reader) == TRIB_GROUPS_MAX;
+    fits &= trib_get_u64(&reader) == state->train_element_count;
+    fits &= trib_get_u64(&reader) == vectors_bytes(state);
+    uint64_t steps[TRIB_GROUPS_MAX];
+    for (size_t group = 0; group < TRIB_GROUPS_MAX; group++) {
+        steps[group] = trib_get_u64(&reader);
+    }
+    if (reader.is_failed || !fits || reader.bytes_left != vectors_bytes(state) ||
+        !is_all_finite(reader.next, reader.bytes_left)) {
+        return TRIB_ECORRUPT;
+    }
+    memcpy(state->steps, steps, sizeof steps);
+    if (state->vectors != NULL) {
+        memcpy(state->vectors->bytes, reader.next, state->vectors->byte_count);
+    }
+    return TRIB_OK;
+}
