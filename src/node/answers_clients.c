@@ -1,0 +1,67 @@
+/* answers_clients.c - join, task, decline, evaluation: small documents for the heart. */
+#include "node/daemon.h"
+
+#include <math.h>
+#include <string.h>
+
+void trib_answer_join(struct trib_call *call) {
+    struct trib_error error = {0};
+    call->join = trib_allocate(call->node->env, 1, sizeof *call->join);
+    if (call->join == NULL) {
+        trib_call_refuse(call, "busy", "out of memory; try again");
+        return;
+    }
+    if (trib_join_decode((const char *)call->body, call->body_bytes, call->join, &error) !=
+        TRIB_OK) {
+        trib_call_refuse(call, "malformed", "%s", error.text);
+        return;
+    }
+    struct trib_event join = trib_call_event(call, TRIB_EVENT_JOIN);
+    join.client = call->target.client;
+    join.role = call->join->is_evaluator ? TRIB_CLIENT_EVALUATOR : TRIB_CLIENT_TRAINER;
+    trib_hosted_feed(call->hosted, &join);
+}
+
+void trib_answer_task(struct trib_call *call, const struct trib_http_request *request) {
+    (void)request; /* the target says it all */
+    struct trib_event ask = trib_call_event(call, TRIB_EVENT_ASK);
+    ask.wait_until = trib_node_now(call->node) + call->target.wait_s * TRIB_SECOND;
+    trib_hosted_feed(call->hosted, &ask);
+}
+
+void trib_answer_decline(struct trib_call *call) {
+    struct trib_error error = {0};
+    struct trib_decline decline;
+    if (trib_decline_decode((const char *)call->body, call->body_bytes, &decline, &error) !=
+        TRIB_OK) {
+        trib_call_refuse(call, "malformed", "%s", error.text);
+        return;
+    }
+    trib_log(call->node->env, TRIB_LOG_INFO, "declined run=%s client=%s task=%s reason=\"%s\"",
+             call->target.run, call->token.subject, decline.task, decline.reason);
+    struct trib_event event = trib_call_event(call, TRIB_EVENT_DECLINE);
+    event.id = decline.task;
+    trib_hosted_feed(call->hosted, &event);
+}
+
+void trib_answer_evaluation(struct trib_call *call) {
+    struct trib_error error = {0};
+    call->evaluation = trib_allocate(call->node->env, 1, sizeof *call->evaluation);
+    if (call->evaluation == NULL) {
+        trib_call_refuse(call, "busy", "out of memory; try again");
+        return;
+    }
+    if (trib_evaluation_decode((const char *)call->body, call->body_bytes, call->evaluation,
+                               &error) != TRIB_OK) {
+        trib_call_refuse(call, "malformed", "%s", error.text);
+        return;
+    }
+    const char *metric = call->hosted->spec->evaluate.metric;
+    const double *value = trib_metrics_find(&call->evaluation->metrics, metric);
+    struct trib_event event = trib_call_event(call, TRIB_EVENT_EVALUATION);
+    event.version = call->evaluation->version;
+    event.examples = call->evaluation->examples;
+    event.has_metric = value != NULL;
+    event.metric = value == NULL ? NAN : *value;
+    trib_hosted_feed(call->hosted, &event);
+}

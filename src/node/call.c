@@ -1,0 +1,457 @@
+/* call.c - one request being answered: access rules, bodies into memory, replies.
+ *
+ * Access is judged here and nowhere else, from the row of the route (wire/routes.h):
+ * loopback must name itself in Host and may not come from a foreign web page; bodies need their exact
+ * type; the token must allow what the row asks for. */
+#include "node/call.h"
+
+#include "node/daemon.h"
+#include "node/import.h"
+#include "node/record.h"
+#include "wire/link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+const struct trib_answer trib_answers[TRIB_ROUTE_COUNT] = {
+    [TRIB_ROUTE_RUN_CREATE] = {.body = trib_answer_run_create},
+    [TRIB_ROUTE_RUN_LIST] = {.head = trib_answer_run_list},
+    [TRIB_ROUTE_RUN_STATUS] = {.head = trib_answer_run_status},
+    [TRIB_ROUTE_RUN_SPEC] = {.head = trib_answer_run_spec},
+    [TRIB_ROUTE_RUN_PAUSE] = {.body = trib_answer_run_control},
+    [TRIB_ROUTE_RUN_RESUME] = {.body = trib_answer_run_control},
+    [TRIB_ROUTE_RUN_STOP] = {.body = trib_answer_run_control},
+    [TRIB_ROUTE_RUN_DELETE] = {.body = trib_answer_run_delete},
+    [TRIB_ROUTE_MODEL_PUT] = {.body = trib_answer_model_put},
+    [TRIB_ROUTE_MODEL_GET] = {.head = trib_answer_model_get},
+    [TRIB_ROUTE_CLIENT_JOIN] = {.body = trib_answer_join},
+    [TRIB_ROUTE_TASK_GET] = {.head = trib_answer_task},
+    [TRIB_ROUTE_TASK_DECLINE] = {.body = trib_answer_decline},
+    [TRIB_ROUTE_UPDATE_PUT] = {.head = trib_answer_update_put},
+    [TRIB_ROUTE_UPDATE_GET] = {.head = trib_answer_update_get},
+    [TRIB_ROUTE_EVALUATION_PUT] = {.body = trib_answer_evaluation},
+    [TRIB_ROUTE_EVENTS] = {.head = trib_answer_events},
+    [TRIB_ROUTE_LEDGER] = {.head = trib_answer_ledger},
+    [TRIB_ROUTE_HISTORY] = {.head = trib_answer_history},
+    [TRIB_ROUTE_METRICS] = {.head = trib_answer_metrics},
+    [TRIB_ROUTE_HEALTH] = {.head = trib_answer_health},
+    [TRIB_ROUTE_READY] = {.head = trib_answer_ready},
+    [TRIB_ROUTE_CONSOLE] = {.head = trib_answer_console},
+};
+
+/* --- answering ------------------------------------------------------------------------------ */
+
+struct trib_event trib_call_event(struct trib_call *call, enum trib_event_kind kind) {
+    call->waits = true;
+    return (struct trib_event){
+        .kind = kind,
+        .request = (trib_request)(uintptr_t)call,
+        .client = call->token.subject,
+        .id = call->target.id,
+    };
+}
+
+static void send_reply(struct trib_call *call, const struct trib_reply *reply) {
+    TRIB_ASSERT(!call->is_answered);
+    call->is_answered = true;
+    call->waits = false;
+    call->admitted = NULL; /* it may be folded and freed from now on */
+    trib_exchange_reply(call->exchange, reply);
+}
+
+void trib_call_reply_text(struct trib_call *call, const char *content_type,
+                          struct trib_text *text) {
+    struct trib_reply reply = {
+        .status = text->is_failed ? 500 : 200,
+        .content_type = content_type,
+        .fields = {{"Cache-Control", "no-store"}},
+        .body = TRIB_REPLY_BYTES,
+        .bytes = text->bytes,
+        .body_bytes = text->is_failed ? 0 : text->byte_count,
+    };
+    send_reply(call, &reply);
+}
+
+void trib_call_reply_page(struct trib_call *call, struct trib_text *text) {
+    struct trib_reply reply = {
+        .status = text->is_failed ? 500 : 200,
+        .content_type = "text/html; charset=utf-8",
+        .fields = {{"Cache-Control", "no-store"},
+                   {"Content-Security-Policy",
+                    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"},
+                   {"X-Content-Type-Options", "nosniff"},
+                   {"Referrer-Policy", "no-referrer"}},
+        .body = TRIB_REPLY_BYTES,
+        .bytes = text->bytes,
+        .body_bytes = text->is_failed ? 0 : text->byte_count,
+    };
+    send_reply(call, &reply);
+}
+
+void trib_call_reply_empty(struct trib_call *call, int status) {
+    send_reply(call, &(struct trib_reply){.status = status});
+}
+
+/* 503 and 429 say when to come back, 405 what would be allowed. */
+static void add_error_fields(const struct trib_call *call, struct trib_reply *reply) {
+    if (reply->status == 503 || reply->status == 429) {
+        reply->fields[1] = (struct trib_http_field){"Retry-After", "1"};
+    } else if (reply->status == 405) {
+        reply->fields[1] = (struct trib_http_field){"Allow", call->target.allow};
+    } else if (reply->status == 401) {
+        reply->fields[1] = (struct trib_http_field){"WWW-Authenticate", "Bearer"};
+    }
+}
+
+void trib_call_reply(struct trib_call *call, int status, json_t *document) {
+    char *json =
+        document == NULL ? NULL : json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    json_decref(document);
+    struct trib_reply reply = {
+        .status = json == NULL ? 500 : status,
+        .content_type = "application/json",
+        .fields = {{"Cache-Control", "no-store"}},
+        .body = TRIB_REPLY_BYTES,
+        .bytes = json,
+        .body_bytes = json == NULL ? 0 : strlen(json),
+    };
+    add_error_fields(call, &reply);
+    send_reply(call, &reply);
+    free(json);
+}
+
+void trib_call_refuse(struct trib_call *call, const char *code, const char *format, ...) {
+    char message[TRIB_ERROR_TEXT_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    call->node->refusals++;
+    trib_log(call->node->env, TRIB_LOG_INFO,
+             "refused code=%s run=%s client=%s update=%s peer=%s reason=\"%s\"", code,
+             call->target.run, call->token.subject, call->target.id,
+             trib_exchange_peer(call->exchange), message);
+    trib_call_reply(call, trib_code_http_status(code), trib_error_document(code, message, NULL));
+}
+
+void trib_call_refuse_error(struct trib_call *call, const struct trib_error *error) {
+    trib_call_refuse(call, trib_status_code(error->status), "%s", error->text);
+}
+
+void trib_call_resume(struct trib_call *call) {
+    if (call != NULL) {
+        trib_exchange_resume(call->exchange);
+    }
+}
+
+/* --- access --------------------------------------------------------------------------------- */
+
+/* Host or the authority of Origin, without the port. */
+static void copy_host(const char *authority, char *host, size_t room) {
+    const char *end = authority[0] == '[' ? strchr(authority, ']') : strchr(authority, ':');
+    size_t bytes = end == NULL ? strlen(authority) : (size_t)(end - authority);
+    size_t skip = authority[0] == '[' && bytes > 0 ? 1 : 0;
+    bytes -= skip;
+    if (bytes >= room) {
+        bytes = room - 1;
+    }
+    memcpy(host, authority + skip, bytes);
+    host[bytes] = '\0';
+}
+
+static bool is_our_host(const struct trib_node *node, const char *authority) {
+    char host[256];
+    copy_host(authority, host, sizeof host);
+    if (trib_host_is_loopback(host)) {
+        return true;
+    }
+    for (size_t i = 0; i < TRIB_LISTEN_MAX && node->config.host_names[i] != NULL; i++) {
+        if (strcasecmp(host, node->config.host_names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A web page on this machine's browser could reach a loopback daemon: it must name us in Host
+ * (against DNS rebinding) and come from our own page (Origin). */
+static bool is_from_here(struct trib_call *call, const struct trib_http_request *request) {
+    if (trib_exchange_is_loopback(call->exchange) && !trib_exchange_is_unix(call->exchange) &&
+        !is_our_host(call->node, request->host)) {
+        trib_call_refuse(call, "host", "Host %.80s is neither loopback nor a configured name",
+                         request->host);
+        return false;
+    }
+    const char *origin = request->origin;
+    const char *authority = origin == NULL ? NULL : strstr(origin, "://");
+    if (origin != NULL && (authority == NULL || strcmp(authority + 3, request->host) != 0)) {
+        trib_call_refuse(call, "origin", "Origin %.80s is not this daemon's", origin);
+        return false;
+    }
+    return true;
+}
+
+static void read_token(struct trib_call *call, const struct trib_http_request *request) {
+    const char *field = trib_http_request_field(request, "authorization");
+    if (field != NULL && strncasecmp(field, "Bearer ", 7) == 0) {
+        (void)trib_token_parse(call->node->directory.key, field + 7, strlen(field + 7),
+                               &call->token);
+    }
+}
+
+static bool token_is_for_run(const struct trib_call *call) {
+    return strcmp(call->token.run, call->target.run) == 0;
+}
+
+static bool is_allowed(const struct trib_call *call) {
+    const struct trib_token *token = &call->token;
+    if (token->scope == TRIB_TOKEN_ADMIN) {
+        return call->target.rule->access != TRIB_ACCESS_CLIENT;
+    }
+    bool is_of_run = token->scope != TRIB_TOKEN_NONE && token_is_for_run(call);
+    bool is_client = is_of_run && token->scope == TRIB_TOKEN_CLIENT;
+    bool is_loopback = trib_exchange_is_loopback(call->exchange);
+    switch (call->target.rule->access) {
+    case TRIB_ACCESS_OPEN:
+        return true;
+    case TRIB_ACCESS_READ:
+        return is_loopback || is_of_run;
+    case TRIB_ACCESS_JOIN:
+        return is_loopback ||
+               (is_client ? strcmp(token->subject, call->target.client) == 0 : is_of_run);
+    case TRIB_ACCESS_CLIENT:
+        return is_client;
+    case TRIB_ACCESS_MODEL:
+        return is_client && call->hosted != NULL &&
+               call->hosted->spec->model.init == TRIB_INIT_FIRST_CLIENT;
+    default:
+        return false;
+    }
+}
+
+static bool is_permitted(struct trib_call *call) {
+    if (is_allowed(call)) {
+        return true;
+    }
+    static const char *const needs[] = {
+        [TRIB_ACCESS_OPEN] = "nothing",
+        [TRIB_ACCESS_READ] = "a token of this run",
+        [TRIB_ACCESS_JOIN] = "the run's join token",
+        [TRIB_ACCESS_CLIENT] = "the token that joining this run returned",
+        [TRIB_ACCESS_MODEL] = "the admin token",
+        [TRIB_ACCESS_CONTROL] = "the admin token (file admin.token in the data directory)",
+    };
+    bool has_token = call->token.scope != TRIB_TOKEN_NONE;
+    trib_call_refuse(call, has_token ? "forbidden" : "token", "this needs %s",
+                     needs[call->target.rule->access]);
+    return false;
+}
+
+static bool has_good_body(struct trib_call *call, const struct trib_http_request *request) {
+    const struct trib_route_rule *rule = call->target.rule;
+    bool takes_body = rule->body != TRIB_BODY_NONE;
+    bool is_write = request->method != TRIB_HTTP_GET && request->method != TRIB_HTTP_HEAD;
+    bool has_body = request->is_chunked || request->content_length > 0;
+    if (is_write && rule->body == TRIB_BODY_TENSORS && !request->has_length &&
+        !request->is_chunked) {
+        trib_call_refuse(call, "length", "Content-Length or Transfer-Encoding: chunked is needed");
+        return false;
+    }
+    if (is_write && takes_body && (has_body || rule->body != TRIB_BODY_JSON_OPTIONAL) &&
+        !trib_body_accepts(rule->body, trib_http_request_field(request, "content-type"))) {
+        trib_call_refuse(call, "content_type", "Content-Type must be %s",
+                         trib_body_content_type(rule->body));
+        return false;
+    }
+    return true;
+}
+
+/* --- the server's handlers -------------------------------------------------------------------- */
+
+static struct trib_call *new_call(struct trib_node *node, struct trib_exchange *exchange) {
+    struct trib_call *call = trib_allocate(node->env, 1, sizeof *call);
+    if (call == NULL) {
+        return NULL;
+    }
+    call->node = node;
+    call->exchange = exchange;
+    call->next = node->calls;
+    if (call->next != NULL) {
+        call->next->previous = call;
+    }
+    node->calls = call;
+    trib_exchange_set_context(exchange, call);
+    return call;
+}
+
+static const char *target_error_code(enum trib_status status) {
+    switch (status) {
+    case TRIB_ENOTFOUND:
+        return "not_found";
+    case TRIB_EUNSUPPORTED:
+        return "method";
+    case TRIB_EINVALID:
+        return "name";
+    case TRIB_ELIMIT:
+        return "header_too_large";
+    default:
+        return "malformed";
+    }
+}
+
+static void on_head(void *context, struct trib_exchange *exchange,
+                    const struct trib_http_request *request) {
+    struct trib_node *node = context;
+    struct trib_call *call = new_call(node, exchange);
+    if (call == NULL) {
+        trib_exchange_reply(exchange, &(struct trib_reply){.status = 503, .is_closing = true});
+        return;
+    }
+    struct trib_error error = {0};
+    read_token(call, request);
+    enum trib_status status =
+        trib_target_decode(request->method, request->path, request->query, &call->target, &error);
+    if (status != TRIB_OK) {
+        trib_call_refuse(call, target_error_code(status), "%s", error.text);
+        return;
+    }
+    if (call->target.run[0] != '\0') {
+        call->hosted = trib_node_find(node, call->target.run);
+    }
+    if (!is_from_here(call, request) || !is_permitted(call) || !has_good_body(call, request)) {
+        return;
+    }
+    if (call->target.run[0] != '\0' && call->hosted == NULL) {
+        trib_call_refuse(call, "not_found", "no run of the name %s", call->target.run);
+        return;
+    }
+    const struct trib_answer *answer = &trib_answers[call->target.rule->route];
+    if (answer->head != NULL) {
+        call->request = request;
+        answer->head(call, request);
+        call->request = NULL;
+        return;
+    }
+    bool is_model = call->target.rule->body == TRIB_BODY_TENSORS;
+    trib_exchange_receive(exchange, is_model ? node->config.model_bytes_max - node->model_bytes
+                                             : TRIB_JSON_BODY_BYTES_MAX);
+    call->body_room = request->has_length ? (size_t)request->content_length : 0;
+}
+
+#define BODY_ROOM_FIRST ((size_t)4096)
+
+/* Room for a body in memory: what was announced, or doubling. */
+static bool has_room(struct trib_call *call) {
+    const struct trib_env *env = call->node->env;
+    if (call->body == NULL) {
+        call->body_room = call->body_room > 0 ? call->body_room : BODY_ROOM_FIRST;
+        call->body = trib_allocate(env, call->body_room, 1);
+        return call->body != NULL;
+    }
+    if (call->body_bytes == call->body_room) {
+        unsigned char *body = trib_regrow(env, call->body, call->body_room, 2 * call->body_room, 1);
+        if (body == NULL) {
+            return false;
+        }
+        call->body = body;
+        call->body_room *= 2;
+    }
+    return true;
+}
+
+static void *on_lend(void *context, struct trib_exchange *exchange, size_t *room) {
+    (void)context; /* the call knows its node */
+    struct trib_call *call = trib_exchange_context(exchange);
+    if (call->upload != NULL) {
+        return trib_upload_lend(call->upload, room);
+    }
+    if (!has_room(call)) {
+        trib_exchange_abort(exchange);
+        return NULL;
+    }
+    *room = call->body_room - call->body_bytes;
+    return call->body + call->body_bytes;
+}
+
+static void on_filled(void *context, struct trib_exchange *exchange, size_t count) {
+    struct trib_node *node = context;
+    struct trib_call *call = trib_exchange_context(exchange);
+    if (call->upload == NULL) {
+        call->body_bytes += count;
+        return;
+    }
+    node->update_bytes_received += count;
+    trib_upload_filled(call->upload, count);
+}
+
+static void on_complete(void *context, struct trib_exchange *exchange) {
+    (void)context; /* the call knows its node */
+    struct trib_call *call = trib_exchange_context(exchange);
+    if (call->upload != NULL) {
+        trib_upload_complete(call->upload);
+    } else {
+        trib_answers[call->target.rule->route].body(call);
+    }
+}
+
+/* The exchange has ended; whatever the heart still owes it is withdrawn. */
+static void end_call(struct trib_call *call) {
+    struct trib_node *node = call->node;
+    if (call->waits && call->hosted != NULL) {
+        call->waits = false;
+        struct trib_event leave = {.kind = TRIB_EVENT_LEAVE,
+                                   .request = (trib_request)(uintptr_t)call};
+        trib_hosted_feed(call->hosted, &leave);
+    }
+    if (call->hosted != NULL) {
+        trib_watchers_remove(&call->hosted->watchers, call->exchange);
+    }
+    if (call->import != NULL) {
+        trib_import_forget_call(call->import);
+    }
+    if (call->record != NULL) {
+        trib_record_forget_call(call->record);
+    }
+    trib_upload_free(call->upload);
+    if (call->file != NULL) {
+        node->directory.files->close(node->directory.files->context, call->file);
+    }
+    if (call->body != NULL) {
+        trib_release(node->env, call->body, call->body_room, 1);
+    }
+    trib_release(node->env, call->join, 1, sizeof *call->join);
+    trib_release(node->env, call->evaluation, 1, sizeof *call->evaluation);
+    if (call->previous != NULL) {
+        call->previous->next = call->next;
+    } else {
+        node->calls = call->next;
+    }
+    if (call->next != NULL) {
+        call->next->previous = call->previous;
+    }
+    trib_release(node->env, call, 1, sizeof *call);
+}
+
+static void on_done(void *context, struct trib_exchange *exchange) {
+    (void)context; /* the call knows its node */
+    struct trib_call *call = trib_exchange_context(exchange);
+    if (call != NULL) {
+        end_call(call);
+    }
+}
+
+static void on_gone(void *context, struct trib_exchange *exchange, enum trib_status why) {
+    (void)why; /* the server has answered what could be answered */
+    on_done(context, exchange);
+}
+
+const struct trib_server_handlers trib_call_handlers = {
+    .head = on_head,
+    .lend = on_lend,
+    .filled = on_filled,
+    .complete = on_complete,
+    .done = on_done,
+    .gone = on_gone,
+};

@@ -1,0 +1,236 @@
+/* carry.c - effects become replies, jobs and messages to watchers. One function per kind of effect. */
+#include "node/daemon.h"
+#include "node/record.h"
+#include "node/report.h"
+
+#include <string.h>
+
+static struct trib_call *call_of(const struct trib_effect *effect) {
+    return (struct trib_call *)(uintptr_t)effect->request;
+}
+
+static double seconds_until(const struct trib_hosted *hosted, trib_time_ns when) {
+    trib_time_ns left = when - trib_node_now(hosted->node);
+    return left <= 0 ? 0.0 : (double)left / 1e9;
+}
+
+/* --- answers to calls --------------------------------------------------------------------------- */
+
+static void carry_joined(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    struct trib_call *call = call_of(effect);
+    struct trib_token token = {.scope = TRIB_TOKEN_CLIENT};
+    memcpy(token.run, call->target.run, sizeof token.run);
+    memcpy(token.subject, call->target.client, sizeof token.subject);
+    char text[TRIB_TOKEN_TEXT_BYTES];
+    trib_token_format(hosted->node->directory.key, &token, text);
+    trib_record_client(hosted, call);
+    const char *role = call->join->is_evaluator ? "evaluator" : "trainer";
+    trib_call_reply(call, 200,
+                    json_pack("{s:s, s:s, s:s, s:f}", "client", call->target.client, "role", role,
+                              "token", text, "lease_s", (double)hosted->spec->lease / 1e9));
+    trib_watchers_tell(&hosted->watchers, trib_node_now(hosted->node), "client",
+                       json_pack("{s:s, s:s, s:s}", "client", call->target.client, "role", role,
+                                 "what", "joined"));
+}
+
+static void digest_text(struct trib_hosted *hosted, trib_version version,
+                        char hex[TRIB_DIGEST_HEX_BYTES]) {
+    struct trib_digest digest = hosted->model.digest;
+    if (version != hosted->model.version && !trib_report_digest(hosted, version, &digest)) {
+        hex[0] = '\0';
+        return;
+    }
+    trib_digest_to_hex(&digest, hex);
+}
+
+static void carry_task(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    static const char *const kinds[] = {"train", "evaluate", "wait", "stop"};
+    const struct trib_task *task = &effect->task;
+    char hex[TRIB_DIGEST_HEX_BYTES] = "";
+    if (task->kind == TRIB_TASK_TRAIN || task->kind == TRIB_TASK_EVALUATE) {
+        digest_text(hosted, task->version, hex);
+    }
+    struct trib_task_reply reply = {
+        .kind = kinds[task->kind],
+        .task = task->id,
+        .version = task->version,
+        .digest = hex,
+        .settings = task->kind == TRIB_TASK_TRAIN ? hosted->spec->train : "{}",
+        .expected_by_s =
+            task->expected_by == TRIB_TIME_NEVER ? -1.0 : seconds_until(hosted, task->expected_by),
+        .global_step = hosted->model.version,
+        .after_s = task->kind == TRIB_TASK_WAIT ? seconds_until(hosted, task->not_before) : 0.0,
+        .reason = task->reason,
+    };
+    trib_call_reply(call_of(effect), 200, trib_task_document(&reply));
+}
+
+static void carry_done(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    struct trib_call *call = call_of(effect);
+    if (call->target.rule->route == TRIB_ROUTE_TASK_DECLINE) {
+        trib_call_reply_empty(call, 204);
+    } else if (call->target.rule->route == TRIB_ROUTE_EVALUATION_PUT) {
+        trib_call_reply(call, 200,
+                        json_pack("{s:s, s:I}", "evaluation", call->target.id, "version",
+                                  (json_int_t)call->evaluation->version));
+    } else {
+        struct trib_run_status status;
+        trib_run_status(hosted->run, trib_node_now(hosted->node), &status);
+        trib_call_reply(call, 200,
+                        json_pack("{s:s, s:s}", "run", hosted->spec->name, "state",
+                                  trib_run_state_name(status.state)));
+    }
+}
+
+/* The codec's words are better than the heart's, which has only seen a status. */
+static void carry_refuse(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    struct trib_call *call = call_of(effect);
+    const struct trib_upload *upload = call->admitted;
+    bool is_detailed = upload != NULL && upload->error.status != TRIB_OK;
+    const char *code = trib_refusal_code(effect->refusal);
+    const char *text = effect->text;
+    if (is_detailed) {
+        code = trib_status_code(upload->error.status);
+        text = upload->error.text;
+    }
+    trib_watchers_tell(
+        &hosted->watchers, trib_node_now(hosted->node), "refused",
+        json_pack("{s:s, s:s, s:s}", "client", call->token.subject, "code", code, "message", text));
+    trib_call_refuse(call, code, "%s", text);
+}
+
+static void carry_acknowledge(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    static const char *const fates[] = {"", "spooled", "counted", "dropped"};
+    struct trib_call *call = call_of(effect);
+    bool is_spooled = effect->fate == TRIB_FATE_SPOOLED;
+    bool is_durable = hosted->spec->durability == TRIB_DURABILITY_SPOOL;
+    struct trib_receipt receipt = {
+        .update = call->target.id,
+        .fate = fates[effect->fate],
+        .durability = is_durable ? "spool" : "memory",
+        .has_admission = is_spooled,
+        .staleness = effect->staleness,
+        .weight = effect->weight,
+        .has_version = effect->fate != TRIB_FATE_DROPPED,
+        .version = effect->version,
+        .reason = effect->fate == TRIB_FATE_DROPPED ? effect->text : NULL,
+    };
+    if (is_spooled) {
+        struct trib_slot_view view;
+        trib_run_slot(hosted->run, effect->slot, &view);
+        receipt.base = view.base;
+    }
+    trib_call_reply(call, 200, trib_receipt_document(&receipt));
+    if (is_spooled && call->admitted != NULL) {
+        trib_watchers_tell(&hosted->watchers, trib_node_now(hosted->node), "update",
+                           json_pack("{s:s, s:s, s:I}", "client", call->token.subject, "update",
+                                     call->target.id, "staleness", (json_int_t)effect->staleness));
+    }
+}
+
+/* --- bodies --------------------------------------------------------------------------------------- */
+
+static void carry_receive(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    struct trib_call *call = call_of(effect);
+    struct trib_error error = {0};
+    uint64_t length = call->request->has_length ? call->request->content_length : UINT64_MAX;
+    struct trib_upload *upload = trib_upload_new(hosted, call, length, &error);
+    call->waits = false;
+    if (upload == NULL) {
+        trib_call_refuse_error(call, &error);
+        return;
+    }
+    upload->is_compare = effect->kind == TRIB_EFFECT_COMPARE;
+    call->upload = upload;
+    upload->head = *call->head;
+    trib_exchange_receive(call->exchange, trib_report_update_bytes_max(hosted));
+}
+
+static void carry_spool(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    struct trib_call *call = call_of(effect);
+    struct trib_upload *upload = call->upload;
+    struct trib_slot_view view;
+    trib_run_slot(hosted->run, effect->slot, &view);
+    call->upload = NULL;
+    call->admitted = upload;
+    upload->slot = effect->slot;
+    struct trib_spool_entry *entry = &upload->entry;
+    entry->kind = TRIB_SPOOL_UPDATE;
+    (void)strncpy(entry->client, view.client, sizeof entry->client - 1);
+    (void)strncpy(entry->update, view.id, sizeof entry->update - 1);
+    entry->base = view.base;
+    entry->target = view.target;
+    entry->staleness = view.staleness;
+    entry->weight = view.weight;
+    entry->examples = view.examples;
+    entry->wall_s = hosted->node->env->wall(hosted->node->env->context);
+    hosted->node->updates_received++;
+    TRIB_ASSERT(hosted->slots[effect->slot] == NULL);
+    hosted->slots[effect->slot] = upload;
+    trib_intake_spool(hosted, upload);
+}
+
+/* --- versions --------------------------------------------------------------------------------------- */
+
+static void carry_fold(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    trib_folding_add(hosted, hosted->slots[effect->slot], effect->accumulator);
+}
+
+static void carry_merge(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    trib_folding_merge(hosted, effect->accumulator);
+}
+
+static void carry_persist(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    trib_record_version(hosted, effect->version);
+}
+
+static void carry_publish(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    trib_model_advance(&hosted->model);
+    TRIB_ASSERT(hosted->model.version == effect->version);
+    hosted->version_at = trib_node_now(hosted->node);
+    hosted->node->versions_published++;
+    trib_watchers_tell(&hosted->watchers, trib_node_now(hosted->node), "version",
+                       trib_report_version(hosted, effect->version));
+}
+
+static void carry_record(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    if (effect->record_kind == TRIB_RECORD_EVALUATION) {
+        trib_record_evaluation(hosted, effect, call_of(effect));
+    } else {
+        trib_record_state(hosted, effect);
+    }
+}
+
+static void carry_best(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    hosted->best = effect->version;
+    hosted->has_best = true;
+}
+
+static void carry_evaluated(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    trib_watchers_tell(&hosted->watchers, trib_node_now(hosted->node), "evaluation",
+                       trib_report_evaluation(hosted, effect->version));
+}
+
+static void carry_state(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    const char *state = trib_run_state_name(effect->state);
+    trib_log(hosted->node->env, TRIB_LOG_INFO, "state run=%s state=%s reason=\"%s\"",
+             hosted->spec->name, state, effect->text);
+    trib_watchers_tell(&hosted->watchers, trib_node_now(hosted->node), "state",
+                       json_pack("{s:s, s:s}", "state", state, "reason", effect->text));
+}
+
+static void (*const carriers[])(struct trib_hosted *hosted, const struct trib_effect *effect) = {
+    [TRIB_EFFECT_JOINED] = carry_joined,       [TRIB_EFFECT_TASK] = carry_task,
+    [TRIB_EFFECT_DONE] = carry_done,           [TRIB_EFFECT_REFUSE] = carry_refuse,
+    [TRIB_EFFECT_RECEIVE] = carry_receive,     [TRIB_EFFECT_COMPARE] = carry_receive,
+    [TRIB_EFFECT_SPOOL] = carry_spool,         [TRIB_EFFECT_ACKNOWLEDGE] = carry_acknowledge,
+    [TRIB_EFFECT_FOLD] = carry_fold,           [TRIB_EFFECT_MERGE] = carry_merge,
+    [TRIB_EFFECT_PERSIST] = carry_persist,     [TRIB_EFFECT_PUBLISH] = carry_publish,
+    [TRIB_EFFECT_RECORD] = carry_record,       [TRIB_EFFECT_BEST] = carry_best,
+    [TRIB_EFFECT_EVALUATED] = carry_evaluated, [TRIB_EFFECT_STATE] = carry_state,
+};
+
+void trib_hosted_carry(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    TRIB_ASSERT(effect->kind < sizeof carriers / sizeof *carriers);
+    carriers[effect->kind](hosted, effect);
+}

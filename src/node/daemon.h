@@ -1,0 +1,50 @@
+/* daemon.h - what the files of this room share of the daemon: configuration, loop, budgets, runs. */
+#ifndef TRIB_NODE_DAEMON_H
+#define TRIB_NODE_DAEMON_H
+
+#include <stdatomic.h>
+
+#include "node/call.h"
+#include "node/hosted.h"
+#include "node/node.h"
+#include "node/token.h"
+
+struct trib_node {
+    const struct trib_env *env;
+    struct trib_node_config config; /* every default filled in; texts borrowed from the caller */
+    struct trib_directory directory;
+    struct trib_loop *loop;
+    struct trib_server *server;
+    struct trib_pool *pool;   /* chunks for large bodies */
+    struct trib_timer *pulse; /* once a second: keeps event streams awake, ends closed runs */
+    struct trib_hosted *hosted[TRIB_RUNS_MAX];
+    size_t hosted_count;
+    struct trib_hosted *closing[TRIB_RUNS_MAX]; /* deleted runs whose jobs still run */
+    size_t closing_count;
+    struct trib_call *calls; /* every exchange under way, newest first */
+    uint64_t body_bytes;     /* charged to config.body_bytes_max */
+    uint64_t model_bytes;    /* charged to config.model_bytes_max */
+    char url[300];
+    char admin_token[TRIB_TOKEN_TEXT_BYTES];
+    trib_time_ns started_at;
+    bool is_stopping;            /* no new work; connections are being ended */
+    bool is_stopped;             /* no connection is left */
+    _Atomic bool is_stop_wanted; /* trib_node_stop() was called */
+    /* counters for /metrics */
+    uint64_t updates_received, update_bytes_received, versions_published, refusals;
+};
+
+/* NULL when there is no run of that name. */
+struct trib_hosted *trib_node_find(const struct trib_node *node, const char *run);
+/* Create a run from a spec document (directory, ledger, model by trainer or from another run). */
+enum trib_status trib_node_create_run(struct trib_node *node, const struct trib_spec *spec,
+                                      struct trib_error *error);
+/* Stop hosting a run and remove its data once its jobs have ended. */
+void trib_node_delete_run(struct trib_node *node, struct trib_hosted *hosted);
+/* The link that lets a client join; text has TRIB_LINK_TEXT_BYTES of room. */
+void trib_node_join_link(const struct trib_node *node, const char *run, char *text);
+/* A chunk came back to the pool: uploads that starve may read again. */
+void trib_node_chunk_returned(struct trib_node *node);
+trib_time_ns trib_node_now(const struct trib_node *node);
+
+#endif

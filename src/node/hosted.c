@@ -1,0 +1,108 @@
+/* hosted.c - one run as the daemon hosts it: feeding the heart, and the end of a run. */
+#include "node/hosted.h"
+
+#include "node/daemon.h"
+
+#include <string.h>
+
+/* The heart has more to do than fits into one step's effects: go on at once. */
+static void step_until_idle(struct trib_hosted *hosted, struct trib_event *event) {
+    struct trib_effects effects;
+    for (;;) {
+        trib_run_step(hosted->run, event, &effects);
+        for (uint32_t i = 0; i < effects.count; i++) {
+            trib_hosted_carry(hosted, &effects.items[i]);
+        }
+        trib_time_ns now = event->now;
+        if (effects.count < TRIB_EFFECTS_MAX || trib_run_deadline(hosted->run) > now) {
+            break;
+        }
+        memset(event, 0, sizeof *event);
+        event->kind = TRIB_EVENT_TICK;
+        event->now = now;
+    }
+}
+
+void trib_hosted_feed(struct trib_hosted *hosted, struct trib_event *event) {
+    if (hosted->is_closing) {
+        return;
+    }
+    event->now = trib_node_now(hosted->node);
+    step_until_idle(hosted, event);
+    trib_timer_arm(hosted->timer, trib_run_deadline(hosted->run));
+}
+
+void trib_hosted_job_done(struct trib_hosted *hosted) {
+    TRIB_ASSERT(hosted->jobs > 0);
+    hosted->jobs--;
+}
+
+void trib_hosted_close(struct trib_hosted *hosted) {
+    hosted->is_closing = true;
+    trib_timer_disarm(hosted->timer);
+    trib_watchers_end(&hosted->watchers);
+    for (struct trib_call *call = hosted->node->calls; call != NULL; call = call->next) {
+        if (call->hosted == hosted) {
+            bool was_waiting = call->waits;
+            call->waits = false;
+            if (was_waiting && !call->is_answered) {
+                trib_call_refuse(call, "closing", "the daemon is closing run %s",
+                                 hosted->spec->name);
+            }
+        }
+    }
+}
+
+static void free_uploads(struct trib_hosted *hosted) {
+    for (uint32_t i = 0; hosted->slots != NULL && i < hosted->spec->updates_pending_max; i++) {
+        trib_upload_free(hosted->slots[i]);
+    }
+}
+
+void trib_hosted_free(struct trib_hosted *hosted) {
+    if (hosted == NULL) {
+        return;
+    }
+    const struct trib_env *env = hosted->node->env;
+    free_uploads(hosted);
+    TRIB_ASSERT(hosted->jobs == 0);
+    trib_timer_free(hosted->timer);
+    trib_run_free(hosted->run);
+    if (hosted->has_model) {
+        hosted->node->model_bytes -= trib_model_bytes(&hosted->model);
+    }
+    trib_model_deinit(&hosted->model);
+    trib_index_close(hosted->index);
+    trib_index_close(hosted->index_writer);
+    trib_spool_close(hosted->spool);
+    trib_ledger_close(hosted->ledger);
+    trib_places_deinit(env, &hosted->released);
+    trib_places_deinit(env, &hosted->releasing);
+    trib_places_deinit(env, &hosted->uncheckpointed);
+    if (hosted->spec != NULL) {
+        trib_release(env, hosted->slots, hosted->spec->updates_pending_max, sizeof(void *));
+    }
+    trib_spec_free(hosted->spec);
+    trib_release(env, hosted, 1, sizeof *hosted);
+}
+
+bool trib_places_add(const struct trib_env *env, struct trib_places *places,
+                     const struct trib_spool_place *place) {
+    if (places->count == places->capacity) {
+        size_t capacity = places->capacity == 0 ? 64 : 2 * places->capacity;
+        struct trib_spool_place *items =
+            trib_regrow(env, places->items, places->capacity, capacity, sizeof *items);
+        if (items == NULL) {
+            return false; /* the entry stays on disk until the next restart offers it again */
+        }
+        places->items = items;
+        places->capacity = capacity;
+    }
+    places->items[places->count++] = *place;
+    return true;
+}
+
+void trib_places_deinit(const struct trib_env *env, struct trib_places *places) {
+    trib_release(env, places->items, places->capacity, sizeof *places->items);
+    memset(places, 0, sizeof *places);
+}

@@ -1,0 +1,294 @@
+/* import.c - how a run gets its version 0: from a PUT, a native trainer, or a version of another run. */
+#include "node/import.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/daemon.h"
+#include "node/record.h"
+#include "node/report.h"
+
+struct trib_import {
+    struct trib_hosted *hosted;
+    struct trib_call *call; /* NULL: has gone */
+    unsigned char *body;    /* a safetensors file in memory, or NULL */
+    size_t body_bytes, body_room;
+    struct trib_block *file;               /* the same from a trainer or another run, or NULL */
+    char source_path[TRIB_NAME_BYTES + 8]; /* of another run, or "" */
+    trib_version source_version;
+    bool has_made_model; /* `model` is there; false: only the digest was wanted */
+    bool is_comparing;   /* the run has a model: is it this one? */
+    struct trib_digest digest;
+    struct trib_model model;
+    enum trib_status status;
+    struct trib_error error;
+};
+
+/* --- on a worker ---------------------------------------------------------------------------------- */
+
+static enum trib_status fetch_file(struct trib_import *import) {
+    struct trib_node *node = import->hosted->node;
+    if (import->body != NULL) {
+        return TRIB_OK;
+    }
+    if (import->source_path[0] != '\0') {
+        return trib_checkpoint_load_version(node->env, node->directory.files, import->source_path,
+                                            import->source_version, NULL, &import->file,
+                                            &import->error);
+    }
+    return node->config.create_model(node->config.create_model_context, node->env,
+                                     import->hosted->spec, &import->file, &import->error);
+}
+
+static enum trib_status make_model(struct trib_import *import) {
+    struct trib_hosted *hosted = import->hosted;
+    const struct trib_env *env = hosted->node->env;
+    struct trib_source source =
+        import->body != NULL ? trib_source_of_memory(import->body, import->body_bytes)
+                             : trib_source_of_memory(import->file->bytes, import->file->byte_count);
+    struct trib_layout *layout = NULL;
+    struct trib_block *version = NULL;
+    enum trib_status status =
+        trib_model_import(env, hosted->spec, &source, &layout, &version, &import->error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    if (import->is_comparing) {
+        trib_digest_of(version->bytes, version->byte_count, &import->digest);
+        trib_layout_free(layout);
+    } else {
+        status = trib_model_init(&import->model, env, hosted->spec, layout, version, 0,
+                                 TRIB_ACCUMULATORS_MAX, &import->error);
+        import->has_made_model = status == TRIB_OK;
+    }
+    trib_block_unref(version);
+    return status;
+}
+
+static void work(void *context) {
+    struct trib_import *import = context;
+    import->status = fetch_file(import);
+    if (import->status == TRIB_OK) {
+        import->status = make_model(import);
+    }
+    if (import->status != TRIB_OK && import->error.status == TRIB_OK) {
+        (void)trib_error_set(&import->error, import->status, "%s",
+                             trib_status_text(import->status));
+    }
+}
+
+/* --- on the loop's thread ------------------------------------------------------------------------- */
+
+static void free_import(struct trib_import *import) {
+    struct trib_hosted *hosted = import->hosted;
+    const struct trib_env *env = hosted->node->env;
+    if (import->call != NULL) {
+        import->call->import = NULL;
+    }
+    trib_release(env, import->body, import->body_room, 1);
+    trib_block_unref(import->file);
+    if (import->has_made_model) {
+        trib_model_deinit(&import->model);
+    }
+    if (hosted->import == import) {
+        hosted->import = NULL;
+    }
+    trib_release(env, import, 1, sizeof *import);
+    trib_hosted_job_done(hosted);
+}
+
+/* Root mean square of the train tensors, against which the sums' resolution is to be seen. */
+static double train_scale(const struct trib_model *model) {
+    const float *values = (const float *)(model->current->bytes + model->layout->data_offset);
+    double sum = 0.0;
+    uint64_t count = 0;
+    for (size_t t = 0; t < model->layout->tensor_count; t++) {
+        const struct trib_tensor *tensor = &model->layout->tensors[t];
+        if (tensor->role != TRIB_ROLE_TRAIN) {
+            continue;
+        }
+        const float *first = values + tensor->element_offset;
+        for (uint64_t i = 0; i < tensor->element_count; i++) {
+            sum += (double)first[i] * (double)first[i];
+        }
+        count += tensor->element_count;
+    }
+    return count == 0 ? 0.0 : sqrt(sum / (double)count);
+}
+
+static void reply_model(struct trib_import *import, int status) {
+    const struct trib_model *model = &import->hosted->model;
+    char hex[TRIB_DIGEST_HEX_BYTES];
+    trib_digest_to_hex(&model->digest, hex);
+    trib_call_reply(import->call, status,
+                    json_pack("{s:I, s:s, s:I, s:I, s:f, s:f}", "version", (json_int_t)0, "digest",
+                              hex, "parameters", (json_int_t)model->layout->element_count,
+                              "tensors", (json_int_t)model->layout->tensor_count, "resolution",
+                              trib_model_resolution(model), "scale", train_scale(model)));
+}
+
+/* The run was made for this model; without it the run would wait for ever. */
+static bool is_creation(const struct trib_import *import) {
+    return import->call != NULL && import->call->target.rule->route == TRIB_ROUTE_RUN_CREATE;
+}
+
+static void fail(struct trib_import *import) {
+    struct trib_hosted *hosted = import->hosted;
+    bool was_creation = is_creation(import);
+    if (import->call != NULL) {
+        (void)trib_error_prefix(&import->error, import->status, "model");
+        trib_call_refuse_error(import->call, &import->error);
+        import->call->hosted = was_creation ? NULL : import->call->hosted;
+    }
+    trib_log(hosted->node->env, TRIB_LOG_WARN, "model_refused run=%s reason=\"%s\"",
+             hosted->spec->name, import->error.text);
+    free_import(import);
+    if (was_creation) {
+        trib_node_delete_run(hosted->node, hosted);
+    }
+}
+
+static void compare(struct trib_import *import) {
+    struct trib_hosted *hosted = import->hosted;
+    struct trib_digest first;
+    bool is_known = trib_report_digest(hosted, 0, &first);
+    if (import->call == NULL) {
+        free_import(import);
+        return;
+    }
+    if (is_known && trib_digest_equal(&first, &import->digest)) {
+        reply_model(import, 200);
+    } else {
+        trib_call_refuse(import->call, "conflict", "run %s has another version 0",
+                         hosted->spec->name);
+    }
+    free_import(import);
+}
+
+static void done(void *context) {
+    struct trib_import *import = context;
+    struct trib_hosted *hosted = import->hosted;
+    struct trib_node *node = hosted->node;
+    if (import->status != TRIB_OK) {
+        fail(import);
+        return;
+    }
+    if (import->is_comparing) {
+        compare(import);
+        return;
+    }
+    uint64_t bytes = trib_model_bytes(&import->model);
+    if (node->model_bytes + bytes > node->config.model_bytes_max) {
+        import->status =
+            trib_error_set(&import->error, TRIB_ELIMIT,
+                           "%llu bytes with its sums; %llu of %llu are free (model_bytes_max)",
+                           (unsigned long long)bytes,
+                           (unsigned long long)(node->config.model_bytes_max - node->model_bytes),
+                           (unsigned long long)node->config.model_bytes_max);
+        fail(import);
+        return;
+    }
+    node->model_bytes += bytes;
+    hosted->model = import->model;
+    trib_model_moved(&hosted->model);
+    import->has_made_model = false;
+    hosted->has_model = true;
+    hosted->version_at = trib_node_now(node);
+    trib_record_first_version(hosted);
+}
+
+void trib_import_recorded(struct trib_hosted *hosted, enum trib_status status) {
+    struct trib_import *import = hosted->import;
+    if (status != TRIB_OK) {
+        hosted->node->model_bytes -= trib_model_bytes(&hosted->model);
+        trib_model_deinit(&hosted->model);
+        hosted->has_model = false;
+        import->status =
+            trib_error_set(&import->error, status, "version 0 could not be recorded: %s",
+                           trib_status_text(status));
+        fail(import);
+        return;
+    }
+    if (is_creation(import)) {
+        trib_call_reply_run(import->call, 201, hosted);
+    } else if (import->call != NULL) {
+        reply_model(import, 201);
+    }
+    free_import(import);
+}
+
+static struct trib_import *new_import(struct trib_hosted *hosted, struct trib_call *call) {
+    struct trib_import *import = NULL;
+    if (hosted->import == NULL) {
+        import = trib_allocate(hosted->node->env, 1, sizeof *import);
+    }
+    if (import == NULL) {
+        trib_call_refuse(call, "busy", "another model is being taken in; try again");
+        return NULL;
+    }
+    import->hosted = hosted;
+    import->call = call;
+    import->is_comparing = hosted->has_model;
+    call->import = import;
+    hosted->import = import;
+    hosted->jobs++;
+    return import;
+}
+
+static void start(struct trib_import *import) {
+    if (trib_work_submit(import->hosted->node->loop, work, done, import) != TRIB_OK) {
+        import->status = trib_error_set(&import->error, TRIB_EUNAVAILABLE, "out of memory");
+        fail(import);
+    }
+}
+
+void trib_import_body(struct trib_hosted *hosted, struct trib_call *call) {
+    struct trib_import *import = new_import(hosted, call);
+    if (import != NULL) {
+        import->body = call->body;
+        import->body_bytes = call->body_bytes;
+        import->body_room = call->body_room;
+        call->body = NULL;
+        start(import);
+    }
+}
+
+/* The number behind "latest", "best" or digits; false when there is no such version. */
+static bool pick_version(const struct trib_hosted *source, const char *text,
+                         trib_version *version) {
+    if (!source->has_model) {
+        return false;
+    }
+    *version = source->model.version;
+    if (strcmp(text, "best") == 0) {
+        *version = source->best;
+        return source->has_best;
+    }
+    return strcmp(text, "latest") == 0 || sscanf(text, "%" SCNu64, version) == 1;
+}
+
+void trib_import_by_spec(struct trib_hosted *hosted, struct trib_call *call,
+                         struct trib_hosted *source) {
+    struct trib_import *import = new_import(hosted, call);
+    if (import == NULL) {
+        return;
+    }
+    const struct trib_spec_model *model = &hosted->spec->model;
+    if (source != NULL) {
+        if (!pick_version(source, model->source_version, &import->source_version)) {
+            import->status =
+                trib_error_set(&import->error, TRIB_ENOTFOUND, "run %s has no version %s",
+                               source->spec->name, model->source_version);
+            fail(import);
+            return;
+        }
+        memcpy(import->source_path, source->path, sizeof import->source_path);
+    }
+    start(import);
+}
+
+void trib_import_forget_call(struct trib_import *import) {
+    import->call = NULL;
+}

@@ -1,0 +1,199 @@
+/* intake.c - from admission to durability: check on any worker, then commit in groups.
+ *
+ *   SPOOL --> check (one job per update, side by side) --> commit (one job at a time) --> SPOOLED
+ *
+ * While one commit waits for the disk, the next group gathers, so that one sync serves all that came meanwhile. Entries
+ * that are no longer needed are released by the same job: the spool allows one writer. */
+#include "node/daemon.h"
+
+#include <string.h>
+
+/* --- check ------------------------------------------------------------------------------------ */
+
+/* SHA-256 of the whole body, in pieces for those that lie in a file. */
+static enum trib_status digest_body(const struct trib_source *source, struct trib_digest *digest) {
+    struct trib_digester digester = {0};
+    unsigned char piece[65536];
+    if (!trib_digester_begin(&digester)) {
+        return TRIB_EMEMORY;
+    }
+    enum trib_status status = TRIB_OK;
+    for (uint64_t at = 0; status == TRIB_OK && at < source->byte_count;) {
+        uint64_t left = source->byte_count - at;
+        size_t count = left < sizeof piece ? (size_t)left : sizeof piece;
+        status = source->read(source->context, at, piece, count);
+        if (status == TRIB_OK) {
+            trib_digester_add(&digester, piece, count);
+        }
+        at += count;
+    }
+    if (status != TRIB_OK) {
+        trib_digester_abandon(&digester);
+        return status;
+    }
+    trib_digester_finish(&digester, digest);
+    return TRIB_OK;
+}
+
+enum trib_status trib_upload_digest(struct trib_upload *upload) {
+    struct trib_source source = trib_upload_source(upload);
+    return digest_body(&source, &upload->entry.digest);
+}
+
+static enum trib_status check_values(struct trib_upload *upload, const struct trib_source *source) {
+    const struct trib_model *model = &upload->hosted->model;
+    const struct trib_codec *codec = trib_codec_find(upload->entry.codec);
+    if (codec == NULL) {
+        return trib_error_set(&upload->error, TRIB_EUNSUPPORTED, "codec %s is not known",
+                              upload->entry.codec);
+    }
+    struct trib_update *update = NULL;
+    struct trib_update_metadata metadata = {0};
+    double norm;
+    enum trib_status status = codec->open(upload->hosted->node->env, model->layout, source, &update,
+                                          &metadata, &upload->error);
+    if (status == TRIB_OK) {
+        status = trib_upload_read_metadata(upload, &metadata);
+    }
+    if (status == TRIB_OK) {
+        status = codec->check(update, model->kernels, &norm, &upload->error);
+    }
+    codec->free(update);
+    return status;
+}
+
+static void check(void *context) {
+    struct trib_upload *upload = context;
+    struct trib_source source = trib_upload_source(upload);
+    enum trib_status status = check_values(upload, &source);
+    if (status == TRIB_OK) {
+        status = digest_body(&source, &upload->entry.digest);
+    }
+    bool needs_sync = upload->hosted->spec->durability == TRIB_DURABILITY_SPOOL;
+    if (status == TRIB_OK && upload->file != NULL && needs_sync) {
+        status = trib_spool_body_finish(upload->file);
+    }
+    upload->status = status;
+    if (status != TRIB_OK && upload->error.status == TRIB_OK) {
+        (void)trib_error_set(&upload->error, status, "%s", trib_status_text(status));
+    }
+}
+
+static void report(struct trib_upload *upload) {
+    struct trib_event event = {
+        .kind = TRIB_EVENT_SPOOLED,
+        .slot = upload->slot,
+        .status = upload->status,
+        .digest = upload->entry.digest,
+    };
+    upload->is_spooled = upload->status == TRIB_OK;
+    struct trib_hosted *hosted = upload->hosted;
+    trib_hosted_feed(hosted, &event);
+    if (!upload->is_spooled) {
+        hosted->slots[upload->slot] = NULL; /* refused: the heart has freed its slot */
+        trib_upload_free(upload);
+    }
+}
+
+static void check_done(void *context) {
+    struct trib_upload *upload = context;
+    struct trib_hosted *hosted = upload->hosted;
+    if (upload->status == TRIB_OK && hosted->spec->durability == TRIB_DURABILITY_SPOOL) {
+        upload->next = NULL;
+        if (hosted->checked == NULL) {
+            hosted->checked = upload;
+        } else {
+            hosted->checked_last->next = upload;
+        }
+        hosted->checked_last = upload;
+        trib_intake_pump(hosted);
+    } else {
+        report(upload);
+    }
+    trib_hosted_job_done(hosted);
+}
+
+void trib_intake_spool(struct trib_hosted *hosted, struct trib_upload *upload) {
+    hosted->jobs++;
+    upload->status = TRIB_OK;
+    upload->error = (struct trib_error){0};
+    if (trib_work_submit(hosted->node->loop, check, check_done, upload) != TRIB_OK) {
+        upload->status = trib_error_set(&upload->error, TRIB_EUNAVAILABLE, "out of memory");
+        report(upload);
+        trib_hosted_job_done(hosted);
+    }
+}
+
+/* --- commit ----------------------------------------------------------------------------------- */
+
+static void append(struct trib_hosted *hosted, struct trib_upload *upload) {
+    struct trib_source body = {0};
+    if (upload->block != NULL) {
+        body = trib_upload_source(upload);
+    }
+    upload->status =
+        trib_spool_append(hosted->spool, &upload->entry, upload->block != NULL ? &body : NULL,
+                          upload->file, &upload->error);
+}
+
+static void commit(void *context) {
+    struct trib_hosted *hosted = context;
+    for (struct trib_upload *u = hosted->committing; u != NULL; u = u->next) {
+        append(hosted, u);
+    }
+    struct trib_error error = {0};
+    enum trib_status status = trib_spool_sync(hosted->spool, &error);
+    for (struct trib_upload *u = hosted->committing; u != NULL; u = u->next) {
+        if (u->status == TRIB_OK && status != TRIB_OK) {
+            u->status = status;
+            u->error = error;
+        }
+    }
+    for (size_t i = 0; i < hosted->releasing.count; i++) {
+        enum trib_status released = trib_spool_release(hosted->spool, &hosted->releasing.items[i]);
+        if (released != TRIB_OK) {
+            trib_log(hosted->node->env, TRIB_LOG_WARN, "spool_release_failed run=%s reason=\"%s\"",
+                     hosted->spec->name, trib_status_text(released));
+        }
+    }
+}
+
+static void commit_done(void *context) {
+    struct trib_hosted *hosted = context;
+    struct trib_upload *next = hosted->committing;
+    hosted->committing = NULL;
+    hosted->releasing.count = 0;
+    hosted->is_committing = false;
+    trib_intake_pump(hosted); /* the next group's sync runs while this one is answered */
+    while (next != NULL) {
+        struct trib_upload *upload = next;
+        next = upload->next;
+        if (upload->status == TRIB_OK && upload->file != NULL) {
+            trib_spool_body_keep(upload->file); /* the entry owns it now */
+            upload->file = NULL;
+        }
+        report(upload);
+    }
+    trib_hosted_job_done(hosted);
+}
+
+void trib_intake_pump(struct trib_hosted *hosted) {
+    if (hosted->is_committing || (hosted->checked == NULL && hosted->released.count == 0)) {
+        return;
+    }
+    hosted->is_committing = true;
+    hosted->committing = hosted->checked;
+    hosted->checked = hosted->checked_last = NULL;
+    struct trib_places emptied = hosted->releasing;
+    hosted->releasing = hosted->released;
+    hosted->released = emptied;
+    hosted->jobs++;
+    if (trib_work_submit(hosted->node->loop, commit, commit_done, hosted) != TRIB_OK) {
+        commit(hosted);
+        commit_done(hosted);
+    }
+}
+
+void trib_intake_release(struct trib_hosted *hosted, const struct trib_spool_place *place) {
+    (void)trib_places_add(hosted->node->env, &hosted->released, place);
+}

@@ -1,0 +1,203 @@
+/* model.c - the numbers of one run: the current version, the optimizer's state, the exact sums. */
+#include "node/model.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Elements folded from every update before moving on: 8 bytes each, so that the totals of one
+ * block (128 KiB) stay in a core's second-level cache. */
+#define FOLD_BLOCK_ELEMENTS UINT64_C(16384)
+
+enum trib_status trib_model_import(const struct trib_env *env, const struct trib_spec *spec,
+                                   const struct trib_source *file, struct trib_layout **layout,
+                                   struct trib_block **version, struct trib_error *error) {
+    struct trib_layout *file_layout = NULL;
+    *layout = NULL;
+    *version = NULL;
+    enum trib_status status = trib_safetensors_parse(env, file, TRIB_SAFETENSORS_HEAD_MAX, NULL,
+                                                     NULL, &file_layout, error);
+    if (status == TRIB_OK) {
+        status = trib_layout_of_model(env, file_layout, spec->model.rules, spec->model.rule_count,
+                                      spec->model.delta_max, layout, error);
+    }
+    if (status == TRIB_OK) {
+        status = trib_safetensors_import(env, file_layout, file, *layout, version, error);
+    }
+    if (status != TRIB_OK) {
+        trib_layout_free(*layout);
+        *layout = NULL;
+    }
+    trib_layout_free(file_layout);
+    return status;
+}
+
+enum trib_status trib_model_read_layout(const struct trib_env *env, const struct trib_spec *spec,
+                                        const struct trib_block *version,
+                                        struct trib_layout **layout, struct trib_error *error) {
+    struct trib_layout *stored = NULL;
+    struct trib_source source = trib_source_of_memory(version->bytes, version->byte_count);
+    *layout = NULL;
+    enum trib_status status =
+        trib_safetensors_parse(env, &source, TRIB_SAFETENSORS_HEAD_MAX, NULL, NULL, &stored, error);
+    if (status == TRIB_OK) {
+        status = trib_layout_of_model(env, stored, spec->model.rules, spec->model.rule_count,
+                                      spec->model.delta_max, layout, error);
+    }
+    trib_layout_free(stored);
+    return status;
+}
+
+/* Bounds of the sums, in weight units. */
+static uint64_t weight_max_units(const struct trib_spec *spec) {
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    bool is_equal = strategy->weights == TRIB_WEIGHT_EQUAL;
+    return (is_equal ? 1 : strategy->weight_max) << strategy->weight_unit_bits;
+}
+
+static uint64_t weight_total_max_units(const struct trib_spec *spec) {
+    return spec->strategy.weight_total_max << spec->strategy.weight_unit_bits;
+}
+
+enum trib_status trib_model_init(struct trib_model *model, const struct trib_env *env,
+                                 const struct trib_spec *spec, struct trib_layout *layout,
+                                 struct trib_block *current, trib_version version,
+                                 uint32_t accumulator_count, struct trib_error *error) {
+    TRIB_ASSERT(accumulator_count >= 1 && accumulator_count <= TRIB_ACCUMULATORS_MAX);
+    TRIB_ASSERT(trib_block_is_sealed(current));
+    memset(model, 0, sizeof *model);
+    model->env = env;
+    model->spec = spec;
+    model->kernels = trib_kernels_select();
+    model->layout = layout;
+    model->version = version;
+    model->current = trib_block_ref(current);
+    trib_digest_of(current->bytes, current->byte_count, &model->digest);
+    enum trib_status status =
+        trib_resolution_init(&model->resolution, env, layout, weight_max_units(spec),
+                             weight_total_max_units(spec), error);
+    for (uint32_t i = 0; status == TRIB_OK && i < accumulator_count; i++) {
+        status = trib_exact_sum_init(&model->sums[i], env, layout, &model->resolution);
+    }
+    if (status == TRIB_OK) {
+        status = trib_optimizer_state_init(&model->state, env, &spec->strategy.optimizer, layout);
+    }
+    if (status != TRIB_OK) {
+        if (status == TRIB_EMEMORY) {
+            (void)trib_error_set(error, status, "no memory for the sums of %zu tensors",
+                                 layout->tensor_count);
+        }
+        trib_model_deinit(model);
+    }
+    return status;
+}
+
+void trib_model_deinit(struct trib_model *model) {
+    for (size_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
+        trib_exact_sum_deinit(&model->sums[i]);
+    }
+    trib_optimizer_state_deinit(&model->state);
+    if (model->layout != NULL) {
+        trib_resolution_deinit(&model->resolution);
+    }
+    trib_block_unref(model->next);
+    trib_block_unref(model->current);
+    trib_layout_free(model->layout);
+    memset(model, 0, sizeof *model);
+}
+
+void trib_model_moved(struct trib_model *model) {
+    for (size_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
+        model->sums[i].resolution = &model->resolution;
+    }
+}
+
+uint64_t trib_model_bytes(const struct trib_model *model) {
+    uint64_t bytes = 2 * (uint64_t)model->current->byte_count;
+    for (size_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
+        bytes += model->sums[i].totals == NULL ? 0 : model->sums[i].totals->byte_count;
+    }
+    return bytes + (model->state.vectors == NULL ? 0 : model->state.vectors->byte_count);
+}
+
+double trib_model_resolution(const struct trib_model *model) {
+    double step = 0.0;
+    for (size_t t = 0; t < model->resolution.tensor_count; t++) {
+        double of_tensor = ldexp(1.0, -model->resolution.shift[t]);
+        step = of_tensor > step ? of_tensor : step;
+    }
+    return step;
+}
+
+enum trib_status trib_model_set_state(struct trib_model *model, const void *bytes, size_t count) {
+    return trib_optimizer_state_decode(&model->state, bytes, count);
+}
+
+enum trib_status trib_model_count(struct trib_model *model, uint32_t accumulator,
+                                  const struct trib_weighted_update *update) {
+    return trib_exact_sum_count(&model->sums[accumulator], update->codec, update->update,
+                                update->weight);
+}
+
+enum trib_status trib_model_fold(struct trib_model *model, uint32_t accumulator,
+                                 const struct trib_weighted_update *updates, size_t update_count,
+                                 uint64_t first, uint64_t count) {
+    struct trib_exact_sum *sum = &model->sums[accumulator];
+    uint64_t end = first + count;
+    for (uint64_t at = first; at < end; at += FOLD_BLOCK_ELEMENTS) {
+        uint64_t block = end - at < FOLD_BLOCK_ELEMENTS ? end - at : FOLD_BLOCK_ELEMENTS;
+        for (size_t i = 0; i < update_count; i++) {
+            enum trib_status status =
+                trib_exact_sum_fold(sum, updates[i].codec, updates[i].update, updates[i].weight,
+                                    model->kernels, at, block);
+            if (status != TRIB_OK) {
+                return status;
+            }
+        }
+    }
+    return TRIB_OK;
+}
+
+enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accumulator) {
+    TRIB_ASSERT(model->next == NULL);
+    const struct trib_spec_strategy *strategy = &model->spec->strategy;
+    model->next = trib_safetensors_block(model->env, model->layout);
+    if (model->next == NULL) {
+        return TRIB_EMEMORY;
+    }
+    model->merge = (struct trib_merge){
+        .layout = model->layout,
+        .resolution = &model->resolution,
+        .sum = &model->sums[accumulator],
+        .optimizer = &strategy->optimizer,
+        .denominator = strategy->denominator,
+        .constant = 1.0,
+        .weight_unit = 1.0 / (double)(UINT64_C(1) << strategy->weight_unit_bits),
+        .state = &model->state,
+        .next_state = &model->state,
+        .current = (const float *)(model->current->bytes + model->layout->data_offset),
+        .next = (float *)(model->next->bytes + model->layout->data_offset),
+        .kernels = model->kernels,
+    };
+    trib_merge_begin(&model->merge);
+    return TRIB_OK;
+}
+
+enum trib_status trib_model_merge_range(struct trib_model *model, uint64_t first, uint64_t count,
+                                        struct trib_error *error) {
+    return trib_merge_range(&model->merge, first, count, error);
+}
+
+void trib_model_merge_end(struct trib_model *model, uint32_t accumulator) {
+    trib_block_seal(model->next);
+    trib_digest_of(model->next->bytes, model->next->byte_count, &model->next_digest);
+    trib_exact_sum_reset(&model->sums[accumulator]);
+}
+
+void trib_model_advance(struct trib_model *model) {
+    TRIB_ASSERT(model->next != NULL);
+    trib_block_unref(model->current);
+    model->current = model->next;
+    model->next = NULL;
+    model->digest = model->next_digest;
+    model->version++;
+}

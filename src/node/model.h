@@ -1,0 +1,84 @@
+/* model.h - the numbers of one run: the current version, the optimizer's state, the exact sums.
+ *
+ * Everything here computes on memory that the caller lends; it knows no events, clients or files. The daemon calls it from
+ * workers, by ranges; recovery and `trib ledger verify` call it in one piece. So a version that is recomputed goes through
+ * the same code as the one that was published. */
+#ifndef TRIB_NODE_MODEL_H
+#define TRIB_NODE_MODEL_H
+
+#include "learn/exact_sum.h"
+#include "learn/optimizer.h"
+#include "run/run.h"
+#include "tensor/safetensors.h"
+
+#define TRIB_ACCUMULATORS_MAX 2
+
+struct trib_model {
+    const struct trib_env *env;         /* private */
+    const struct trib_spec *spec;       /* private: borrowed */
+    const struct trib_kernels *kernels; /* private */
+    struct trib_layout *layout;         /* read-only: of versions */
+    struct trib_resolution resolution;  /* read-only */
+    trib_version version;               /* read-only: of `current` */
+    struct trib_block *current;         /* read-only: canonical bytes, sealed */
+    struct trib_digest digest;          /* read-only: of `current` */
+    struct trib_optimizer_state state; /* read-only: after `current`, or after `next` once merged */
+    struct trib_exact_sum sums[TRIB_ACCUMULATORS_MAX];
+    struct trib_merge merge;        /* private: between merge_begin and merge_end */
+    struct trib_block *next;        /* read-only: after merge_end, until advance */
+    struct trib_digest next_digest; /* read-only: of `next` */
+};
+
+/* One opened update with the weight decided at its admission. */
+struct trib_weighted_update {
+    const struct trib_codec *codec;
+    struct trib_update *update;
+    uint64_t weight;
+};
+
+/* Version 0 from a model file of any dtype: layout by the spec's rules, values as fp32. The caller
+ * owns both results. error names the tensor. */
+enum trib_status trib_model_import(const struct trib_env *env, const struct trib_spec *spec,
+                                   const struct trib_source *file, struct trib_layout **layout,
+                                   struct trib_block **version, struct trib_error *error);
+/* The layout of a version file's bytes (canonical, as stored) with the spec's roles. */
+enum trib_status trib_model_read_layout(const struct trib_env *env, const struct trib_spec *spec,
+                                        const struct trib_block *version,
+                                        struct trib_layout **layout, struct trib_error *error);
+
+/* Takes `layout` (also on error), keeps a reference to `current` (sealed). Optimizer state is
+ * that of a fresh run. accumulator_count is 1 or 2. */
+enum trib_status trib_model_init(struct trib_model *model, const struct trib_env *env,
+                                 const struct trib_spec *spec, struct trib_layout *layout,
+                                 struct trib_block *current, trib_version version,
+                                 uint32_t accumulator_count, struct trib_error *error);
+void trib_model_deinit(struct trib_model *model); /* all-zero is safe */
+/* The struct was copied to its final place: pointers into itself follow. Before any fold. */
+void trib_model_moved(struct trib_model *model);
+/* Memory that it takes with its sums, state, current and next version. */
+uint64_t trib_model_bytes(const struct trib_model *model);
+/* The coarsest step of the sums, in units of the parameters: the error of one update's term is at most half of it. */
+double trib_model_resolution(const struct trib_model *model);
+
+/* Optimizer state of `version` from a checkpoint; TRIB_ECORRUPT when it does not fit. */
+enum trib_status trib_model_set_state(struct trib_model *model, const void *bytes, size_t count);
+
+/* Count the updates' weights in sums[accumulator]; once per update, before its ranges are folded. */
+enum trib_status trib_model_count(struct trib_model *model, uint32_t accumulator,
+                                  const struct trib_weighted_update *update);
+/* Fold the elements [first, first + count) of several updates into sums[accumulator], block by block so that the
+ * totals stay in cache. Thread: any number, on disjoint ranges of one accumulator. TRIB_EIO. */
+enum trib_status trib_model_fold(struct trib_model *model, uint32_t accumulator,
+                                 const struct trib_weighted_update *updates, size_t update_count,
+                                 uint64_t first, uint64_t count);
+
+/* sums[accumulator] becomes the next version: begin; ranges on any threads; end (seals, digests, clears
+ * the sum); advance makes it current. Until advance `current` stays readable. A failure in between leaves the optimizer's state
+ * undefined: the run must be restored from its last checkpoint. */
+enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accumulator);
+enum trib_status trib_model_merge_range(struct trib_model *model, uint64_t first, uint64_t count,
+                                        struct trib_error *error);
+void trib_model_merge_end(struct trib_model *model, uint32_t accumulator);
+void trib_model_advance(struct trib_model *model);
+
+#endif

@@ -1,0 +1,373 @@
+/* node.c - the daemon: one data directory, one event loop, many runs. */
+#include "node/node.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/daemon.h"
+#include "wire/link.h"
+
+#define STOP_PATIENCE (5 * TRIB_SECOND)
+#define PULSE TRIB_SECOND
+
+trib_time_ns trib_node_now(const struct trib_node *node) {
+    return trib_loop_now(node->loop);
+}
+
+const char *trib_node_url(const struct trib_node *node) {
+    return node->url;
+}
+
+struct trib_hosted *trib_node_find(const struct trib_node *node, const char *run) {
+    for (size_t i = 0; i < node->hosted_count; i++) {
+        if (strcmp(node->hosted[i]->spec->name, run) == 0) {
+            return node->hosted[i];
+        }
+    }
+    return NULL;
+}
+
+void trib_node_chunk_returned(struct trib_node *node) {
+    for (struct trib_call *call = node->calls; call != NULL; call = call->next) {
+        if (call->upload != NULL && call->upload->is_starved) {
+            call->upload->is_starved = false;
+            trib_call_resume(call);
+            return; /* one chunk came back: one upload goes on */
+        }
+    }
+}
+
+void trib_node_join_link(const struct trib_node *node, const char *run, char *text) {
+    struct trib_token token = {.scope = TRIB_TOKEN_JOIN};
+    (void)strncpy(token.run, run, sizeof token.run - 1);
+    char token_text[TRIB_TOKEN_TEXT_BYTES];
+    trib_token_format(node->directory.key, &token, token_text);
+    (void)snprintf(text, TRIB_LINK_TEXT_BYTES, "%s/%s#%s", node->url, run, token_text);
+}
+
+/* --- runs -------------------------------------------------------------------------------------------- */
+
+enum trib_status trib_node_create_run(struct trib_node *node, const struct trib_spec *spec,
+                                      struct trib_error *error) {
+    if (node->hosted_count == TRIB_RUNS_MAX) {
+        return trib_error_set(error, TRIB_ELIMIT, "%d runs are hosted already", TRIB_RUNS_MAX);
+    }
+    json_t *document = trib_spec_document(spec);
+    char *text =
+        document == NULL ? NULL : json_dumps(document, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    json_decref(document);
+    if (text == NULL) {
+        return trib_error_set(error, TRIB_EMEMORY, "no memory for the spec");
+    }
+    enum trib_status status = trib_directory_create_run(node->env, node->directory.files,
+                                                        spec->name, text, strlen(text), error);
+    free(text);
+    struct trib_hosted *hosted = NULL;
+    if (status == TRIB_OK) {
+        status = trib_hosted_open(node, spec->name, &hosted, error);
+    }
+    if (status == TRIB_OK) {
+        node->hosted[node->hosted_count++] = hosted;
+        trib_log(node->env, TRIB_LOG_INFO, "created run=%s strategy=%s", spec->name,
+                 spec->strategy.preset);
+    }
+    return status;
+}
+
+/* Free what nobody refers to any more. */
+static void bury(struct trib_node *node) {
+    for (size_t i = 0; i < node->closing_count;) {
+        struct trib_hosted *hosted = node->closing[i];
+        bool is_called = false;
+        for (const struct trib_call *call = node->calls; call != NULL; call = call->next) {
+            is_called = is_called || call->hosted == hosted;
+        }
+        if (is_called || hosted->jobs > 0) {
+            i++;
+            continue;
+        }
+        node->closing[i] = node->closing[--node->closing_count];
+        char name[TRIB_NAME_BYTES];
+        memcpy(name, hosted->spec->name, sizeof name);
+        trib_hosted_free(hosted);
+        struct trib_error error = {0};
+        if (trib_directory_remove_run(node->env, node->directory.files, name, &error) != TRIB_OK) {
+            trib_log(node->env, TRIB_LOG_WARN, "remove_failed run=%s reason=\"%s\"", name,
+                     error.text);
+        }
+    }
+}
+
+void trib_node_delete_run(struct trib_node *node, struct trib_hosted *hosted) {
+    for (size_t i = 0; i < node->hosted_count; i++) {
+        if (node->hosted[i] == hosted) {
+            node->hosted[i] = node->hosted[--node->hosted_count];
+            node->closing[node->closing_count++] = hosted;
+            trib_hosted_close(hosted);
+            trib_log(node->env, TRIB_LOG_INFO, "deleted run=%s", hosted->spec->name);
+            break;
+        }
+    }
+    trib_timer_arm(node->pulse, trib_node_now(node));
+}
+
+static bool has_jobs(const struct trib_node *node);
+
+static void on_pulse(void *context) {
+    struct trib_node *node = context;
+    for (size_t i = 0; i < node->hosted_count; i++) {
+        trib_watchers_keep_awake(&node->hosted[i]->watchers, trib_node_now(node));
+    }
+    bury(node);
+    if (node->is_stopped && !has_jobs(node)) {
+        trib_loop_stop(node->loop);
+        return;
+    }
+    trib_time_ns pause = node->is_stopping ? PULSE / 100 : PULSE;
+    trib_timer_arm(node->pulse, trib_node_now(node) + pause);
+}
+
+/* --- starting ---------------------------------------------------------------------------------------- */
+
+static void fill_in_defaults(struct trib_node_config *config) {
+    if (config->listen[0] == NULL) {
+        config->listen[0] = "127.0.0.1:7700";
+    }
+    if (config->body_bytes_max == 0) {
+        config->body_bytes_max = UINT64_C(256) << 20;
+    }
+    if (config->chunk_count_max == 0) {
+        config->chunk_count_max = 256;
+    }
+    if (config->model_bytes_max == 0) {
+        config->model_bytes_max = UINT64_C(8) << 30;
+    }
+    if (config->connections_max == 0) {
+        config->connections_max = 4096;
+    }
+    if (config->worker_count == 0) {
+        config->worker_count = 4;
+    }
+    if (config->idle_after == 0) {
+        config->idle_after = 30 * TRIB_SECOND;
+    }
+    if (config->idle_bytes == 0) {
+        config->idle_bytes = 1024;
+    }
+}
+
+static bool is_loopback_address(const char *address) {
+    char host[256];
+    size_t bytes =
+        strrchr(address, ':') == NULL ? strlen(address) : (size_t)(strrchr(address, ':') - address);
+    size_t skip = address[0] == '[' ? 1 : 0;
+    bytes = bytes >= 2 * skip ? bytes - 2 * skip : 0;
+    bytes = bytes < sizeof host ? bytes : sizeof host - 1;
+    memcpy(host, address + skip, bytes);
+    host[bytes] = '\0';
+    return strncmp(address, "unix:", 5) == 0 || trib_host_is_loopback(host);
+}
+
+static enum trib_status write_admin_token(struct trib_node *node, struct trib_error *error) {
+    struct trib_token token = {.scope = TRIB_TOKEN_ADMIN};
+    trib_token_format(node->directory.key, &token, node->admin_token);
+    char line[TRIB_TOKEN_TEXT_BYTES + 1];
+    int bytes = snprintf(line, sizeof line, "%s\n", node->admin_token);
+    enum trib_status status =
+        trib_files_publish(node->directory.files, "admin.token", line, (size_t)bytes);
+    return status == TRIB_OK
+               ? TRIB_OK
+               : trib_error_set(error, status, "admin.token: %s", trib_status_text(status));
+}
+
+static enum trib_status listen_everywhere(struct trib_node *node, struct trib_error *error) {
+    const struct trib_node_config *config = &node->config;
+    bool has_tls = config->certificate_file != NULL;
+    const char *first_tcp = NULL;
+    for (size_t i = 0; i < TRIB_LISTEN_MAX && config->listen[i] != NULL; i++) {
+        const char *address = config->listen[i];
+        bool is_unix = strncmp(address, "unix:", 5) == 0;
+        if (!has_tls && !config->is_insecure && !is_loopback_address(address)) {
+            return trib_error_set(error, TRIB_EFORBIDDEN,
+                                  "%s is not loopback: give --tls-cert and --tls-key, or say "
+                                  "--insecure",
+                                  address);
+        }
+        enum trib_status status =
+            trib_server_listen(node->server, address, has_tls && !is_unix, error);
+        if (status != TRIB_OK) {
+            return status;
+        }
+        first_tcp = first_tcp == NULL && !is_unix ? address : first_tcp;
+    }
+    if (config->public_url != NULL) {
+        (void)snprintf(node->url, sizeof node->url, "%s", config->public_url);
+    } else if (first_tcp == NULL) {
+        (void)snprintf(node->url, sizeof node->url, "%s", config->listen[0]);
+    } else {
+        int host_bytes = (int)(strrchr(first_tcp, ':') - first_tcp);
+        (void)snprintf(node->url, sizeof node->url, "%s://%.*s:%u", has_tls ? "https" : "http",
+                       host_bytes, first_tcp, trib_server_port(node->server));
+    }
+    return TRIB_OK;
+}
+
+struct restoring {
+    struct trib_node *node;
+    struct trib_error *error;
+};
+
+static enum trib_status restore_run(void *context, const char *run) {
+    struct restoring *restoring = context;
+    struct trib_node *node = restoring->node;
+    if (node->hosted_count == TRIB_RUNS_MAX) {
+        return trib_error_set(restoring->error, TRIB_ELIMIT, "over %d runs", TRIB_RUNS_MAX);
+    }
+    struct trib_hosted *hosted = NULL;
+    enum trib_status status = trib_hosted_open(node, run, &hosted, restoring->error);
+    if (status != TRIB_OK) {
+        return trib_error_prefix(restoring->error, status, "run %s", run);
+    }
+    node->hosted[node->hosted_count++] = hosted;
+    return TRIB_OK;
+}
+
+static enum trib_status start(struct trib_node *node, struct trib_error *error) {
+    const struct trib_node_config *config = &node->config;
+    struct trib_loop_config loop_config = {.worker_count = config->worker_count};
+    enum trib_status status =
+        trib_directory_open(&node->directory, node->env, config->data_dir, error);
+    if (status == TRIB_OK) {
+        status = write_admin_token(node, error);
+    }
+    if (status == TRIB_OK) {
+        status = trib_loop_new(node->env, &loop_config, &node->loop);
+    }
+    if (status != TRIB_OK) {
+        return status;
+    }
+    node->pool = trib_pool_new(node->env, TRIB_CHUNK_BYTES, config->chunk_count_max);
+    node->pulse = trib_timer_new(node->loop, on_pulse, node);
+    if (node->pool == NULL || node->pulse == NULL) {
+        return trib_error_set(error, TRIB_EMEMORY, "out of memory");
+    }
+    struct trib_server_config server_config = {
+        .connections_max = config->connections_max,
+        .idle = {config->idle_after, config->idle_bytes},
+        .certificate_file = config->certificate_file,
+        .key_file = config->key_file,
+    };
+    status = trib_server_new(node->loop, &server_config, &trib_call_handlers, node, &node->server,
+                             error);
+    struct restoring restoring = {node, error};
+    if (status == TRIB_OK) {
+        status = trib_directory_runs(node->env, node->directory.files, &restoring, restore_run);
+    }
+    if (status == TRIB_OK) {
+        status = listen_everywhere(node, error);
+    }
+    node->started_at = trib_node_now(node);
+    trib_timer_arm(node->pulse, node->started_at + PULSE);
+    return status;
+}
+
+enum trib_status trib_node_new(const struct trib_env *env, const struct trib_node_config *config,
+                               struct trib_node **node, struct trib_error *error) {
+    *node = NULL;
+    struct trib_node *fresh = trib_allocate(env, 1, sizeof *fresh);
+    if (fresh == NULL) {
+        return trib_error_set(error, TRIB_EMEMORY, "out of memory");
+    }
+    fresh->env = env;
+    fresh->config = *config;
+    fill_in_defaults(&fresh->config);
+    enum trib_status status = start(fresh, error);
+    if (status != TRIB_OK) {
+        if (error != NULL && error->status == TRIB_OK) {
+            (void)trib_error_set(error, status, "%s", trib_status_text(status));
+        }
+        trib_node_free(fresh);
+        return status;
+    }
+    *node = fresh;
+    return TRIB_OK;
+}
+
+/* --- running and stopping ---------------------------------------------------------------------------- */
+
+static bool has_jobs(const struct trib_node *node) {
+    bool has = false;
+    for (size_t i = 0; i < node->hosted_count; i++) {
+        has = has || node->hosted[i]->jobs > 0;
+    }
+    for (size_t i = 0; i < node->closing_count; i++) {
+        has = has || node->closing[i]->jobs > 0;
+    }
+    return has;
+}
+
+/* The last connection is closed: workers may still write what they were given. */
+static void on_stopped(void *context) {
+    struct trib_node *node = context;
+    node->is_stopped = true;
+    trib_timer_arm(node->pulse, trib_node_now(node));
+}
+
+/* Whoever waits is told to come back later; what is being answered is finished. */
+static void begin_stop(struct trib_node *node) {
+    if (node->is_stopping) {
+        return;
+    }
+    node->is_stopping = true;
+    trib_log(node->env, TRIB_LOG_INFO, "closing");
+    for (size_t i = 0; i < node->hosted_count; i++) {
+        trib_hosted_close(node->hosted[i]);
+    }
+    trib_server_stop(node->server, trib_node_now(node) + STOP_PATIENCE, on_stopped, node);
+}
+
+static void on_signal(void *context, int number) {
+    (void)number; /* SIGTERM and SIGINT mean the same */
+    begin_stop(context);
+}
+
+void trib_node_stop(struct trib_node *node) {
+    atomic_store(&node->is_stop_wanted, true);
+    trib_loop_stop(node->loop); /* wakes the loop; trib_node_run() then stops in order */
+}
+
+enum trib_status trib_node_run(struct trib_node *node) {
+    enum trib_status status = trib_loop_watch_signals(node->loop, on_signal, node);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    trib_log(node->env, TRIB_LOG_INFO, "listening url=%s runs=%zu cpu=%s", node->url,
+             node->hosted_count, trib_kernels_select()->name);
+    for (;;) {
+        trib_loop_run(node->loop);
+        if (node->is_stopping || !atomic_load(&node->is_stop_wanted)) {
+            return TRIB_OK;
+        }
+        begin_stop(node);
+    }
+}
+
+void trib_node_free(struct trib_node *node) {
+    if (node == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < node->hosted_count; i++) {
+        trib_hosted_free(node->hosted[i]);
+    }
+    for (size_t i = 0; i < node->closing_count; i++) {
+        trib_hosted_free(node->closing[i]);
+    }
+    trib_server_free(node->server);
+    trib_timer_free(node->pulse);
+    trib_loop_free(node->loop);
+    trib_pool_free(node->pool);
+    trib_directory_close(&node->directory);
+    trib_release(node->env, node, 1, sizeof *node);
+}

@@ -1,0 +1,464 @@
+/* recover.c - bring a run to where it was: ledger, index, checkpoint, replay, pending updates.
+ *
+ *   1  ledger, first pass     the chain is checked; the index catches up; where did the run stand?
+ *   2  newest checkpoint      version and optimizer state, checked against the ledger's digests
+ *   3  spool                  counted up to the checkpoint: release; counted since: replay; not counted: pending
+ *   4  ledger, second pass    versions since the checkpoint are made again; evaluations reach the heart
+ *   5  pending updates        take their slots with the weights of their admission
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/daemon.h"
+#include "node/record.h"
+#include "node/replay.h"
+#include "node/report.h"
+
+#define SPEC_BYTES_MAX ((size_t)16 << 20)
+
+struct recovery {
+    struct trib_hosted *hosted;
+    uint64_t indexed; /* records that the index has */
+    struct trib_restored state;
+    bool has_checkpoint;
+    trib_version checkpoint;
+    struct trib_bodies bodies; /* to replay, and pending */
+    struct trib_error *error;
+};
+
+/* --- 1: first pass -------------------------------------------------------------------------------- */
+
+static enum trib_run_state state_from_name(const char *name) {
+    for (int i = 0; i <= (int)TRIB_RUN_FAILED; i++) {
+        if (name != NULL && strcmp(name, trib_run_state_name((enum trib_run_state)i)) == 0) {
+            return (enum trib_run_state)i;
+        }
+    }
+    return TRIB_RUN_RUNNING;
+}
+
+static void note_version(struct trib_restored *state, const json_t *document) {
+    state->has_model = true;
+    if (state->state == TRIB_RUN_AWAITING_MODEL) {
+        state->state = TRIB_RUN_RUNNING;
+    }
+    state->version = trib_record_number(document, "version");
+    state->counted += json_array_size(json_object_get(document, "updates"));
+    state->ran_for += (trib_time_ns)(json_number_value(json_object_get(document, "seconds")) * 1e9);
+}
+
+static void note_state(struct trib_restored *state, const json_t *document) {
+    const char *reason = json_string_value(json_object_get(document, "reason"));
+    state->state = state_from_name(json_string_value(json_object_get(document, "state")));
+    state->dropped += json_array_size(json_object_get(document, "dropped"));
+    (void)snprintf(state->reason, sizeof state->reason, "%s", reason == NULL ? "" : reason);
+}
+
+static json_t *parse(const struct trib_ledger_record *record) {
+    return json_loadb(record->payload, record->payload_bytes, JSON_REJECT_DUPLICATES, NULL);
+}
+
+static enum trib_status first_pass(void *context, const struct trib_ledger_record *record) {
+    struct recovery *recovery = context;
+    json_t *document = parse(record);
+    if (document == NULL) {
+        return trib_error_set(recovery->error, TRIB_ECORRUPT, "record %" PRIu64 " is not JSON",
+                              record->index);
+    }
+    if (strcmp(trib_record_type(document), "version") == 0) {
+        note_version(&recovery->state, document);
+    } else if (strcmp(trib_record_type(document), "state") == 0) {
+        note_state(&recovery->state, document);
+    }
+    enum trib_status status = TRIB_OK;
+    if (record->index >= recovery->indexed) {
+        status = trib_record_index(recovery->hosted->index_writer, document);
+    }
+    json_decref(document);
+    return status;
+}
+
+static enum trib_status open_ledger(struct recovery *recovery, const char *name) {
+    struct trib_hosted *hosted = recovery->hosted;
+    struct trib_node *node = hosted->node;
+    char path[TRIB_DIRECTORY_PATH_BYTES];
+    uint64_t torn_bytes = 0;
+    enum trib_status status = trib_index_begin(hosted->index_writer);
+    if (status == TRIB_OK) {
+        status = trib_ledger_open(node->env, node->directory.files,
+                                  trib_directory_path(path, name, "ledger"), name, &hosted->ledger,
+                                  &torn_bytes, recovery->error, recovery, first_pass);
+    }
+    if (status == TRIB_OK) {
+        status = trib_index_commit(hosted->index_writer, trib_ledger_count(hosted->ledger));
+    } else {
+        trib_index_rollback(hosted->index_writer);
+    }
+    if (torn_bytes > 0) {
+        trib_log(node->env, TRIB_LOG_WARN, "ledger_tail_cut run=%s bytes=%" PRIu64, name,
+                 torn_bytes);
+    }
+    return status;
+}
+
+/* An index that knows of records the ledger does not have is not this ledger's. */
+static enum trib_status open_index(struct recovery *recovery, const char *name) {
+    struct trib_hosted *hosted = recovery->hosted;
+    struct trib_node *node = hosted->node;
+    char path[TRIB_DIRECTORY_PATH_BYTES], real[4096];
+    (void)snprintf(real, sizeof real, "%s/%s", node->config.data_dir,
+                   trib_directory_path(path, name, "index.sqlite"));
+    enum trib_status status = trib_index_open(node->env, real, &hosted->index_writer,
+                                              &recovery->indexed, recovery->error);
+    uint64_t ignored;
+    if (status == TRIB_OK) {
+        status = trib_index_open(node->env, real, &hosted->index, &ignored, recovery->error);
+    }
+    return status;
+}
+
+/* --- 2: checkpoint ------------------------------------------------------------------------------------ */
+
+/* Newest number that both lists have and the ledger knows. */
+static bool newest_common(const struct trib_numbers *versions, const struct trib_numbers *states,
+                          trib_version limit, trib_version *newest) {
+    for (size_t s = states->count; s-- > 0;) {
+        for (size_t v = versions->count; v-- > 0;) {
+            if (versions->numbers[v] == states->numbers[s] && states->numbers[s] <= limit) {
+                *newest = states->numbers[s];
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static enum trib_status find_checkpoint(struct recovery *recovery) {
+    struct trib_hosted *hosted = recovery->hosted;
+    const struct trib_env *env = hosted->node->env;
+    const struct trib_files *files = hosted->node->directory.files;
+    struct trib_numbers versions = {0}, states = {0};
+    enum trib_status status = trib_checkpoint_list_versions(env, files, hosted->path, &versions);
+    if (status == TRIB_OK) {
+        status = trib_checkpoint_list_states(env, files, hosted->path, &states);
+    }
+    if (status == TRIB_OK) {
+        recovery->has_checkpoint =
+            newest_common(&versions, &states, recovery->state.version, &recovery->checkpoint);
+    }
+    trib_numbers_deinit(&versions);
+    trib_numbers_deinit(&states);
+    if (status == TRIB_OK && !recovery->has_checkpoint) {
+        return trib_error_set(recovery->error, TRIB_ECORRUPT,
+                              "no version with its state is left to start from");
+    }
+    return status;
+}
+
+static enum trib_status load_checkpoint(struct recovery *recovery) {
+    struct trib_hosted *hosted = recovery->hosted;
+    const struct trib_env *env = hosted->node->env;
+    const struct trib_files *files = hosted->node->directory.files;
+    struct trib_digest digest;
+    struct trib_block *block = NULL, *state = NULL;
+    struct trib_layout *layout = NULL;
+    if (!trib_report_digest(hosted, recovery->checkpoint, &digest)) {
+        return trib_error_set(recovery->error, TRIB_ECORRUPT, "the ledger has no version %" PRIu64,
+                              recovery->checkpoint);
+    }
+    enum trib_status status = trib_checkpoint_load_version(
+        env, files, hosted->path, recovery->checkpoint, &digest, &block, recovery->error);
+    if (status == TRIB_OK) {
+        status = trib_checkpoint_load_state(env, files, hosted->path, recovery->checkpoint, NULL,
+                                            &state, recovery->error);
+    }
+    if (status == TRIB_OK) {
+        status = trib_model_read_layout(env, hosted->spec, block, &layout, recovery->error);
+    }
+    if (status == TRIB_OK) {
+        status = trib_model_init(&hosted->model, env, hosted->spec, layout, block,
+                                 recovery->checkpoint, TRIB_ACCUMULATORS_MAX, recovery->error);
+    }
+    if (status == TRIB_OK) {
+        hosted->has_model = true;
+        hosted->node->model_bytes += trib_model_bytes(&hosted->model);
+        status = trib_model_set_state(&hosted->model, state->bytes, state->byte_count);
+    }
+    trib_block_unref(block);
+    trib_block_unref(state);
+    return status;
+}
+
+/* --- 3: spool ------------------------------------------------------------------------------------------- */
+
+static enum trib_status sort_entry(void *context, const struct trib_spool_entry *entry) {
+    struct recovery *recovery = context;
+    struct trib_hosted *hosted = recovery->hosted;
+    struct trib_index_update row = {0};
+    enum trib_status status = TRIB_ENOTFOUND;
+    if (entry->kind == TRIB_SPOOL_UPDATE) {
+        status = trib_index_get_update(hosted->index, entry->client, entry->update, &row);
+    }
+    bool is_pending = status == TRIB_ENOTFOUND && entry->kind == TRIB_SPOOL_UPDATE;
+    bool is_recent =
+        status == TRIB_OK && row.fate == TRIB_INDEX_COUNTED && row.version > recovery->checkpoint;
+    if (status != TRIB_OK && status != TRIB_ENOTFOUND) {
+        return status;
+    }
+    if ((is_pending || is_recent) && !entry->place.is_body_missing) {
+        bool is_repeat;
+        if (!trib_bodies_add(&recovery->bodies, entry, &is_repeat)) {
+            return TRIB_EMEMORY;
+        }
+        if (is_recent) {
+            (void)trib_places_add(hosted->node->env, &hosted->uncheckpointed, &entry->place);
+        }
+        if (!is_repeat) {
+            return TRIB_OK;
+        }
+    }
+    if (!hosted->spec->keep.updates_forever) {
+        trib_intake_release(hosted, &entry->place);
+    }
+    return TRIB_OK;
+}
+
+static enum trib_status open_spool(struct recovery *recovery, const char *name) {
+    struct trib_hosted *hosted = recovery->hosted;
+    struct trib_node *node = hosted->node;
+    char path[TRIB_DIRECTORY_PATH_BYTES];
+    struct trib_spool_options options = {
+        .inline_bytes_max = TRIB_UPLOAD_INLINE_BYTES,
+        .bytes_max = hosted->spec->keep.disk_bytes_max,
+    };
+    struct trib_spool_report report = {0};
+    enum trib_status status =
+        trib_spool_open(node->env, node->directory.files, trib_directory_path(path, name, "spool"),
+                        &options, &hosted->spool, &report, recovery->error, recovery, sort_entry);
+    if (report.torn_bytes > 0 || report.orphan_count > 0) {
+        trib_log(node->env, TRIB_LOG_WARN,
+                 "spool_mended run=%s torn_bytes=%" PRIu64 " orphans=%" PRIu64, name,
+                 report.torn_bytes, report.orphan_count);
+    }
+    return status;
+}
+
+/* --- 4: second pass -------------------------------------------------------------------------------------- */
+
+static void restore_evaluation(struct trib_hosted *hosted, const json_t *document) {
+    const char *client = json_string_value(json_object_get(document, "client"));
+    const json_t *value =
+        json_object_get(json_object_get(document, "metrics"), hosted->spec->evaluate.metric);
+    if (client != NULL) {
+        trib_run_restore_evaluation(hosted->run, client, trib_record_number(document, "version"),
+                                    trib_record_number(document, "examples"),
+                                    value == NULL ? NAN : json_number_value(value), value != NULL);
+    }
+}
+
+static enum trib_status second_pass(void *context, const struct trib_ledger_record *record) {
+    struct recovery *recovery = context;
+    struct trib_hosted *hosted = recovery->hosted;
+    enum trib_status status = TRIB_OK;
+    json_t *document = parse(record);
+    if (document == NULL) {
+        return TRIB_ECORRUPT; /* it was JSON a moment ago */
+    }
+    const char *type = trib_record_type(document);
+    if (strcmp(type, "evaluation") == 0) {
+        restore_evaluation(hosted, document);
+    } else if (strcmp(type, "version") == 0 &&
+               trib_record_number(document, "version") > recovery->checkpoint) {
+        status = trib_replay_version(&hosted->model, hosted->spool, &recovery->bodies, document,
+                                     recovery->error);
+    }
+    json_decref(document);
+    return status;
+}
+
+/* --- 5: clients and pending updates ----------------------------------------------------------------------- */
+
+static enum trib_status restore_client(void *context, const struct trib_index_client *row) {
+    struct trib_hosted *hosted = context;
+    bool is_evaluator = strcmp(row->role, "evaluator") == 0;
+    return trib_run_restore_client(hosted->run, row->client,
+                                   is_evaluator ? TRIB_CLIENT_EVALUATOR : TRIB_CLIENT_TRAINER)
+               ? TRIB_OK
+               : TRIB_EMEMORY;
+}
+
+static enum trib_status restore_pending(struct recovery *recovery,
+                                        const struct trib_spool_entry *entry) {
+    struct trib_hosted *hosted = recovery->hosted;
+    struct trib_pending pending = {
+        .client = entry->client,
+        .id = entry->update,
+        .base = entry->base,
+        .target = entry->target,
+        .staleness = entry->staleness,
+        .weight = entry->weight,
+        .examples = entry->examples,
+        .digest = entry->digest,
+    };
+    trib_slot slot;
+    struct trib_upload *upload = trib_allocate(hosted->node->env, 1, sizeof *upload);
+    if (upload == NULL || !trib_run_restore_update(hosted->run, &pending, &slot)) {
+        trib_release(hosted->node->env, upload, 1, sizeof *upload);
+        return trib_error_set(recovery->error, TRIB_ELIMIT,
+                              "more pending updates than updates_pending_max (%u)",
+                              hosted->spec->updates_pending_max);
+    }
+    upload->hosted = hosted;
+    upload->entry = *entry;
+    upload->byte_count = entry->place.body_bytes;
+    upload->is_spooled = true;
+    upload->slot = slot;
+    hosted->slots[slot] = upload;
+    return TRIB_OK;
+}
+
+static enum trib_status restore_all_pending(struct recovery *recovery) {
+    enum trib_status status = TRIB_OK;
+    uint64_t count = 0;
+    for (size_t i = 0; status == TRIB_OK && i < recovery->bodies.count; i++) {
+        const struct trib_spool_entry *entry = &recovery->bodies.items[i];
+        struct trib_index_update row;
+        if (trib_index_get_update(recovery->hosted->index, entry->client, entry->update, &row) ==
+            TRIB_ENOTFOUND) {
+            status = restore_pending(recovery, entry);
+            count++;
+        }
+    }
+    if (count > 0) {
+        trib_log(recovery->hosted->node->env, TRIB_LOG_INFO, "pending run=%s updates=%" PRIu64,
+                 recovery->hosted->spec->name, count);
+    }
+    return status;
+}
+
+/* --- all of it ---------------------------------------------------------------------------------------------- */
+
+static enum trib_status read_spec(struct trib_hosted *hosted, const char *name,
+                                  struct trib_error *error) {
+    struct trib_node *node = hosted->node;
+    char path[TRIB_DIRECTORY_PATH_BYTES];
+    char *text = NULL;
+    size_t bytes = 0;
+    enum trib_status status = trib_files_read_all(node->env, node->directory.files,
+                                                  trib_directory_path(path, name, "spec.json"),
+                                                  SPEC_BYTES_MAX, &text, &bytes);
+    if (status != TRIB_OK) {
+        return trib_error_set(error, status, "spec.json: %s", trib_status_text(status));
+    }
+    json_t *document = NULL;
+    status = trib_document_read(text, bytes, &document, error);
+    if (status == TRIB_OK) {
+        status = trib_spec_parse(node->env, document, &hosted->spec, error);
+    }
+    json_decref(document);
+    trib_release(node->env, text, bytes + 1, 1);
+    return status == TRIB_OK ? TRIB_OK : trib_error_prefix(error, status, "spec.json");
+}
+
+/* The first record of a new run. */
+static enum trib_status record_spec(struct trib_hosted *hosted) {
+    json_t *document =
+        json_pack("{s:s, s:o}", "type", "run", "spec", trib_spec_document(hosted->spec));
+    char *text =
+        document == NULL ? NULL : json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    json_decref(document);
+    if (text == NULL) {
+        return TRIB_EMEMORY;
+    }
+    enum trib_status status = trib_ledger_append(hosted->ledger, text, strlen(text));
+    free(text);
+    return status == TRIB_OK ? trib_ledger_sync(hosted->ledger) : status;
+}
+
+static void on_deadline(void *context) {
+    struct trib_event tick = {.kind = TRIB_EVENT_TICK};
+    trib_hosted_feed(context, &tick);
+}
+
+static enum trib_status make_heart(struct recovery *recovery) {
+    struct trib_hosted *hosted = recovery->hosted;
+    const struct trib_env *env = hosted->node->env;
+    struct trib_run_limits limits = {.accumulators = TRIB_ACCUMULATORS_MAX};
+    hosted->slots = trib_allocate(env, hosted->spec->updates_pending_max, sizeof(void *));
+    hosted->run = trib_run_new(env, hosted->spec, &limits);
+    hosted->timer = trib_timer_new(hosted->node->loop, on_deadline, hosted);
+    if (hosted->slots == NULL || hosted->run == NULL || hosted->timer == NULL) {
+        return TRIB_EMEMORY;
+    }
+    recovery->state.now = trib_node_now(hosted->node);
+    hosted->version_at = recovery->state.now;
+    hosted->checkpoint_at = recovery->state.now;
+    trib_run_restore(hosted->run, &recovery->state);
+    return trib_index_clients(hosted->index, NULL, hosted, restore_client);
+}
+
+static enum trib_status recover(struct recovery *recovery, const char *name) {
+    struct trib_hosted *hosted = recovery->hosted;
+    enum trib_status status = read_spec(hosted, name, recovery->error);
+    if (status == TRIB_OK) {
+        status = open_index(recovery, name);
+    }
+    if (status == TRIB_OK) {
+        status = open_ledger(recovery, name);
+    }
+    if (status == TRIB_OK && trib_ledger_count(hosted->ledger) == 0) {
+        status = record_spec(hosted);
+    }
+    if (status == TRIB_OK && recovery->state.has_model) {
+        status = find_checkpoint(recovery);
+        status = status == TRIB_OK ? load_checkpoint(recovery) : status;
+    }
+    if (status == TRIB_OK) {
+        status = open_spool(recovery, name);
+    }
+    if (status == TRIB_OK) {
+        status = make_heart(recovery);
+    }
+    if (status == TRIB_OK) {
+        status = trib_ledger_read(hosted->ledger, 0, UINT64_MAX, recovery, second_pass);
+    }
+    return status == TRIB_OK ? restore_all_pending(recovery) : status;
+}
+
+static void take_best(struct trib_hosted *hosted) {
+    struct trib_run_status status;
+    trib_run_status(hosted->run, trib_node_now(hosted->node), &status);
+    hosted->best = status.best;
+    hosted->has_best = status.has_best;
+}
+
+enum trib_status trib_hosted_open(struct trib_node *node, const char *name,
+                                  struct trib_hosted **hosted, struct trib_error *error) {
+    *hosted = NULL;
+    struct trib_hosted *fresh = trib_allocate(node->env, 1, sizeof *fresh);
+    if (fresh == NULL) {
+        return trib_error_set(error, TRIB_EMEMORY, "out of memory");
+    }
+    fresh->node = node;
+    (void)snprintf(fresh->path, sizeof fresh->path, "runs/%s", name);
+    struct recovery recovery = {.hosted = fresh, .error = error};
+    trib_bodies_init(&recovery.bodies, node->env);
+    enum trib_status status = recover(&recovery, name);
+    trib_bodies_deinit(&recovery.bodies);
+    if (status != TRIB_OK) {
+        if (error->status == TRIB_OK) {
+            (void)trib_error_set(error, status, "%s", trib_status_text(status));
+        }
+        trib_hosted_free(fresh);
+        return status;
+    }
+    take_best(fresh);
+    *hosted = fresh;
+    struct trib_event tick = {.kind = TRIB_EVENT_TICK};
+    trib_hosted_feed(fresh, &tick);
+    trib_intake_pump(fresh);
+    return TRIB_OK;
+}

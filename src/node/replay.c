@@ -1,0 +1,161 @@
+/* replay.c - make recorded versions again from the spool: after a restart, and to prove a ledger. */
+#include "node/replay.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/record.h"
+
+#define KEY_BYTES (2 * TRIB_NAME_BYTES)
+
+void trib_bodies_init(struct trib_bodies *bodies, const struct trib_env *env) {
+    memset(bodies, 0, sizeof *bodies);
+    bodies->env = env;
+    trib_map_init(&bodies->map, env);
+}
+
+void trib_bodies_deinit(struct trib_bodies *bodies) {
+    if (bodies->env != NULL) {
+        trib_map_deinit(&bodies->map);
+        trib_release(bodies->env, bodies->items, bodies->capacity, sizeof *bodies->items);
+    }
+    memset(bodies, 0, sizeof *bodies);
+}
+
+static size_t make_key(const char *client, const char *update, char key[KEY_BYTES]) {
+    return (size_t)snprintf(key, KEY_BYTES, "%s/%s", client, update);
+}
+
+bool trib_bodies_add(struct trib_bodies *bodies, const struct trib_spool_entry *entry,
+                     bool *is_repeat) {
+    char key[KEY_BYTES];
+    size_t key_bytes = make_key(entry->client, entry->update, key);
+    *is_repeat = trib_map_get(&bodies->map, key, key_bytes, NULL);
+    if (*is_repeat) {
+        return true;
+    }
+    if (bodies->count == bodies->capacity) {
+        size_t capacity = bodies->capacity == 0 ? 64 : 2 * bodies->capacity;
+        struct trib_spool_entry *items =
+            trib_regrow(bodies->env, bodies->items, bodies->capacity, capacity, sizeof *items);
+        if (items == NULL) {
+            return false;
+        }
+        bodies->items = items;
+        bodies->capacity = capacity;
+    }
+    if (!trib_map_put(&bodies->map, key, key_bytes, bodies->count)) {
+        return false;
+    }
+    bodies->items[bodies->count++] = *entry;
+    return true;
+}
+
+const struct trib_spool_entry *trib_bodies_find(const struct trib_bodies *bodies,
+                                                const char *client, const char *update) {
+    char key[KEY_BYTES];
+    uint64_t index;
+    size_t key_bytes = make_key(client, update, key);
+    return trib_map_get(&bodies->map, key, key_bytes, &index) ? &bodies->items[index] : NULL;
+}
+
+/* --- one version ---------------------------------------------------------------------------------- */
+
+static enum trib_status fold_one(struct trib_model *model, const struct trib_spool *spool,
+                                 const struct trib_spool_entry *entry, uint64_t weight,
+                                 struct trib_error *error) {
+    struct trib_spool_reader reader = {0};
+    struct trib_weighted_update update = {.codec = trib_codec_find(entry->codec), .weight = weight};
+    if (update.codec == NULL) {
+        return trib_error_set(error, TRIB_EUNSUPPORTED, "codec %s is not known", entry->codec);
+    }
+    enum trib_status status = trib_spool_read_verify(spool, &entry->place, &entry->digest);
+    if (status == TRIB_OK) {
+        status = trib_spool_read_open(spool, &entry->place, &reader);
+    }
+    if (status != TRIB_OK) {
+        return trib_error_set(error, status, "body: %s", trib_status_text(status));
+    }
+    struct trib_update_metadata metadata = {0};
+    status = update.codec->open(model->env, model->layout, &reader.source, &update.update,
+                                &metadata, error);
+    if (status == TRIB_OK) {
+        status = trib_model_count(model, 0, &update);
+    }
+    if (status == TRIB_OK) {
+        status = trib_model_fold(model, 0, &update, 1, 0, model->layout->element_count);
+    }
+    update.codec->free(update.update);
+    trib_spool_read_close(&reader);
+    return status;
+}
+
+/* Every body of the record is there, and is the one that was counted. */
+static enum trib_status find_all(const struct trib_bodies *bodies, const json_t *updates,
+                                 struct trib_error *error) {
+    size_t i;
+    json_t *element;
+    json_array_foreach(updates, i, element) {
+        struct trib_counted counted;
+        if (!trib_counted_read(element, &counted)) {
+            return trib_error_set(error, TRIB_ECORRUPT, "update %zu of the record is malformed", i);
+        }
+        const struct trib_spool_entry *entry =
+            trib_bodies_find(bodies, counted.client, counted.update);
+        if (entry == NULL) {
+            return trib_error_set(error, TRIB_ENOTFOUND, "update %s of %s is no longer kept",
+                                  counted.update, counted.client);
+        }
+        if (!trib_digest_equal(&entry->digest, &counted.digest)) {
+            return trib_error_set(error, TRIB_ECORRUPT,
+                                  "update %s of %s: the body kept is not the one counted",
+                                  counted.update, counted.client);
+        }
+    }
+    return TRIB_OK;
+}
+
+static enum trib_status merge(struct trib_model *model, const json_t *record,
+                              struct trib_error *error) {
+    enum trib_status status = trib_model_merge_begin(model, 0);
+    if (status == TRIB_OK) {
+        status = trib_model_merge_range(model, 0, model->layout->element_count, error);
+    }
+    if (status != TRIB_OK) {
+        return status;
+    }
+    trib_model_merge_end(model, 0);
+    struct trib_digest recorded;
+    if (!trib_record_digest(record, "model", &recorded) ||
+        !trib_digest_equal(&recorded, &model->next_digest)) {
+        return trib_error_set(error, TRIB_ECORRUPT, "the recomputed model has another digest");
+    }
+    trib_model_advance(model);
+    return TRIB_OK;
+}
+
+enum trib_status trib_replay_version(struct trib_model *model, const struct trib_spool *spool,
+                                     const struct trib_bodies *bodies, const json_t *record,
+                                     struct trib_error *error) {
+    uint64_t version = trib_record_number(record, "version");
+    TRIB_ASSERT(version == model->version + 1);
+    const json_t *updates = json_object_get(record, "updates");
+    enum trib_status status = find_all(bodies, updates, error);
+    size_t i;
+    json_t *element;
+    json_array_foreach(updates, i, element) {
+        struct trib_counted counted;
+        if (status != TRIB_OK) {
+            break;
+        }
+        (void)trib_counted_read(element, &counted); /* find_all() has read it */
+        status = fold_one(model, spool, trib_bodies_find(bodies, counted.client, counted.update),
+                          counted.weight, error);
+    }
+    if (status == TRIB_OK) {
+        status = merge(model, record, error);
+    }
+    return status == TRIB_OK ? TRIB_OK
+                             : trib_error_prefix(error, status, "version %" PRIu64, version);
+}

@@ -1,0 +1,38 @@
+/* replay.h - make recorded versions again from the spool: after a restart, and to prove a ledger.
+ *
+ * A version record lists its updates with the weights of their admission; with the version before, the optimizer's
+ * state and the bodies, the same code gives the same bits, which the record's digest confirms. */
+#ifndef TRIB_NODE_REPLAY_H
+#define TRIB_NODE_REPLAY_H
+
+#include <jansson.h>
+
+#include "base/map.h"
+#include "node/model.h"
+#include "store/spool.h"
+
+/* Bodies by (client, update). */
+struct trib_bodies {
+    const struct trib_env *env;     /* private */
+    struct trib_map map;            /* private: name of the update -> index of items */
+    struct trib_spool_entry *items; /* read-only, in spool order */
+    size_t count, capacity;         /* count: read-only */
+};
+
+void trib_bodies_init(struct trib_bodies *bodies, const struct trib_env *env);
+void trib_bodies_deinit(struct trib_bodies *bodies); /* all-zero is safe */
+/* False: no memory. *is_repeat: there is one of that name; the first one stays. */
+bool trib_bodies_add(struct trib_bodies *bodies, const struct trib_spool_entry *entry,
+                     bool *is_repeat);
+/* NULL when there is none. */
+const struct trib_spool_entry *trib_bodies_find(const struct trib_bodies *bodies,
+                                                const char *client, const char *update);
+
+/* Make the version of this record from model->current (which must be the one before) and advance.
+ * TRIB_ENOTFOUND: a body is not kept any more (the model is unchanged); TRIB_ECORRUPT: the digest of a body or of the result differs. After
+ * another error than TRIB_ENOTFOUND the model must not be used. */
+enum trib_status trib_replay_version(struct trib_model *model, const struct trib_spool *spool,
+                                     const struct trib_bodies *bodies, const json_t *record,
+                                     struct trib_error *error);
+
+#endif

@@ -1,0 +1,175 @@
+/* upload.c - one update's body on its way: from the first byte until it is folded.
+ *
+ * A large body has one chunk being filled and at most one being written, so its memory is two
+ * chunks whatever its size. When no chunk can be lent the exchange is not read; node.c resumes
+ * whoever starves when a chunk comes back. */
+#include "node/upload.h"
+
+#include "node/daemon.h"
+
+#include <string.h>
+
+struct trib_upload *trib_upload_new(struct trib_hosted *hosted, struct trib_call *call,
+                                    uint64_t content_length, struct trib_error *error) {
+    struct trib_node *node = hosted->node;
+    struct trib_upload *upload = trib_allocate(node->env, 1, sizeof *upload);
+    if (upload == NULL) {
+        (void)trib_error_set(error, TRIB_EMEMORY, "no memory for another update");
+        return NULL;
+    }
+    upload->hosted = hosted;
+    upload->call = call;
+    if (content_length > TRIB_UPLOAD_INLINE_BYTES) {
+        if (trib_spool_body_begin(hosted->spool, &upload->file, error) != TRIB_OK) {
+            trib_release(node->env, upload, 1, sizeof *upload);
+            return NULL;
+        }
+        return upload;
+    }
+    if (node->body_bytes + content_length > node->config.body_bytes_max ||
+        (upload->block = trib_block_new(node->env, content_length)) == NULL) {
+        (void)trib_error_set(error, TRIB_EUNAVAILABLE,
+                             "%llu MiB of update bodies are being received; try again",
+                             (unsigned long long)(node->body_bytes >> 20));
+        trib_release(node->env, upload, 1, sizeof *upload);
+        return NULL;
+    }
+    node->body_bytes += content_length;
+    return upload;
+}
+
+static void return_chunk(struct trib_node *node, unsigned char **chunk) {
+    if (*chunk != NULL) {
+        trib_pool_return(node->pool, *chunk);
+        *chunk = NULL;
+        trib_node_chunk_returned(node);
+    }
+}
+
+void trib_upload_free(struct trib_upload *upload) {
+    if (upload == NULL) {
+        return;
+    }
+    if (upload->writing != NULL || upload->is_lent) {
+        upload->is_orphan = true; /* a worker still reads it: freed when it reports */
+        return;
+    }
+    struct trib_hosted *hosted = upload->hosted;
+    return_chunk(hosted->node, &upload->chunk);
+    trib_upload_drop_body(upload);
+    trib_release(hosted->node->env, upload, 1, sizeof *upload);
+}
+
+void trib_upload_drop_body(struct trib_upload *upload) {
+    if (upload->block != NULL) {
+        upload->hosted->node->body_bytes -= upload->block->byte_count;
+        trib_block_unref(upload->block);
+        upload->block = NULL;
+    }
+    trib_spool_body_abandon(upload->file);
+    upload->file = NULL;
+}
+
+static void write_chunk(void *context) {
+    struct trib_upload *upload = context;
+    enum trib_status status =
+        trib_spool_body_append(upload->file, upload->writing, upload->writing_bytes);
+    if (upload->status == TRIB_OK) {
+        upload->status = status;
+    }
+}
+
+static void chunk_written(void *context);
+
+/* Hand the filled chunk to a worker; the next one can be filled meanwhile. */
+static void start_writing(struct trib_upload *upload) {
+    upload->writing = upload->chunk;
+    upload->writing_bytes = upload->chunk_filled;
+    upload->chunk = NULL;
+    upload->chunk_filled = 0;
+    struct trib_loop *loop = upload->hosted->node->loop;
+    upload->hosted->jobs++;
+    if (trib_work_submit(loop, write_chunk, chunk_written, upload) != TRIB_OK) {
+        write_chunk(upload);
+        chunk_written(upload);
+    }
+}
+
+/* The last byte has arrived and nothing is being written any more. */
+static void finish(struct trib_upload *upload) {
+    if (upload->status != TRIB_OK && upload->error.status == TRIB_OK) {
+        (void)trib_error_set(&upload->error, upload->status, "body could not be stored: %s",
+                             trib_status_text(upload->status));
+    }
+    trib_call_upload_complete(upload->call, upload);
+}
+
+static void go_on(struct trib_upload *upload) {
+    if (upload->is_orphan) {
+        trib_upload_free(upload);
+        return;
+    }
+    bool is_last = upload->is_complete && upload->chunk_filled > 0;
+    if (is_last || upload->chunk_filled == TRIB_CHUNK_BYTES) {
+        start_writing(upload);
+    } else if (upload->is_complete) {
+        finish(upload);
+        return;
+    }
+    if (!upload->is_complete) {
+        trib_call_resume(upload->call);
+    }
+}
+
+static void chunk_written(void *context) {
+    struct trib_upload *upload = context;
+    struct trib_hosted *hosted = upload->hosted;
+    return_chunk(hosted->node, &upload->writing);
+    go_on(upload);
+    trib_hosted_job_done(hosted);
+}
+
+void *trib_upload_lend(struct trib_upload *upload, size_t *room) {
+    if (upload->block != NULL) {
+        *room = upload->block->byte_count - upload->byte_count;
+        return upload->block->bytes + upload->byte_count;
+    }
+    if (upload->chunk != NULL && upload->chunk_filled == TRIB_CHUNK_BYTES) {
+        return NULL; /* full, and the one before is still being written */
+    }
+    if (upload->chunk == NULL) {
+        upload->chunk = trib_pool_lend(upload->hosted->node->pool);
+        upload->is_starved = upload->chunk == NULL;
+        if (upload->is_starved) {
+            return NULL;
+        }
+    }
+    *room = TRIB_CHUNK_BYTES - upload->chunk_filled;
+    return upload->chunk + upload->chunk_filled;
+}
+
+void trib_upload_filled(struct trib_upload *upload, size_t count) {
+    upload->byte_count += count;
+    if (upload->block != NULL) {
+        return;
+    }
+    upload->chunk_filled += count;
+    if (upload->chunk_filled == TRIB_CHUNK_BYTES && upload->writing == NULL) {
+        start_writing(upload);
+    }
+}
+
+void trib_upload_complete(struct trib_upload *upload) {
+    upload->is_complete = true;
+    if (upload->file != NULL && upload->writing == NULL && upload->chunk_filled > 0) {
+        start_writing(upload);
+    } else if (upload->writing == NULL) {
+        finish(upload);
+    }
+}
+
+struct trib_source trib_upload_source(const struct trib_upload *upload) {
+    return upload->block != NULL
+               ? trib_source_of_memory(upload->block->bytes, upload->block->byte_count)
+               : trib_spool_body_source(upload->file);
+}

@@ -1,0 +1,73 @@
+/* upload.h - one update's body on its way: from the first byte until it is folded.
+ *
+ *   receiving ---> checked ---> spooled ---> folded ---> counted
+ *
+ * A body of announced length up to TRIB_UPLOAD_INLINE_BYTES is received into one block; any other goes through
+ * lent chunks into a body file of the spool while it arrives. */
+#ifndef TRIB_NODE_UPLOAD_H
+#define TRIB_NODE_UPLOAD_H
+
+#include "base/block.h"
+#include "codec/codec.h"
+#include "run/run.h"
+#include "store/spool.h"
+#include "wire/documents.h"
+
+#define TRIB_UPLOAD_INLINE_BYTES (UINT64_C(1) << 20)
+
+struct trib_hosted;
+struct trib_call;
+
+struct trib_upload {
+    struct trib_hosted *hosted;
+    struct trib_call *call;        /* whoever sends it; NULL once the exchange has ended */
+    struct trib_spool_entry entry; /* client, id, ...; decided fields from admission on */
+    struct trib_update_head head;  /* from the headers, later joined with the metadata */
+    bool is_compare;               /* the id is known: only the digest matters */
+    uint64_t byte_count;           /* received so far */
+    uint64_t bytes_max;
+
+    struct trib_block *block;     /* small body; NULL for large ones */
+    struct trib_spool_body *file; /* large body; NULL for small ones, and once spooled */
+    unsigned char *chunk;         /* being filled; NULL: none lent */
+    size_t chunk_filled;
+    unsigned char *writing; /* being written to `file` by a worker */
+    size_t writing_bytes;
+    bool is_complete; /* the last byte has arrived */
+    bool is_starved;  /* waits for a chunk of the pool */
+    bool is_lent;     /* a worker looks at the complete body */
+    bool is_orphan;   /* to be dropped when the worker reports */
+
+    enum trib_status status; /* of the step that a worker does at the moment */
+    struct trib_error error;
+    trib_slot slot;
+    bool is_spooled;          /* durable: entry.place is set */
+    bool is_settled;          /* released from its slot */
+    struct trib_upload *next; /* in the queue it stands in */
+};
+
+/* Start to take a body for `call`. content_length: UINT64_MAX when unknown (chunked).
+ * NULL: no memory, the budget for bodies is used up, or no file (error says which). */
+struct trib_upload *trib_upload_new(struct trib_hosted *hosted, struct trib_call *call,
+                                    uint64_t content_length, struct trib_error *error);
+/* Forget an upload that the heart did not admit, or that has been folded and settled. */
+void trib_upload_free(struct trib_upload *upload);
+
+/* The server's lend() and filled(). */
+void *trib_upload_lend(struct trib_upload *upload, size_t *room);
+void trib_upload_filled(struct trib_upload *upload, size_t count);
+/* The server's complete(): `ready` is called, at once or when the last chunk is in its file. upload->status says how it went. */
+void trib_upload_complete(struct trib_upload *upload);
+
+/* The bytes of a complete body. */
+struct trib_source trib_upload_source(const struct trib_upload *upload);
+/* The body is no longer needed in memory (or, not spooled, at all). */
+void trib_upload_drop_body(struct trib_upload *upload);
+/* upload->head from the headers and the body's own metadata; TRIB_EINVALID when they contradict
+ * each other or something is missing (upload->error). Thread: a worker. (answers_updates.c) */
+enum trib_status trib_upload_read_metadata(struct trib_upload *upload,
+                                           const struct trib_update_metadata *found);
+/* SHA-256 of the complete body into entry.digest. Thread: a worker. (intake.c) */
+enum trib_status trib_upload_digest(struct trib_upload *upload);
+
+#endif

@@ -1,0 +1,77 @@
+/* watch.c - server-sent events: everything that happens in a run, told to whoever listens. */
+#include "node/watch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SILENCE_MAX (15 * TRIB_SECOND)
+
+bool trib_watchers_add(struct trib_watchers *watchers, struct trib_exchange *exchange,
+                       trib_time_ns now) {
+    if (watchers->count == TRIB_WATCHERS_MAX) {
+        return false;
+    }
+    struct trib_reply head = {
+        .status = 200,
+        .content_type = "text/event-stream",
+        .fields = {{"Cache-Control", "no-store"}},
+    };
+    trib_exchange_stream(exchange, &head);
+    watchers->exchanges[watchers->count++] = exchange;
+    watchers->spoken_at = now;
+    return true;
+}
+
+void trib_watchers_remove(struct trib_watchers *watchers, const struct trib_exchange *exchange) {
+    for (size_t i = 0; i < watchers->count; i++) {
+        if (watchers->exchanges[i] == exchange) {
+            watchers->exchanges[i] = watchers->exchanges[--watchers->count];
+            return;
+        }
+    }
+}
+
+/* Whoever has fallen too far behind is cut off; its exchange ends with gone(). */
+static void send_all(struct trib_watchers *watchers, trib_time_ns now, const char *text,
+                     size_t text_bytes) {
+    watchers->spoken_at = now;
+    for (size_t i = 0; i < watchers->count;) {
+        if (trib_exchange_write(watchers->exchanges[i], text, text_bytes)) {
+            i++;
+            continue;
+        }
+        trib_exchange_abort(watchers->exchanges[i]);
+        watchers->exchanges[i] = watchers->exchanges[--watchers->count];
+    }
+}
+
+void trib_watchers_tell(struct trib_watchers *watchers, trib_time_ns now, const char *event,
+                        json_t *data) {
+    watchers->event_number++;
+    char *json = data == NULL || watchers->count == 0 ? NULL : json_dumps(data, JSON_COMPACT);
+    json_decref(data);
+    if (json == NULL) {
+        return;
+    }
+    char *text = NULL;
+    int text_bytes = asprintf(&text, "id: %llu\nevent: %s\ndata: %s\n\n",
+                              (unsigned long long)watchers->event_number, event, json);
+    free(json);
+    if (text_bytes >= 0) {
+        send_all(watchers, now, text, (size_t)text_bytes);
+        free(text);
+    }
+}
+
+void trib_watchers_keep_awake(struct trib_watchers *watchers, trib_time_ns now) {
+    if (now - watchers->spoken_at >= SILENCE_MAX) {
+        send_all(watchers, now, ":\n\n", 3);
+    }
+}
+
+void trib_watchers_end(struct trib_watchers *watchers) {
+    while (watchers->count > 0) {
+        trib_exchange_end(watchers->exchanges[--watchers->count]);
+    }
+}
