@@ -22,7 +22,8 @@ struct trib_loop_config {
     unsigned worker_count;
 };
 
-/* A loop that is not running yet.
+/* A loop that is not running yet. From now on the process ignores SIGPIPE: a peer that has left is
+ * an error of its connection, not the death of all.
  *
  * env     kept; its monotonic() is the clock of the loop.
  * config  NULL: every default.
@@ -39,8 +40,8 @@ void trib_loop_run(struct trib_loop *loop);
  * returns at once. Any thread, and repeatable. */
 void trib_loop_stop(struct trib_loop *loop);
 
-/* Wait for the work under way, call what is owed, and give everything back. Timers and servers
- * must have been freed before (asserted). NULL allowed. */
+/* Wait for the work under way, call what is owed, and give everything back. Timers (asserted) and
+ * servers must have been freed before. NULL allowed. */
 void trib_loop_free(struct trib_loop *loop);
 
 const struct trib_env *trib_loop_env(const struct trib_loop *loop);
@@ -63,8 +64,7 @@ void trib_timer_free(struct trib_timer *timer);
 /* ---- signals ---- */
 
 /* Call callback(context, number) for each SIGTERM and SIGINT of the process, instead of dying.
- * Once per loop (asserted). Also ignores SIGPIPE: a peer that left is an error, not a death.
- * Returns TRIB_OK or TRIB_EIO. */
+ * Once per loop (asserted). Returns TRIB_OK or TRIB_EIO. */
 enum trib_status trib_loop_watch_signals(struct trib_loop *loop,
                                          void (*callback)(void *context, int number),
                                          void *context);
