@@ -7,7 +7,7 @@
 #include "train/trainer.h"
 
 #define TRIB_MODEL_TENSORS_MAX (2 * TRIB_NETWORK_LAYERS_MAX)
-#define TRIB_MODEL_NAME_BYTES 16
+#define TRIB_MODEL_NAME_BYTES 32
 
 struct trib_model {
     /* read-only */

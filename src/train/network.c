@@ -2,8 +2,8 @@
  *
  * Products are dnnl_sgemm(), not inner product primitives: the weights change with every step, so
  * there is nothing to gain from a packed layout, and any batch size works without making
- * primitives for it. Measured for 784-200-200-10, one core of an AMD EPYC with AVX-512: 0.13 ms a
- * step at 10 rows, 0.48 ms at 50. */
+ * primitives for it. A training step of 784-200-200-10 took 0.14 ms at 10 rows and 0.54 ms at 50
+ * (one core of an AMD EPYC with AVX-512, oneDNN 2.6.3, November 2026). */
 #include "train/network.h"
 
 #include <math.h>

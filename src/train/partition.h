@@ -14,7 +14,7 @@
  *
  * iid and shards are integer arithmetic: the same rows everywhere. dirichlet needs log and exp in
  * double: where two C libraries round one of them differently, a boundary between two clients
- * could move by a row; for a given seed the odds of that are below one in 10^8. */
+ * could move by a row; by estimate that happens for less than one seed in 10^8. */
 #ifndef TRIB_TRAIN_PARTITION_H
 #define TRIB_TRAIN_PARTITION_H
 

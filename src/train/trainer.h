@@ -73,8 +73,7 @@ struct trib_train_result {
  *
  * dataset     feature_count as the model's, class_count not above it: else TRIB_ESHAPE.
  * rows        indices into the dataset, any order; NULL = all of them (row_count is ignored).
- * parameters  float32[parameter count], 64-byte alignment is faster. On error the contents are
- *             undefined.
+ * parameters  float32[parameter count]; undefined contents after an error.
  * result      may be NULL.
  *
  * TRIB_EINVALID: settings, or no rows; TRIB_ENONFINITE: training diverged (error says at which

@@ -98,6 +98,27 @@ static void the_scale_is_the_largest_magnitude_of_the_training_part(void **state
     trib_dataset_deinit(&train);
 }
 
+/* The features of row i are i and -i, so the largest of the training part is in its last row. */
+static void the_test_rows_of_a_split_file_have_no_say_in_the_scale(void **state) {
+    struct test_folder *folder = *state;
+    write_table(folder, "all.csv");
+    const char *path = test_folder_path(folder, "all.csv");
+    size_t count_of_smaller_scales = 0;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct trib_dataset plain =
+            load(path, (struct trib_dataset_request){.split_seed = seed, .feature_scale = 1});
+        struct trib_dataset scaled = load(path, (struct trib_dataset_request){.split_seed = seed});
+        const float largest = plain.features[2 * (plain.row_count - 1)];
+        count_of_smaller_scales += largest < (float)(ROWS - 1);
+        for (size_t i = 0; i < 2 * plain.row_count; i++) {
+            assert_true(scaled.features[i] == plain.features[i] / largest);
+        }
+        trib_dataset_deinit(&scaled);
+        trib_dataset_deinit(&plain);
+    }
+    assert_in_range(count_of_smaller_scales, 1, 19);
+}
+
 static void features_that_are_all_zero_stay_so(void **state) {
     struct test_folder *folder = *state;
     test_folder_write_text(folder, "train.csv", "0,0,0\n0,0,1\n");
@@ -197,6 +218,7 @@ int main(void) {
         TEST_IN_FOLDER(a_file_is_split_without_losing_or_repeating_a_row),
         TEST_IN_FOLDER(the_seed_decides_the_split),
         TEST_IN_FOLDER(the_scale_is_the_largest_magnitude_of_the_training_part),
+        TEST_IN_FOLDER(the_test_rows_of_a_split_file_have_no_say_in_the_scale),
         TEST_IN_FOLDER(features_that_are_all_zero_stay_so),
         TEST_IN_FOLDER(chosen_rows_keep_the_scale_and_classes_of_all),
         TEST_IN_FOLDER(labels_alone_can_be_had),

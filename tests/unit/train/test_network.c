@@ -1,6 +1,7 @@
 /* test_network.c - outputs, loss and gradient against a second implementation in double. */
 #include "train/network.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -129,6 +130,32 @@ static void far_outputs_give_a_finite_loss_and_wrong_numbers_do_not(void **state
     trib_network_deinit(&network);
 }
 
+static size_t count_threads(void) {
+    size_t count = 0;
+    DIR *threads = opendir("/proc/self/task");
+    assert_non_null(threads);
+    for (struct dirent *entry = readdir(threads); entry != NULL; entry = readdir(threads)) {
+        count += entry->d_name[0] != '.';
+    }
+    assert_int_equal(closedir(threads), 0);
+    return count;
+}
+
+/* Trainers run side by side, one per core: helpers of one would steal from the others. */
+static void no_helper_threads_are_started(void **state) {
+    (void)state;
+    static const struct reference wide = {.widths = {64, 63, 10}, .layer_count = 2};
+    static float many_inputs[256 * 64];
+    static float many_parameters[64 * 64 + 64 * 10];
+    const size_t thread_count = count_threads();
+    struct trib_network network = network_of(&wide);
+    for (int round = 0; round < 10; round++) {
+        (void)trib_network_forward(&network, many_parameters, many_inputs, 256);
+    }
+    trib_network_deinit(&network);
+    assert_int_equal(count_threads(), thread_count);
+}
+
 static void scratch_memory_is_bounded_for_wide_layers(void **state) {
     (void)state;
     static const size_t widths[] = {1u << 20, 65536, 4096};
@@ -156,6 +183,7 @@ static void without_memory_nothing_is_left(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_helper_threads_are_started), /* first: helpers would stay */
         cmocka_unit_test(the_gradient_is_the_slope_of_the_loss),
         cmocka_unit_test(slices_add_up_to_the_batch),
         cmocka_unit_test(far_outputs_give_a_finite_loss_and_wrong_numbers_do_not),
