@@ -94,7 +94,7 @@ enum trib_status trib_trainer_gradient(struct trib_trainer *trainer,
 
 struct trib_evaluate_result {
     double accuracy;        /* correct_count / row_count */
-    double loss;            /* mean cross-entropy, nats; may be infinite */
+    double loss;            /* mean cross-entropy, nats; not finite for broken weights */
     uint64_t correct_count; /* the first largest output is the label */
     uint64_t row_count;
 };
