@@ -1,0 +1,16 @@
+/* policy.c - the policies by name. */
+#include "learn/policy.h"
+
+#include <string.h>
+
+static const struct trib_policy *const policies[] = {
+    &trib_policy_rounds,
+};
+
+const struct trib_policy *trib_policy_find(const char *name) {
+    for (size_t index = 0; index < sizeof policies / sizeof policies[0]; index++) {
+        if (strcmp(policies[index]->name, name) == 0)
+            return policies[index];
+    }
+    return NULL;
+}

@@ -1,0 +1,172 @@
+/* buffers.c - from durable updates to the next version: fold, merge, persist, publish. */
+#include "run/heart.h"
+
+uint32_t trib_buffer_received(const struct trib_buffer *buffer) {
+    return buffer->durable + buffer->folding + buffer->folded;
+}
+
+struct trib_buffer *trib_buffer_of(struct trib_run *run, trib_version target) {
+    TRIB_ASSERT(target > run->version && target <= run->version + 2);
+    return &run->buffers[target - run->version - 1];
+}
+
+uint64_t trib_buffer_weight_max(const struct trib_run *run) {
+    const struct trib_spec_strategy *strategy = &run->spec->strategy;
+    uint64_t whole = strategy->weight_total_max;
+    uint32_t bits = strategy->weight_unit_bits;
+    return whole > UINT64_MAX >> bits ? UINT64_MAX : whole << bits;
+}
+
+/* --- accumulators ----------------------------------------------------------------------------- */
+
+static bool is_lent(const struct trib_run *run, uint32_t accumulator) {
+    return run->buffers[0].accumulator == accumulator || run->buffers[1].accumulator == accumulator;
+}
+
+/* buffers[0] must never wait for an accumulator that buffers[1] holds: with only one, buffers[1]
+ * has to wait until the merge of buffers[0] has emptied it. */
+static void lend_accumulator(struct trib_run *run, struct trib_buffer *buffer) {
+    bool is_next = buffer == &run->buffers[1];
+    bool is_needed_first =
+        is_next && run->limits.accumulators == 1 && run->buffers[0].state != TRIB_BUFFER_PERSISTING;
+    if (buffer->accumulator != TRIB_ACCUMULATOR_NONE || buffer->durable == 0 || is_needed_first)
+        return;
+    for (uint32_t accumulator = 0; accumulator < run->limits.accumulators; accumulator++) {
+        if (!is_lent(run, accumulator)) {
+            buffer->accumulator = accumulator;
+            return;
+        }
+    }
+}
+
+static bool may_fold(const struct trib_run *run) {
+    return run->state != TRIB_RUN_FAILED && run->state != TRIB_RUN_STOPPED && !run->ending.is_set;
+}
+
+static void fold_slot(struct trib_run *run, struct trib_buffer *buffer, trib_slot slot) {
+    struct trib_admitted *admitted = &run->slots.items[slot];
+    struct trib_effect *effect = trib_heart_emit(run, TRIB_EFFECT_FOLD);
+    effect->slot = slot;
+    effect->version = admitted->target;
+    effect->accumulator = buffer->accumulator;
+    effect->staleness = admitted->staleness;
+    effect->weight = admitted->weight;
+    admitted->state = TRIB_SLOT_FOLDING;
+    buffer->durable--;
+    buffer->folding++;
+}
+
+/* Folds whatever waits and has an accumulator. Usually that is the one update that has just
+ * become durable; hundreds after a merge or a restart. */
+static void fold_waiting(struct trib_run *run, uint32_t index) {
+    struct trib_buffer *buffer = &run->buffers[index];
+    lend_accumulator(run, buffer);
+    if (buffer->accumulator == TRIB_ACCUMULATOR_NONE)
+        return;
+    trib_version target = run->version + 1 + index;
+    for (trib_slot slot = 0; slot < run->slots.slot_count && buffer->durable > 0; slot++) {
+        const struct trib_admitted *admitted = &run->slots.items[slot];
+        if (admitted->state != TRIB_SLOT_DURABLE || admitted->target != target)
+            continue;
+        if (!trib_heart_has_room(run))
+            return;
+        fold_slot(run, buffer, slot);
+    }
+}
+
+bool trib_buffers_have_more(const struct trib_run *run) {
+    for (uint32_t index = 0; index < 2; index++) {
+        const struct trib_buffer *buffer = &run->buffers[index];
+        if (may_fold(run) && buffer->durable > 0 && buffer->accumulator != TRIB_ACCUMULATOR_NONE)
+            return true;
+    }
+    return false;
+}
+
+void trib_buffers_folded(struct trib_run *run, const struct trib_event *event) {
+    TRIB_ASSERT(event->slot < run->slots.slot_count);
+    struct trib_admitted *admitted = &run->slots.items[event->slot];
+    TRIB_ASSERT(admitted->state == TRIB_SLOT_FOLDING);
+    struct trib_buffer *buffer = trib_buffer_of(run, admitted->target);
+    admitted->state = TRIB_SLOT_FOLDED;
+    buffer->folding--;
+    buffer->folded++;
+    if (event->status != TRIB_OK)
+        trib_states_fail(run, event->status, "fold update %s of %s", admitted->id,
+                         admitted->client);
+}
+
+/* --- merge, persist, publish ------------------------------------------------------------------ */
+
+static void merge_closed(struct trib_run *run) {
+    struct trib_buffer *buffer = &run->buffers[0];
+    if (buffer->state != TRIB_BUFFER_CLOSED || buffer->writing > 0 || buffer->durable > 0 ||
+        buffer->folding > 0)
+        return;
+    if (buffer->folded == 0) {
+        /* It was full of updates that all turned out bad: an empty version helps nobody. */
+        buffer->state = TRIB_BUFFER_COLLECTING;
+        return;
+    }
+    buffer->state = TRIB_BUFFER_MERGING;
+    struct trib_effect *effect = trib_heart_emit(run, TRIB_EFFECT_MERGE);
+    effect->version = run->version + 1;
+    effect->accumulator = buffer->accumulator;
+}
+
+void trib_buffers_merged(struct trib_run *run, const struct trib_event *event) {
+    struct trib_buffer *buffer = &run->buffers[0];
+    TRIB_ASSERT(buffer->state == TRIB_BUFFER_MERGING && event->version == run->version + 1);
+    buffer->state = TRIB_BUFFER_PERSISTING;
+    if (event->status != TRIB_OK) {
+        trib_states_fail(run, event->status, "merge version %" PRIu64, event->version);
+        return;
+    }
+    buffer->accumulator = TRIB_ACCUMULATOR_NONE;
+    trib_heart_emit(run, TRIB_EFFECT_PERSIST)->version = event->version;
+}
+
+static void publish(struct trib_run *run) {
+    run->version++;
+    run->counted += trib_slots_free_of(&run->slots, run->version);
+    run->buffers[0] = run->buffers[1];
+    run->buffers[1] = (struct trib_buffer){.accumulator = TRIB_ACCUMULATOR_NONE};
+    run->round = (struct trib_round){.look_again = TRIB_TIME_NEVER};
+    trib_heart_emit(run, TRIB_EFFECT_PUBLISH)->version = run->version;
+    trib_roster_call_all(&run->roster); /* there may be something to evaluate */
+}
+
+void trib_buffers_persisted(struct trib_run *run, const struct trib_event *event) {
+    TRIB_ASSERT(run->buffers[0].state == TRIB_BUFFER_PERSISTING);
+    TRIB_ASSERT(event->version == run->version + 1);
+    if (event->status == TRIB_OK)
+        publish(run);
+    else
+        trib_states_fail(run, event->status, "write version %" PRIu64, event->version);
+}
+
+void trib_buffers_settle(struct trib_run *run) {
+    if (!may_fold(run))
+        return;
+    fold_waiting(run, 0);
+    fold_waiting(run, 1);
+    merge_closed(run);
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+bool trib_buffers_are_quiet(const struct trib_run *run) {
+    for (uint32_t index = 0; index < 2; index++) {
+        const struct trib_buffer *buffer = &run->buffers[index];
+        if (buffer->writing > 0 || buffer->folding > 0 || buffer->state >= TRIB_BUFFER_MERGING)
+            return false;
+    }
+    return true;
+}
+
+void trib_buffers_drop_all(struct trib_run *run) {
+    for (uint32_t index = 0; index < 2; index++) {
+        run->dropped += trib_slots_free_of(&run->slots, run->version + 1 + index);
+        run->buffers[index] = (struct trib_buffer){.accumulator = TRIB_ACCUMULATOR_NONE};
+    }
+}

@@ -1,0 +1,220 @@
+/* heart.h - the run from inside: one structure, and what its files do for each other.
+ *
+ *   run.c        birth, restart, the step: an event is handled, then all that follows from it
+ *   admission.c  an update from its head to its acknowledgement
+ *   round.c      the cohort: who has a seat, when the buffer closes
+ *   polls.c      clients that join, ask, decline, fall silent
+ *   buffers.c    from durable updates to the next version: fold, merge, persist, publish
+ *   reports.c    evaluations
+ *   states.c     pause, resume, stop and failure
+ *   status.c     views
+ *
+ * A step emits a bounded number of effects for its event and then works off queues (polls to
+ * answer, folds to issue) while there is room; what is left over waits for the next step. */
+#ifndef TRIB_RUN_HEART_H
+#define TRIB_RUN_HEART_H
+
+#include <inttypes.h>
+
+#include "learn/policy.h"
+#include "run/evaluations.h"
+#include "run/roster.h"
+#include "run/run.h"
+#include "run/slots.h"
+
+#define TRIB_REFUSALS_MAX 3         /* in a row set a client aside */
+#define TRIB_RECORDS_MAX 256        /* evaluations on their way to the ledger */
+#define TRIB_POLL_PAUSE TRIB_SECOND /* before a client that does not wait asks again */
+#define TRIB_EXAMPLES_MAX (UINT64_C(1) << 53)
+#define TRIB_ACCUMULATOR_NONE UINT32_MAX
+
+/* A buffer of updates on its way to a version. buffers[0] becomes the next version; buffers[1],
+ * the one after, takes updates as soon as buffers[0] is closed.
+ *
+ *   COLLECTING --> CLOSED --> MERGING --> PERSISTING --> (published: buffers[1] moves up)
+ *        ^----------'  every update of it turned out bad */
+enum trib_buffer_state {
+    TRIB_BUFFER_COLLECTING,
+    TRIB_BUFFER_CLOSED, /* admits no more; what was admitted is written and folded */
+    TRIB_BUFFER_MERGING,
+    TRIB_BUFFER_PERSISTING, /* its accumulator is free again */
+};
+
+struct trib_buffer {
+    enum trib_buffer_state state;
+    uint32_t accumulator; /* TRIB_ACCUMULATOR_NONE: not lent yet */
+    uint32_t writing;     /* admitted, not yet durable */
+    uint32_t durable;     /* waiting for their fold */
+    uint32_t folding;
+    uint32_t folded;
+    uint64_t weight_total; /* of all of these */
+};
+
+/* The round that fills buffers[0]. */
+struct trib_round {
+    bool is_open;  /* it has a plan */
+    bool may_fill; /* a seat or a candidate has turned up */
+    struct trib_plan plan;
+    uint32_t seats_held; /* clients that are training */
+    uint32_t seats_answered;
+    trib_time_ns look_again; /* when the policy wants to judge again */
+};
+
+/* A change of state that is being recorded. */
+struct trib_change {
+    uint64_t record; /* 0: none under way */
+    enum trib_run_state to;
+    char reason[96];
+    trib_request request; /* 0: nobody waits for it */
+};
+
+/* The run is to stop as soon as nothing of it is under way. */
+struct trib_ending {
+    bool is_set;
+    char reason[96];
+    trib_request request; /* 0: nobody waits for it */
+    trib_time_ns until;   /* longest wait for the last evaluation; `now` or earlier: none */
+};
+
+/* An evaluation that is being recorded. */
+struct trib_report {
+    uint64_t record;      /* 0: free */
+    trib_request request; /* 0: has left */
+    uint32_t client_index;
+    trib_version version;
+    uint64_t examples;
+    double metric;
+    bool has_metric;
+};
+
+struct trib_run {
+    const struct trib_env *env;
+    const struct trib_spec *spec;
+    struct trib_run_limits limits;
+    struct trib_policy_settings settings;
+    struct trib_policy_memory memory;
+
+    trib_time_ns now;             /* of the newest event */
+    struct trib_effects *effects; /* of the step under way */
+    bool has_more;                /* the step ran out of room */
+
+    enum trib_run_state state;
+    char reason[96]; /* of the state */
+    trib_time_ns state_since;
+    trib_time_ns ran_for; /* running, before state_since */
+    bool has_model;
+    trib_version version; /* current; 0 before there is a model */
+    struct trib_change change;
+    struct trib_ending ending;
+
+    struct trib_roster roster;
+    struct trib_slots slots;
+    struct trib_buffer buffers[2];
+    struct trib_round round;
+    struct trib_evaluations evaluations;
+    struct trib_report *reports; /* [TRIB_RECORDS_MAX] */
+    uint64_t records;            /* numbers given to RECORD effects so far */
+    struct trib_map waiting;     /* request -> who holds it, for LEAVE */
+
+    uint64_t counted, dropped;
+    uint64_t refused[TRIB_REFUSE_VERSION + 1];
+};
+
+/* --- run.c --- */
+
+/* Append an effect, zeroed but for its kind. There is always room for what one event causes. */
+struct trib_effect *trib_heart_emit(struct trib_run *run, enum trib_effect_kind kind);
+/* May a queue be worked off further? False: the rest waits for the next step. */
+bool trib_heart_has_room(struct trib_run *run);
+/* Refuse a request, with a reason for people. client may be NULL; refusals of the kinds that show
+ * a broken trainer count against it. request 0: only counted. */
+void trib_heart_refuse(struct trib_run *run, trib_request request, struct trib_client *client,
+                       enum trib_refusal refusal, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+void trib_heart_done(struct trib_run *run, trib_request request); /* nothing when request is 0 */
+
+/* Who holds a request that is not answered within its step. */
+enum trib_holder { TRIB_HOLDER_POLL, TRIB_HOLDER_SLOT, TRIB_HOLDER_REPORT, TRIB_HOLDER_STATE };
+/* False: no memory; the request must be answered now. */
+bool trib_heart_hold(struct trib_run *run, trib_request request, enum trib_holder holder,
+                     uint32_t index);
+void trib_heart_let_go(struct trib_run *run, trib_request request);
+
+/* --- admission.c --- */
+void trib_admission_offer(struct trib_run *run, const struct trib_event *event);
+void trib_admission_update(struct trib_run *run, const struct trib_event *event);
+void trib_admission_repeat(struct trib_run *run, const struct trib_event *event);
+void trib_admission_spooled(struct trib_run *run, const struct trib_event *event);
+
+/* --- round.c --- */
+
+/* What this client's task for the current version has come to. */
+enum trib_task_state trib_round_task_state(const struct trib_run *run,
+                                           const struct trib_client *client);
+bool trib_round_has_seat(const struct trib_run *run, const struct trib_client *client);
+/* The client is there: it may be the one that a free seat waits for. */
+void trib_round_notice(struct trib_run *run, const struct trib_client *client);
+/* An update with this base was admitted. */
+void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_version base);
+/* That update could not be stored (its client trains on and sends it again) or, is_bad, must not
+ * be (the seat goes to another). */
+void trib_round_unanswer(struct trib_run *run, struct trib_client *client, trib_version base,
+                         bool is_bad);
+/* The client is silent, set aside or has another role: its seat is free, its task stays. */
+void trib_round_lose_seat(struct trib_run *run, struct trib_client *client);
+/* The task is given back; for this version its client is not asked again for one lease. */
+void trib_round_return(struct trib_run *run, struct trib_client *client);
+/* The run was paused this long; the deadline moves on by it. */
+void trib_round_postpone(struct trib_run *run, trib_time_ns duration);
+void trib_round_settle(struct trib_run *run);
+trib_time_ns trib_round_deadline(const struct trib_run *run);
+
+/* --- polls.c --- */
+void trib_polls_join(struct trib_run *run, const struct trib_event *event);
+void trib_polls_ask(struct trib_run *run, const struct trib_event *event);
+void trib_polls_alive(struct trib_run *run, const struct trib_event *event);
+void trib_polls_decline(struct trib_run *run, const struct trib_event *event);
+void trib_polls_leave(struct trib_run *run, const struct trib_event *event);
+/* Known and heard, or NULL and refused. */
+struct trib_client *trib_polls_hear(struct trib_run *run, const struct trib_event *event);
+void trib_polls_expire(struct trib_run *run);
+void trib_polls_settle(struct trib_run *run);
+
+/* --- buffers.c --- */
+uint32_t trib_buffer_received(const struct trib_buffer *buffer); /* durable updates */
+struct trib_buffer *trib_buffer_of(struct trib_run *run, trib_version target);
+uint64_t trib_buffer_weight_max(const struct trib_run *run);
+void trib_buffers_folded(struct trib_run *run, const struct trib_event *event);
+void trib_buffers_merged(struct trib_run *run, const struct trib_event *event);
+void trib_buffers_persisted(struct trib_run *run, const struct trib_event *event);
+/* Nothing of any update is under way. */
+bool trib_buffers_are_quiet(const struct trib_run *run);
+void trib_buffers_drop_all(struct trib_run *run);
+void trib_buffers_settle(struct trib_run *run);
+bool trib_buffers_have_more(const struct trib_run *run);
+
+/* --- reports.c --- */
+void trib_reports_evaluation(struct trib_run *run, const struct trib_event *event);
+/* False: the record is not an evaluation's. */
+bool trib_reports_recorded(struct trib_run *run, const struct trib_event *event);
+/* The version that clients are to evaluate; false: none. */
+bool trib_reports_due(const struct trib_run *run, trib_version *version);
+bool trib_reports_may(const struct trib_run *run, const struct trib_client *client);
+
+/* --- states.c --- */
+void trib_states_model(struct trib_run *run);
+void trib_states_control(struct trib_run *run, const struct trib_event *event);
+void trib_states_recorded(struct trib_run *run, const struct trib_event *event);
+/* Ask for the state PAUSED on the run's own account. */
+void trib_states_pause(struct trib_run *run, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Input or output of ours failed: nothing more happens until a restart. */
+void trib_states_fail(struct trib_run *run, enum trib_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* No more tasks, no more updates. */
+bool trib_states_is_stopping(const struct trib_run *run);
+trib_time_ns trib_states_ran_for(const struct trib_run *run, trib_time_ns now);
+void trib_states_settle(struct trib_run *run);
+trib_time_ns trib_states_deadline(const struct trib_run *run);
+
+#endif

@@ -1,0 +1,224 @@
+/* roster.c - who takes part. */
+#include "run/roster.h"
+
+#include <string.h>
+
+#define CAPACITY_FIRST 16
+
+void trib_roster_init(struct trib_roster *roster, const struct trib_env *env, uint32_t clients_max,
+                      trib_time_ns lease) {
+    *roster = (struct trib_roster){.env = env, .clients_max = clients_max, .lease = lease};
+    trib_map_init(&roster->names, env);
+    trib_agenda_init(&roster->agenda, env);
+}
+
+void trib_roster_deinit(struct trib_roster *roster) {
+    trib_release(roster->env, roster->clients, roster->capacity, sizeof *roster->clients);
+    trib_release(roster->env, roster->ranking, roster->ranking_capacity, sizeof *roster->ranking);
+    trib_map_deinit(&roster->names);
+    trib_agenda_deinit(&roster->agenda);
+    *roster = (struct trib_roster){0};
+}
+
+struct trib_client *trib_roster_find(const struct trib_roster *roster, const char *name) {
+    uint64_t index;
+    size_t name_bytes = strlen(name);
+    if (name_bytes == 0 || name_bytes >= TRIB_NAME_BYTES ||
+        !trib_map_get(&roster->names, name, name_bytes, &index))
+        return NULL;
+    return &roster->clients[index];
+}
+
+static bool grow_ranking(struct trib_roster *roster, uint32_t capacity) {
+    if (capacity <= roster->ranking_capacity)
+        return true;
+    struct trib_ranked *grown = trib_regrow(roster->env, roster->ranking, roster->ranking_capacity,
+                                            capacity, sizeof *roster->ranking);
+    if (!grown)
+        return false;
+    roster->ranking = grown;
+    roster->ranking_capacity = capacity;
+    return true;
+}
+
+static bool make_room(struct trib_roster *roster) {
+    if (roster->count < roster->capacity)
+        return true;
+    if (roster->count >= roster->clients_max)
+        return false;
+    uint32_t capacity = roster->capacity ? roster->capacity : CAPACITY_FIRST;
+    while (capacity <= roster->count)
+        capacity *= 2;
+    if (capacity > roster->clients_max)
+        capacity = roster->clients_max;
+    if (!trib_agenda_reserve(&roster->agenda, capacity) || !grow_ranking(roster, capacity))
+        return false;
+    struct trib_client *grown = trib_regrow(roster->env, roster->clients, roster->capacity,
+                                            capacity, sizeof *roster->clients);
+    if (!grown)
+        return false;
+    roster->clients = grown;
+    roster->capacity = capacity;
+    return true;
+}
+
+struct trib_client *trib_roster_add(struct trib_roster *roster, const char *name,
+                                    enum trib_client_role role) {
+    size_t name_bytes = strlen(name);
+    TRIB_ASSERT(name_bytes > 0 && name_bytes < TRIB_NAME_BYTES);
+    if (!make_room(roster) || !trib_map_put(&roster->names, name, name_bytes, roster->count))
+        return NULL;
+    struct trib_client *client = &roster->clients[roster->count++];
+    *client = (struct trib_client){.role = role};
+    memcpy(client->name, name, name_bytes + 1);
+    return client;
+}
+
+uint32_t trib_roster_index(const struct trib_roster *roster, const struct trib_client *client) {
+    return (uint32_t)(client - roster->clients);
+}
+
+bool trib_client_is_available(const struct trib_client *client) {
+    return client->is_present && !client->is_set_aside && client->role == TRIB_CLIENT_TRAINER;
+}
+
+/* The numbers of the roster, without and then again with this client. */
+static void count(struct trib_roster *roster, const struct trib_client *client, uint32_t by) {
+    roster->present += by * client->is_present;
+    roster->set_aside += by * client->is_set_aside;
+    roster->trainers_available += by * trib_client_is_available(client);
+}
+
+static void count_out(struct trib_roster *roster, const struct trib_client *client) {
+    count(roster, client, UINT32_MAX); /* -1 */
+}
+
+static void count_in(struct trib_roster *roster, const struct trib_client *client) {
+    count(roster, client, 1);
+}
+
+void trib_roster_set_role(struct trib_roster *roster, struct trib_client *client,
+                          enum trib_client_role role) {
+    count_out(roster, client);
+    client->role = role;
+    count_in(roster, client);
+}
+
+void trib_roster_set_aside(struct trib_roster *roster, struct trib_client *client,
+                           bool is_set_aside) {
+    count_out(roster, client);
+    client->is_set_aside = is_set_aside;
+    count_in(roster, client);
+}
+
+static void set_present(struct trib_roster *roster, struct trib_client *client, bool is_present) {
+    count_out(roster, client);
+    client->is_present = is_present;
+    count_in(roster, client);
+}
+
+void trib_roster_hear(struct trib_roster *roster, struct trib_client *client, trib_time_ns now) {
+    client->spoke_at = now;
+    set_present(roster, client, true);
+    trib_roster_schedule(roster, client, now);
+}
+
+void trib_roster_park(struct trib_roster *roster, struct trib_client *client, trib_request request,
+                      trib_time_ns until, trib_time_ns now) {
+    TRIB_ASSERT(client->poll == 0 && request != 0);
+    client->poll = request;
+    client->poll_until = until;
+    trib_roster_hear(roster, client, now);
+}
+
+void trib_roster_unpark(struct trib_roster *roster, struct trib_client *client, trib_time_ns now) {
+    client->poll = 0;
+    trib_roster_hear(roster, client, now);
+}
+
+void trib_roster_call(struct trib_roster *roster, struct trib_client *client) {
+    if (client->poll == 0 || client->is_called)
+        return;
+    uint32_t place = trib_roster_index(roster, client) + 1;
+    client->is_called = true;
+    client->next_called = 0;
+    if (roster->last_called)
+        roster->clients[roster->last_called - 1].next_called = place;
+    else
+        roster->first_called = place;
+    roster->last_called = place;
+    trib_agenda_set(&roster->agenda, place - 1, TRIB_TIME_NEVER);
+}
+
+void trib_roster_call_all(struct trib_roster *roster) {
+    for (uint32_t index = 0; index < roster->count; index++)
+        trib_roster_call(roster, &roster->clients[index]);
+}
+
+struct trib_client *trib_roster_next_called(struct trib_roster *roster) {
+    if (roster->first_called == 0)
+        return NULL;
+    struct trib_client *client = &roster->clients[roster->first_called - 1];
+    roster->first_called = client->next_called;
+    if (roster->first_called == 0)
+        roster->last_called = 0;
+    client->is_called = false;
+    return client;
+}
+
+bool trib_roster_has_called(const struct trib_roster *roster) {
+    return roster->first_called != 0;
+}
+
+static trib_time_ns later(trib_time_ns start, trib_time_ns duration) {
+    return duration > TRIB_TIME_NEVER - start ? TRIB_TIME_NEVER : start + duration;
+}
+
+void trib_roster_schedule(struct trib_roster *roster, struct trib_client *client,
+                          trib_time_ns now) {
+    trib_time_ns due = TRIB_TIME_NEVER;
+    if (client->is_called)
+        return; /* Its turn comes in any case. */
+    if (client->poll)
+        due = client->poll_until;
+    else if (client->is_present)
+        due = later(client->spoke_at, roster->lease);
+    if (client->is_present && client->rests_until > now && client->rests_until < due)
+        due = client->rests_until;
+    trib_agenda_set(&roster->agenda, trib_roster_index(roster, client), due);
+}
+
+struct trib_client *trib_roster_next_due(struct trib_roster *roster, trib_time_ns now) {
+    uint32_t index;
+    if (trib_agenda_first(&roster->agenda, &index) > now)
+        return NULL;
+    struct trib_client *client = &roster->clients[index];
+    if (client->poll && client->poll_until <= now)
+        trib_roster_call(roster, client);
+    else if (!client->poll && later(client->spoke_at, roster->lease) <= now)
+        set_present(roster, client, false);
+    trib_roster_schedule(roster, client, now);
+    return client;
+}
+
+trib_time_ns trib_roster_deadline(const struct trib_roster *roster) {
+    return trib_agenda_first(&roster->agenda, NULL);
+}
+
+bool trib_client_has_reported(const struct trib_client *client, trib_version version) {
+    if (client->reports == 0 || version > client->reported)
+        return false;
+    trib_version ago = client->reported - version;
+    return ago < 64 && (client->reports >> ago & 1);
+}
+
+void trib_client_report(struct trib_client *client, trib_version version) {
+    if (client->reports == 0 || version > client->reported) {
+        trib_version ahead = client->reports ? version - client->reported : 0;
+        client->reports = ahead < 64 ? client->reports << ahead : 0;
+        client->reported = version;
+    }
+    trib_version ago = client->reported - version;
+    if (ago < 64)
+        client->reports |= UINT64_C(1) << ago;
+}

@@ -1,0 +1,239 @@
+/* round.c - the cohort of a version: who has a seat, who is asked instead, when the buffer closes.
+ *
+ * Every client draws a rank from (seed, version, its name); seats go to the lowest ranks of those
+ * who can be asked. That is a uniform sample without replacement, it does not depend on the order
+ * in which clients joined, and the one asked when a seat is freed is the next in the same order.
+ *
+ * After every step either no seat is free or nobody is left to take it: so the policy may close a
+ * round as soon as nobody is training. */
+#include <stdlib.h>
+
+#include "base/random.h"
+#include "run/heart.h"
+#include "run/words.h"
+
+enum trib_task_state trib_round_task_state(const struct trib_run *run,
+                                           const struct trib_client *client) {
+    return client->task_version == run->version ? client->task_state : TRIB_TASK_NONE;
+}
+
+bool trib_round_has_seat(const struct trib_run *run, const struct trib_client *client) {
+    return client->has_seat && trib_round_task_state(run, client) == TRIB_TASK_HELD;
+}
+
+/* --- who may be asked --------------------------------------------------------------------- */
+
+static uint32_t seats_free(const struct trib_run *run) {
+    const struct trib_round *round = &run->round;
+    uint32_t taken = round->seats_held + round->seats_answered;
+    return round->is_open && taken < round->plan.asked ? round->plan.asked - taken : 0;
+}
+
+static bool is_candidate(const struct trib_run *run, const struct trib_client *client) {
+    if (!trib_client_is_available(client))
+        return false;
+    switch (trib_round_task_state(run, client)) {
+    case TRIB_TASK_NONE:
+        return true;
+    case TRIB_TASK_HELD:
+        return !client->has_seat; /* Back from a silence. */
+    case TRIB_TASK_ANSWERED:
+        return false;
+    case TRIB_TASK_RETURNED:
+        return client->rests_until <= run->now;
+    }
+    return false;
+}
+
+void trib_round_notice(struct trib_run *run, const struct trib_client *client) {
+    if (seats_free(run) > 0 && is_candidate(run, client))
+        run->round.may_fill = true;
+}
+
+static int compare_ranks(const void *a, const void *b) {
+    const struct trib_ranked *first = a, *second = b;
+    if (first->rank != second->rank)
+        return first->rank < second->rank ? -1 : 1;
+    return first->index < second->index ? -1 : first->index > second->index;
+}
+
+/* Fill roster.ranking with everybody who may be asked, lowest rank first. */
+static uint32_t rank_candidates(struct trib_run *run) {
+    struct trib_roster *roster = &run->roster;
+    struct trib_random random;
+    trib_random_derive(&random, run->spec->seed, "cohort", run->version + 1);
+    uint64_t salt = trib_random_u64(&random);
+    uint32_t count = 0;
+    for (uint32_t index = 0; index < roster->count; index++) {
+        const struct trib_client *client = &roster->clients[index];
+        if (!is_candidate(run, client))
+            continue;
+        trib_random_derive(&random, salt, client->name, 0);
+        roster->ranking[count++] = (struct trib_ranked){trib_random_u64(&random), index};
+    }
+    if (count > 1)
+        qsort(roster->ranking, count, sizeof *roster->ranking, compare_ranks);
+    return count;
+}
+
+static void give_seat(struct trib_run *run, struct trib_client *client) {
+    if (trib_round_task_state(run, client) != TRIB_TASK_HELD) {
+        if (client->task_state == TRIB_TASK_HELD) {
+            client->has_late_task = true;
+            client->late_version = client->task_version;
+            client->late_asked_at = client->asked_at;
+        }
+        client->task_version = run->version;
+        client->task_state = TRIB_TASK_HELD;
+        client->asked_at = run->now;
+    }
+    client->has_seat = true;
+    run->round.seats_held++;
+    trib_roster_call(&run->roster, client);
+}
+
+static void fill_seats(struct trib_run *run) {
+    run->round.may_fill = false;
+    uint32_t seats = seats_free(run);
+    if (seats == 0)
+        return;
+    uint32_t count = rank_candidates(run);
+    for (uint32_t next = 0; next < count && next < seats; next++)
+        give_seat(run, &run->roster.clients[run->roster.ranking[next].index]);
+}
+
+/* --- what becomes of a task --------------------------------------------------------------- */
+
+/* How long the client took, from its task to its update, also if that comes late. */
+static void observe(struct trib_run *run, struct trib_client *client, trib_version base) {
+    trib_time_ns asked_at;
+    if (client->task_state == TRIB_TASK_HELD && client->task_version == base) {
+        asked_at = client->asked_at;
+    } else if (client->has_late_task && client->late_version == base) {
+        asked_at = client->late_asked_at;
+        client->has_late_task = false;
+    } else {
+        return;
+    }
+    run->spec->strategy.policy->observe(&run->memory, run->now - asked_at);
+}
+
+void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_version base) {
+    if (client->base != base)
+        client->updates_of_base = 0;
+    client->base = base;
+    client->updates_of_base++;
+    observe(run, client, base);
+    if (base != run->version) {
+        if (client->task_version == base)
+            client->task_state = TRIB_TASK_ANSWERED;
+        return;
+    }
+    if (trib_round_task_state(run, client) == TRIB_TASK_ANSWERED)
+        return;
+    if (trib_round_has_seat(run, client)) {
+        run->round.seats_held--;
+        run->round.seats_answered++;
+    } else {
+        /* Nobody asked it, or its seat was given up: then it takes a free one, if there is one. */
+        client->has_seat = seats_free(run) > 0;
+        run->round.seats_answered += client->has_seat;
+    }
+    client->task_version = base;
+    client->task_state = TRIB_TASK_ANSWERED;
+}
+
+void trib_round_unanswer(struct trib_run *run, struct trib_client *client, trib_version base,
+                         bool is_bad) {
+    if (client->base == base && client->updates_of_base > 0)
+        client->updates_of_base--;
+    bool is_current = client->base == base && client->updates_of_base == 0 &&
+                      trib_round_task_state(run, client) == TRIB_TASK_ANSWERED;
+    if (base != run->version || !is_current)
+        return;
+    if (client->has_seat) {
+        run->round.seats_answered--;
+        run->round.seats_held++;
+    }
+    client->task_state = TRIB_TASK_HELD;
+    if (is_bad)
+        trib_round_return(run, client);
+}
+
+void trib_round_lose_seat(struct trib_run *run, struct trib_client *client) {
+    if (!trib_round_has_seat(run, client))
+        return;
+    client->has_seat = false;
+    run->round.seats_held--;
+    run->round.may_fill = true;
+}
+
+void trib_round_return(struct trib_run *run, struct trib_client *client) {
+    trib_round_lose_seat(run, client);
+    client->task_state = TRIB_TASK_RETURNED;
+    client->rests_until = run->now + run->spec->lease;
+    trib_roster_schedule(&run->roster, client, run->now);
+}
+
+/* --- the buffer ----------------------------------------------------------------------------- */
+
+static struct trib_policy_view view_of(const struct trib_run *run) {
+    return (struct trib_policy_view){
+        .now = run->now,
+        .present = run->roster.trainers_available,
+        .received = trib_buffer_received(&run->buffers[0]),
+        .writing = run->buffers[0].writing,
+        .training = run->round.seats_held,
+    };
+}
+
+static bool open_round(struct trib_run *run) {
+    struct trib_policy_view view = view_of(run);
+    struct trib_plan plan;
+    if (!run->spec->strategy.policy->plan(&run->settings, &run->memory, &view, &plan))
+        return false;
+    run->round = (struct trib_round){.is_open = true, .may_fill = true, .plan = plan};
+    return true;
+}
+
+static void judge_round(struct trib_run *run) {
+    struct trib_policy_view view = view_of(run);
+    struct trib_round *round = &run->round;
+    uint32_t quorum = round->plan.quorum;
+    switch (run->spec->strategy.policy->judge(&run->settings, &run->memory, &view, &round->plan,
+                                              &round->look_again)) {
+    case TRIB_VERDICT_WAIT:
+        break;
+    case TRIB_VERDICT_CLOSE:
+        run->buffers[0].state = TRIB_BUFFER_CLOSED;
+        break;
+    case TRIB_VERDICT_PAUSE:
+        trib_states_pause(run, "version %" PRIu64 " had %u of %u updates at its deadline",
+                          run->version + 1, view.received, quorum);
+        break;
+    }
+}
+
+/* Does the policy have anything to say about buffers[0] now? */
+static bool is_active(const struct trib_run *run) {
+    return run->state == TRIB_RUN_RUNNING && run->change.record == 0 && !run->ending.is_set &&
+           run->buffers[0].state == TRIB_BUFFER_COLLECTING;
+}
+
+void trib_round_settle(struct trib_run *run) {
+    if (!is_active(run) || (!run->round.is_open && !open_round(run)))
+        return;
+    if (run->round.may_fill)
+        fill_seats(run);
+    judge_round(run);
+}
+
+void trib_round_postpone(struct trib_run *run, trib_time_ns duration) {
+    struct trib_plan *plan = &run->round.plan;
+    bool has_deadline = run->round.is_open && plan->deadline <= TRIB_TIME_NEVER - duration;
+    plan->deadline = has_deadline ? plan->deadline + duration : TRIB_TIME_NEVER;
+}
+
+trib_time_ns trib_round_deadline(const struct trib_run *run) {
+    return is_active(run) && run->round.is_open ? run->round.look_again : TRIB_TIME_NEVER;
+}

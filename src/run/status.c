@@ -1,0 +1,178 @@
+/* status.c - views of a run, for records, status pages and tests. */
+#include <math.h>
+
+#include "run/heart.h"
+#include "run/words.h"
+
+const char *trib_refusal_code(enum trib_refusal refusal) {
+    static const char *const codes[] = {
+        [TRIB_REFUSE_NONE] = "none",
+        [TRIB_REFUSE_UNKNOWN_CLIENT] = "forbidden",
+        [TRIB_REFUSE_ROLE] = "forbidden",
+        [TRIB_REFUSE_SET_ASIDE] = "set_aside",
+        [TRIB_REFUSE_STATE] = "conflict",
+        [TRIB_REFUSE_BASE_UNKNOWN] = "base_unknown",
+        [TRIB_REFUSE_STALE] = "stale",
+        [TRIB_REFUSE_WEIGHT] = "weight",
+        [TRIB_REFUSE_CONFLICT] = "conflict",
+        [TRIB_REFUSE_TOO_LARGE] = "too_large",
+        [TRIB_REFUSE_BUSY] = "busy",
+        [TRIB_REFUSE_FULL] = "busy",
+        [TRIB_REFUSE_BODY] = "malformed",
+        [TRIB_REFUSE_IO] = "io",
+        [TRIB_REFUSE_TASK_UNKNOWN] = "conflict",
+        [TRIB_REFUSE_VERSION] = "not_found",
+    };
+    return (size_t)refusal < sizeof codes / sizeof codes[0] ? codes[refusal] : "unknown";
+}
+
+const char *trib_run_state_name(enum trib_run_state state) {
+    static const char *const names[] = {
+        [TRIB_RUN_AWAITING_MODEL] = "awaiting_model",
+        [TRIB_RUN_RUNNING] = "running",
+        [TRIB_RUN_PAUSED] = "paused",
+        [TRIB_RUN_STOPPED] = "stopped",
+        [TRIB_RUN_FAILED] = "failed",
+    };
+    return (size_t)state < sizeof names / sizeof names[0] ? names[state] : "unknown";
+}
+
+/* --- slots ------------------------------------------------------------------------------------ */
+
+void trib_run_slot(const struct trib_run *run, trib_slot slot, struct trib_slot_view *view) {
+    TRIB_ASSERT(slot < run->slots.slot_count);
+    const struct trib_admitted *admitted = &run->slots.items[slot];
+    TRIB_ASSERT(admitted->state != TRIB_SLOT_FREE);
+    *view = (struct trib_slot_view){
+        .client = admitted->client,
+        .id = admitted->id,
+        .base = admitted->base,
+        .target = admitted->target,
+        .staleness = admitted->staleness,
+        .weight = admitted->weight,
+        .examples = admitted->examples,
+        .digest = admitted->digest,
+    };
+}
+
+bool trib_run_find(const struct trib_run *run, const char *client, const char *id,
+                   struct trib_slot_view *view) {
+    trib_slot slot = trib_slots_find(&run->slots, client, id);
+    if (slot == TRIB_SLOT_NONE || run->slots.items[slot].state == TRIB_SLOT_WRITING)
+        return false;
+    trib_run_slot(run, slot, view);
+    return true;
+}
+
+size_t trib_run_slots_of(const struct trib_run *run, trib_version version, trib_slot *slots,
+                         size_t slots_max) {
+    return trib_slots_gather(&run->slots, version, version, slots, slots_max);
+}
+
+size_t trib_run_slots_pending(const struct trib_run *run, trib_slot *slots, size_t slots_max) {
+    return trib_slots_gather(&run->slots, run->version + 1, run->version + 2, slots, slots_max);
+}
+
+const char *trib_run_set_aside(const struct trib_run *run, size_t index) {
+    for (uint32_t place = 0; place < run->roster.count; place++) {
+        const struct trib_client *client = &run->roster.clients[place];
+        if (client->is_set_aside && index-- == 0)
+            return client->name;
+    }
+    return NULL;
+}
+
+/* --- what the run waits for ------------------------------------------------------------------- */
+
+#define SENTENCE_BYTES sizeof((struct trib_run_status *)0)->waiting_for
+
+static const char *plural(uint64_t count) {
+    return count == 1 ? "" : "s";
+}
+
+static void tell_round(const struct trib_run *run, trib_time_ns now, char *sentence) {
+    const struct trib_plan *plan = &run->round.plan;
+    uint32_t received = trib_buffer_received(&run->buffers[0]);
+    uint32_t missing = plan->wanted > received ? plan->wanted - received : 0;
+    char deadline[48] = "";
+    if (plan->deadline != TRIB_TIME_NEVER) {
+        trib_time_ns left = plan->deadline > now ? plan->deadline - now : 0;
+        trib_words(deadline, sizeof deadline, " (deadline in %.1f s)",
+                   (double)left / (double)TRIB_SECOND);
+    }
+    trib_words(sentence, SENTENCE_BYTES, "%u of %u updates for version %" PRIu64 "%s", missing,
+               plan->wanted, run->version + 1, deadline);
+}
+
+static void tell_running(const struct trib_run *run, trib_time_ns now, char *sentence) {
+    uint32_t quorum = run->settings.quorum > 0 ? run->settings.quorum : 1;
+    uint32_t present = run->roster.trainers_available;
+    uint32_t missing = present < quorum ? quorum - present : 0;
+    if (run->ending.is_set && now < run->ending.until)
+        trib_words(sentence, SENTENCE_BYTES, "the evaluation of version %" PRIu64, run->version);
+    else if (run->ending.is_set)
+        trib_words(sentence, SENTENCE_BYTES, "the record of its stop (%s)", run->ending.reason);
+    else if (run->buffers[0].state == TRIB_BUFFER_PERSISTING)
+        trib_words(sentence, SENTENCE_BYTES, "writing version %" PRIu64, run->version + 1);
+    else if (run->buffers[0].state != TRIB_BUFFER_COLLECTING)
+        trib_words(sentence, SENTENCE_BYTES, "merging version %" PRIu64, run->version + 1);
+    else if (run->round.is_open)
+        tell_round(run, now, sentence);
+    else
+        trib_words(sentence, SENTENCE_BYTES, "%u more trainer%s (%u of %u present)", missing,
+                   plural(missing), present, quorum);
+}
+
+static void tell(const struct trib_run *run, trib_time_ns now, char *sentence) {
+    switch (run->state) {
+    case TRIB_RUN_AWAITING_MODEL:
+        trib_words(sentence, SENTENCE_BYTES, "a model (PUT versions/0)");
+        break;
+    case TRIB_RUN_RUNNING:
+        tell_running(run, now, sentence);
+        break;
+    case TRIB_RUN_PAUSED:
+        trib_words(sentence, SENTENCE_BYTES, "resume: paused (%s)", run->reason);
+        break;
+    case TRIB_RUN_STOPPED:
+        trib_words(sentence, SENTENCE_BYTES, "nothing: stopped (%s)", run->reason);
+        break;
+    case TRIB_RUN_FAILED:
+        trib_words(sentence, SENTENCE_BYTES, "a restart: failed (%s)", run->reason);
+        break;
+    }
+}
+
+void trib_run_status(const struct trib_run *run, trib_time_ns now, struct trib_run_status *status) {
+    const struct trib_round *round = &run->round;
+    const struct trib_evaluations *evaluations = &run->evaluations;
+    bool is_collecting = run->buffers[0].state == TRIB_BUFFER_COLLECTING;
+    *status = (struct trib_run_status){
+        .state = run->state,
+        .has_model = run->has_model,
+        .version = run->version,
+        .joined = run->roster.count,
+        .present = run->roster.present,
+        .training = round->seats_held,
+        .set_aside = run->roster.set_aside,
+        .asked = round->plan.asked,
+        .received = trib_buffer_received(&run->buffers[0]),
+        .wanted = round->plan.wanted,
+        .quorum = round->plan.quorum,
+        .round_open = round->is_open && is_collecting,
+        .deadline = round->is_open ? round->plan.deadline : TRIB_TIME_NEVER,
+        .counted = run->counted,
+        .pending = run->slots.used,
+        .dropped = run->dropped,
+        .ran_for = trib_states_ran_for(run, now),
+        .has_best = evaluations->best.is_set,
+        .has_evaluated = evaluations->newest.is_set,
+        .best = evaluations->best.version,
+        .evaluated = evaluations->newest.version,
+        .best_metric = evaluations->best.is_set ? evaluations->best.metric : (double)NAN,
+        .evaluated_metric = evaluations->newest.is_set ? evaluations->newest.metric : (double)NAN,
+    };
+    for (size_t refusal = 0; refusal <= TRIB_REFUSE_VERSION; refusal++)
+        status->refused[refusal] = run->refused[refusal];
+    tell(run, now, status->waiting_for);
+}

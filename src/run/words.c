@@ -1,0 +1,16 @@
+/* words.c - sentences for people in buffers of fixed size. */
+#include "run/words.h"
+
+/* Declared by hand, as C17 7.1.4 allows: its header would bring files into the heart. */
+int vsnprintf(char *restrict text, size_t room, const char *restrict format, va_list arguments);
+
+void trib_words_list(char *text, size_t room, const char *format, va_list arguments) {
+    (void)vsnprintf(text, room, format, arguments); /* Cut text is still text. */
+}
+
+void trib_words(char *text, size_t room, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    trib_words_list(text, room, format, arguments);
+    va_end(arguments);
+}
