@@ -303,7 +303,9 @@ static void test_entries_come_back_with_their_bodies(void **state) {
     reopen_and_check(&world);
     struct trib_spool_counters after;
     trib_spool_count(world.spool, &after);
-    assert_memory_equal(&after, &counters, sizeof after);
+    assert_int_equal(after.live_entries, counters.live_entries);
+    assert_int_equal(after.segment_count, counters.segment_count);
+    assert_int_equal(after.bytes_on_disk, counters.bytes_on_disk);
     release_all(&world);
     end_world(&world);
 }
@@ -416,6 +418,8 @@ static void test_failed_group_stays_failed(void **state) {
     assert_int_equal(append(&world, TRIB_SPOOL_UPDATE, 20), TRIB_OK); /* 1 fails */
     trib_files_memory_fail(&world.memory, 1, TRIB_EIO);
     assert_int_equal(commit(&world, 1), TRIB_EIO);
+    reopen_and_check(&world); /* the fresh segment was started at once */
+    assert_false(world.items[1].is_seen);
     for (size_t number = 2; number < 6; number++) { /* 2, 3 in segment 2; 4, 5 in segment 3 */
         assert_int_equal(append(&world, TRIB_SPOOL_UPDATE, 900), TRIB_OK);
         assert_int_equal(commit(&world, number), TRIB_OK);
@@ -426,6 +430,9 @@ static void test_failed_group_stays_failed(void **state) {
     assert_false(world.items[1].is_seen);
     assert_true(world.items[0].is_seen);
     release_all(&world);
+    trib_files_memory_crash(&world.memory); /* the remains are gone for good */
+    assert_int_equal(count_files(&world, ".segment"), 2);
+    reopen_and_check(&world);
     end_world(&world);
 }
 

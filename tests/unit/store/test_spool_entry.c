@@ -25,6 +25,23 @@ static struct trib_spool_entry make_entry(void) {
     return entry;
 }
 
+static void check_same(const struct trib_spool_entry *a, const struct trib_spool_entry *b) {
+    assert_string_equal(a->client, b->client);
+    assert_string_equal(a->update, b->update);
+    assert_int_equal(a->base, b->base);
+    assert_int_equal(a->target, b->target);
+    assert_int_equal(a->staleness, b->staleness);
+    assert_int_equal(a->weight, b->weight);
+    assert_int_equal(a->examples, b->examples);
+    assert_true(trib_digest_equal(&a->digest, &b->digest));
+    assert_string_equal(a->codec, b->codec);
+    assert_string_equal(a->metrics, b->metrics);
+    assert_string_equal(a->reason, b->reason);
+    assert_true(a->wall_s == b->wall_s);
+    assert_int_equal(a->place.body_bytes, b->place.body_bytes);
+    assert_int_equal(a->place.body_number, b->place.body_number);
+}
+
 static void test_all_fields_come_back(void **state) {
     (void)state;
     struct trib_spool_entry entry = make_entry();
@@ -34,13 +51,13 @@ static void test_all_fields_come_back(void **state) {
     size_t byte_count = trib_spool_entry_encode(&entry, bytes);
     assert_true(trib_spool_entry_decode(bytes, byte_count + 5, 1000, &found));
     assert_int_equal(found.place.body_offset, 1000 + TRIB_JOURNAL_HEAD_BYTES + byte_count);
-    found.place.body_offset = 0;
-    assert_memory_equal(&found, &entry, sizeof entry);
+    check_same(&found, &entry);
 
     entry.place.body_number = 7; /* in a file of its own: nothing follows */
     byte_count = trib_spool_entry_encode(&entry, bytes);
     assert_true(trib_spool_entry_decode(bytes, byte_count, 1000, &found));
-    assert_memory_equal(&found, &entry, sizeof entry);
+    check_same(&found, &entry);
+    assert_int_equal(found.place.body_offset, 0);
     assert_false(trib_spool_entry_decode(bytes, byte_count + 5, 1000, &found));
 }
 
