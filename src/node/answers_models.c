@@ -89,7 +89,8 @@ void trib_answer_model_get(struct trib_call *call, const struct trib_http_reques
         !find_bytes(call, version, &reply, &digest, &byte_count)) {
         return;
     }
-    char hex[TRIB_DIGEST_HEX_BYTES], etag[TRIB_DIGEST_HEX_BYTES + 2], number[24], span[64];
+    char hex[TRIB_DIGEST_HEX_BYTES], etag[TRIB_DIGEST_HEX_BYTES + 2], number[24],
+        span[TRIB_RANGE_TEXT_BYTES];
     trib_digest_to_hex(&digest, hex);
     (void)snprintf(etag, sizeof etag, "\"%s\"", hex);
     (void)snprintf(number, sizeof number, "%" PRIu64, version);
@@ -110,8 +111,8 @@ void trib_answer_model_get(struct trib_call *call, const struct trib_http_reques
     reply.fields[2] = (struct trib_http_field){"Accept-Ranges", "bytes"};
     reply.fields[3] = (struct trib_http_field){"Cache-Control", "no-cache"};
     if (range.kind == TRIB_RANGE_PART || range.kind == TRIB_RANGE_UNSATISFIABLE) {
-        reply.fields[4] = (struct trib_http_field){
-            "Content-Range", trib_range_text(&range, byte_count, span, sizeof span)};
+        reply.fields[4] =
+            (struct trib_http_field){"Content-Range", trib_range_text(&range, byte_count, span)};
     }
     if (range.kind == TRIB_RANGE_NOT_MODIFIED || range.kind == TRIB_RANGE_UNSATISFIABLE) {
         reply.body = TRIB_REPLY_EMPTY;

@@ -65,7 +65,7 @@ void trib_answer_update_put(struct trib_call *call, const struct trib_http_reque
 /* --- the body is there -------------------------------------------------------------------------- */
 
 static void send_update(struct trib_call *call, struct trib_upload *upload) {
-    (void)strncpy(upload->entry.codec, upload->head.codec, sizeof upload->entry.codec - 1);
+    (void)snprintf(upload->entry.codec, sizeof upload->entry.codec, "%.31s", upload->head.codec);
     json_t *metrics = trib_metrics_document(&upload->head.metrics);
     size_t bytes = upload->head.metrics.count == 0
                        ? 0

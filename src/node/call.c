@@ -106,20 +106,21 @@ static void add_error_fields(const struct trib_call *call, struct trib_reply *re
 }
 
 void trib_call_reply(struct trib_call *call, int status, json_t *document) {
-    char *json =
-        document == NULL ? NULL : json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    struct trib_text text;
+    trib_text_init(&text, call->node->env);
+    trib_document_write(&text, document);
     json_decref(document);
     struct trib_reply reply = {
-        .status = json == NULL ? 500 : status,
+        .status = text.is_failed ? 500 : status,
         .content_type = "application/json",
         .fields = {{"Cache-Control", "no-store"}},
         .body = TRIB_REPLY_BYTES,
-        .bytes = json,
-        .body_bytes = json == NULL ? 0 : strlen(json),
+        .bytes = text.bytes,
+        .body_bytes = text.is_failed ? 0 : text.byte_count,
     };
     add_error_fields(call, &reply);
     send_reply(call, &reply);
-    free(json);
+    trib_text_deinit(&text);
 }
 
 void trib_call_refuse(struct trib_call *call, const char *code, const char *format, ...) {
@@ -384,6 +385,11 @@ static void on_filled(void *context, struct trib_exchange *exchange, size_t coun
     }
     node->update_bytes_received += count;
     trib_upload_filled(call->upload, count);
+    if (trib_node_now(node) - call->alive_at >= TRIB_SECOND) {
+        call->alive_at = trib_node_now(node);
+        struct trib_event alive = {.kind = TRIB_EVENT_ALIVE, .client = call->token.subject};
+        trib_hosted_feed(call->hosted, &alive);
+    }
 }
 
 static void on_complete(void *context, struct trib_exchange *exchange) {

@@ -14,6 +14,11 @@ static double seconds_until(const struct trib_hosted *hosted, trib_time_ns when)
     return left <= 0 ? 0.0 : (double)left / 1e9;
 }
 
+static void tell(struct trib_hosted *hosted, const char *event, json_t *data) {
+    const struct trib_node *node = hosted->node;
+    trib_watchers_tell(&hosted->watchers, node->env, trib_node_now(node), event, data);
+}
+
 /* --- answers to calls --------------------------------------------------------------------------- */
 
 static void carry_joined(struct trib_hosted *hosted, const struct trib_effect *effect) {
@@ -28,9 +33,9 @@ static void carry_joined(struct trib_hosted *hosted, const struct trib_effect *e
     trib_call_reply(call, 200,
                     json_pack("{s:s, s:s, s:s, s:f}", "client", call->target.client, "role", role,
                               "token", text, "lease_s", (double)hosted->spec->lease / 1e9));
-    trib_watchers_tell(&hosted->watchers, trib_node_now(hosted->node), "client",
-                       json_pack("{s:s, s:s, s:s}", "client", call->target.client, "role", role,
-                                 "what", "joined"));
+    tell(hosted, "client",
+         json_pack("{s:s, s:s, s:s}", "client", call->target.client, "role", role, "what",
+                   "joined"));
 }
 
 static void digest_text(struct trib_hosted *hosted, trib_version version,
@@ -93,8 +98,8 @@ static void carry_refuse(struct trib_hosted *hosted, const struct trib_effect *e
         code = trib_status_code(upload->error.status);
         text = upload->error.text;
     }
-    trib_watchers_tell(
-        &hosted->watchers, trib_node_now(hosted->node), "refused",
+    tell(
+        hosted, "refused",
         json_pack("{s:s, s:s, s:s}", "client", call->token.subject, "code", code, "message", text));
     trib_call_refuse(call, code, "%s", text);
 }
@@ -122,9 +127,9 @@ static void carry_acknowledge(struct trib_hosted *hosted, const struct trib_effe
     }
     trib_call_reply(call, 200, trib_receipt_document(&receipt));
     if (is_spooled && call->admitted != NULL) {
-        trib_watchers_tell(&hosted->watchers, trib_node_now(hosted->node), "update",
-                           json_pack("{s:s, s:s, s:I}", "client", call->token.subject, "update",
-                                     call->target.id, "staleness", (json_int_t)effect->staleness));
+        tell(hosted, "update",
+             json_pack("{s:s, s:s, s:I}", "client", call->token.subject, "update", call->target.id,
+                       "staleness", (json_int_t)effect->staleness));
     }
 }
 
@@ -189,8 +194,7 @@ static void carry_publish(struct trib_hosted *hosted, const struct trib_effect *
     TRIB_ASSERT(hosted->model.version == effect->version);
     hosted->version_at = trib_node_now(hosted->node);
     hosted->node->versions_published++;
-    trib_watchers_tell(&hosted->watchers, trib_node_now(hosted->node), "version",
-                       trib_report_version(hosted, effect->version));
+    tell(hosted, "version", trib_report_version(hosted, effect->version));
 }
 
 static void carry_record(struct trib_hosted *hosted, const struct trib_effect *effect) {
@@ -207,16 +211,14 @@ static void carry_best(struct trib_hosted *hosted, const struct trib_effect *eff
 }
 
 static void carry_evaluated(struct trib_hosted *hosted, const struct trib_effect *effect) {
-    trib_watchers_tell(&hosted->watchers, trib_node_now(hosted->node), "evaluation",
-                       trib_report_evaluation(hosted, effect->version));
+    tell(hosted, "evaluation", trib_report_evaluation(hosted, effect->version));
 }
 
 static void carry_state(struct trib_hosted *hosted, const struct trib_effect *effect) {
     const char *state = trib_run_state_name(effect->state);
     trib_log(hosted->node->env, TRIB_LOG_INFO, "state run=%s state=%s reason=\"%s\"",
              hosted->spec->name, state, effect->text);
-    trib_watchers_tell(&hosted->watchers, trib_node_now(hosted->node), "state",
-                       json_pack("{s:s, s:s}", "state", state, "reason", effect->text));
+    tell(hosted, "state", json_pack("{s:s, s:s}", "state", state, "reason", effect->text));
 }
 
 static void (*const carriers[])(struct trib_hosted *hosted, const struct trib_effect *effect) = {

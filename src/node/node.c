@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "node/daemon.h"
@@ -54,16 +53,16 @@ enum trib_status trib_node_create_run(struct trib_node *node, const struct trib_
     if (node->hosted_count == TRIB_RUNS_MAX) {
         return trib_error_set(error, TRIB_ELIMIT, "%d runs are hosted already", TRIB_RUNS_MAX);
     }
+    struct trib_text text;
+    trib_text_init(&text, node->env);
     json_t *document = trib_spec_document(spec);
-    char *text =
-        document == NULL ? NULL : json_dumps(document, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    trib_document_write(&text, document);
     json_decref(document);
-    if (text == NULL) {
-        return trib_error_set(error, TRIB_EMEMORY, "no memory for the spec");
-    }
-    enum trib_status status = trib_directory_create_run(node->env, node->directory.files,
-                                                        spec->name, text, strlen(text), error);
-    free(text);
+    enum trib_status status =
+        text.is_failed ? trib_error_set(error, TRIB_EMEMORY, "no memory for the spec")
+                       : trib_directory_create_run(node->env, node->directory.files, spec->name,
+                                                   text.bytes, text.byte_count, error);
+    trib_text_deinit(&text);
     struct trib_hosted *hosted = NULL;
     if (status == TRIB_OK) {
         status = trib_hosted_open(node, spec->name, &hosted, error);

@@ -48,6 +48,13 @@ static json_t *hex_of(const struct trib_digest *digest) {
     return json_string(hex);
 }
 
+/* Seconds in the state running so far: a restart goes on from there. */
+static json_t *ran_for(const struct trib_hosted *hosted) {
+    struct trib_run_status status;
+    trib_run_status(hosted->run, trib_node_now(hosted->node), &status);
+    return json_real((double)status.ran_for / 1e9);
+}
+
 static double wall(const struct trib_hosted *hosted) {
     const struct trib_env *env = hosted->node->env;
     return env->wall(env->context);
@@ -135,6 +142,18 @@ static enum trib_status write_checkpoint(struct trib_record *record) {
     return status;
 }
 
+enum trib_status trib_record_append(struct trib_hosted *hosted, const json_t *document) {
+    struct trib_text text;
+    trib_text_init(&text, hosted->node->env);
+    trib_document_write(&text, document);
+    enum trib_status status = TRIB_EMEMORY;
+    if (!text.is_failed) {
+        status = trib_ledger_append(hosted->ledger, text.bytes, text.byte_count);
+    }
+    trib_text_deinit(&text);
+    return status;
+}
+
 static enum trib_status append_record(struct trib_record *record) {
     struct trib_hosted *hosted = record->hosted;
     if (record->is_checkpoint) {
@@ -149,13 +168,7 @@ static enum trib_status append_record(struct trib_record *record) {
         (void)json_object_set_new(record->document, "train",
                                   train_means(record->uploads, record->upload_count));
     }
-    char *text = json_dumps(record->document, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    if (text == NULL) {
-        return TRIB_EMEMORY;
-    }
-    enum trib_status status = trib_ledger_append(hosted->ledger, text, strlen(text));
-    free(text);
-    return status;
+    return trib_record_append(hosted, record->document);
 }
 
 /* Old versions and states that no rule keeps; what cannot be removed now is tried again next time. */
@@ -178,7 +191,10 @@ static void prune(const struct trib_record *record) {
         size_t count =
             doomed == NULL ? 0 : trib_keep_choose(&keep, present.numbers, present.count, doomed);
         for (size_t i = 0; i < count; i++) {
-            (void)trib_checkpoint_remove_version(files, hosted->path, doomed[i]);
+            bool is_root = doomed[i] == 0 && hosted->spec->keep.updates_forever;
+            if (!is_root) { /* kept updates can only be recomputed from the first version on */
+                (void)trib_checkpoint_remove_version(files, hosted->path, doomed[i]);
+            }
         }
         trib_release(env, doomed, present.count + 1, sizeof *doomed);
         trib_numbers_deinit(&present);
@@ -250,25 +266,23 @@ static void write_records(void *context) {
 
 static void pump(struct trib_hosted *hosted);
 
-/* What was counted up to a checkpoint is not needed for a restart any more. */
-static void release_counted(struct trib_hosted *hosted, const struct trib_record *record) {
-    const struct trib_env *env = hosted->node->env;
-    if (hosted->spec->keep.updates_forever) {
+/* What was dropped is not needed any more; what was counted, not after the next checkpoint. */
+static void release_spooled(struct trib_hosted *hosted, const struct trib_record *record) {
+    bool is_counted = record->reply == TRIB_RECORD_REPLY_PERSISTED;
+    struct trib_places *places = is_counted ? &hosted->uncheckpointed : &hosted->released;
+    if (hosted->spec->keep.updates_forever || hosted->spec->durability != TRIB_DURABILITY_SPOOL) {
         return;
     }
     for (size_t i = 0; i < record->upload_count; i++) {
-        const struct trib_upload *upload = record->uploads[i];
-        if (upload->is_spooled && hosted->spec->durability == TRIB_DURABILITY_SPOOL) {
-            (void)trib_places_add(env, &hosted->uncheckpointed, &upload->entry.place);
-        }
+        (void)trib_places_add(hosted->node->env, places, &record->uploads[i]->entry.place);
     }
     if (record->is_checkpoint) {
         for (size_t i = 0; i < hosted->uncheckpointed.count; i++) {
             trib_intake_release(hosted, &hosted->uncheckpointed.items[i]);
         }
         hosted->uncheckpointed.count = 0;
-        trib_intake_pump(hosted);
     }
+    trib_intake_pump(hosted);
 }
 
 static void answer_reader(struct trib_record *record) {
@@ -342,8 +356,8 @@ static void records_written(void *context) {
         if (record->status != TRIB_OK) {
             trib_log(hosted->node->env, TRIB_LOG_ERROR, "record_failed run=%s reason=\"%s\"",
                      hosted->spec->name, trib_status_text(record->status));
-        } else if (record->reply == TRIB_RECORD_REPLY_PERSISTED) {
-            release_counted(hosted, record);
+        } else if (record->upload_count > 0) {
+            release_spooled(hosted, record);
         }
         answer(record);
         if (record->status == TRIB_OK) {
@@ -404,10 +418,10 @@ static struct trib_record *version_record(struct trib_hosted *hosted, enum trib_
                                           trib_version version, const struct trib_block *block,
                                           const struct trib_digest *digest, bool is_checkpoint) {
     double seconds = (double)(trib_node_now(hosted->node) - hosted->version_at) / 1e9;
-    json_t *document = json_pack("{s:s, s:I, s:o, s:f, s:b, s:f}", "type", "version", "version",
-                                 (json_int_t)version, "model", hex_of(digest), "seconds",
+    json_t *document = json_pack("{s:s, s:I, s:o, s:f, s:b, s:o, s:f}", "type", "version",
+                                 "version", (json_int_t)version, "model", hex_of(digest), "seconds",
                                  version == 0 ? 0.0 : seconds, "checkpoint", (int)is_checkpoint,
-                                 "time", wall(hosted));
+                                 "ran", ran_for(hosted), "time", wall(hosted));
     struct trib_record *record = new_record(hosted, reply, document);
     record->version = version;
     record->block = block;
@@ -425,23 +439,42 @@ void trib_record_first_version(struct trib_hosted *hosted) {
     enqueue(hosted, record);
 }
 
-void trib_record_version(struct trib_hosted *hosted, trib_version version) {
-    const struct trib_env *env = hosted->node->env;
-    struct trib_model *model = &hosted->model;
-    struct trib_record *record =
-        version_record(hosted, TRIB_RECORD_REPLY_PERSISTED, version, model->next,
-                       &model->next_digest, is_checkpoint_due(hosted));
-    size_t count = trib_run_slots_of(hosted->run, version, NULL, 0);
+typedef size_t list_slots(const struct trib_record *record, trib_slot *slots, size_t slots_max);
+
+static size_t slots_of_version(const struct trib_record *record, trib_slot *slots,
+                               size_t slots_max) {
+    return trib_run_slots_of(record->hosted->run, record->version, slots, slots_max);
+}
+
+static size_t slots_pending(const struct trib_record *record, trib_slot *slots, size_t slots_max) {
+    return trib_run_slots_pending(record->hosted->run, slots, slots_max);
+}
+
+/* The updates behind these slots, in their order (by client, then id). */
+static void take_uploads(struct trib_record *record, list_slots *list) {
+    const struct trib_env *env = record->hosted->node->env;
+    size_t count = list(record, NULL, 0);
+    if (count == 0) {
+        return;
+    }
     trib_slot *slots = trib_allocate(env, count, sizeof *slots);
     record->uploads = trib_allocate(env, count, sizeof *record->uploads);
     TRIB_ASSERT(slots != NULL && record->uploads != NULL);
     record->upload_count = count;
-    (void)trib_run_slots_of(hosted->run, version, slots, count);
+    (void)list(record, slots, count);
     for (size_t i = 0; i < count; i++) {
-        record->uploads[i] = hosted->slots[slots[i]];
+        record->uploads[i] = record->hosted->slots[slots[i]];
     }
     trib_release(env, slots, count, sizeof *slots);
-    add_totals(record->document, record->uploads, count);
+}
+
+void trib_record_version(struct trib_hosted *hosted, trib_version version) {
+    struct trib_model *model = &hosted->model;
+    struct trib_record *record =
+        version_record(hosted, TRIB_RECORD_REPLY_PERSISTED, version, model->next,
+                       &model->next_digest, is_checkpoint_due(hosted));
+    take_uploads(record, slots_of_version);
+    add_totals(record->document, record->uploads, record->upload_count);
     enqueue(hosted, record);
 }
 
@@ -481,12 +514,22 @@ void trib_record_client(struct trib_hosted *hosted, const struct trib_call *call
     json_decref(document);
 }
 
+/* What was acknowledged and will not be counted: the record that stops the run says so. */
+static void add_dropped(struct trib_record *record) {
+    take_uploads(record, slots_pending);
+    (void)json_object_set_new(record->document, "dropped",
+                              counted_documents(record->uploads, record->upload_count));
+}
+
 void trib_record_state(struct trib_hosted *hosted, const struct trib_effect *effect) {
-    json_t *document =
-        json_pack("{s:s, s:s, s:s, s:f}", "type", "state", "state",
-                  trib_run_state_name(effect->state), "reason", effect->text, "time", wall(hosted));
+    json_t *document = json_pack("{s:s, s:s, s:s, s:o, s:f}", "type", "state", "state",
+                                 trib_run_state_name(effect->state), "reason", effect->text, "ran",
+                                 ran_for(hosted), "time", wall(hosted));
     struct trib_record *record = new_record(hosted, TRIB_RECORD_REPLY_RECORDED, document);
     record->number = effect->record;
+    if (effect->state == TRIB_RUN_STOPPED) {
+        add_dropped(record);
+    }
     enqueue(hosted, record);
 }
 

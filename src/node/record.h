@@ -61,6 +61,8 @@ void trib_record_client(struct trib_hosted *hosted, const struct trib_call *call
 void trib_record_read(struct trib_hosted *hosted, struct trib_call *call);
 void trib_record_forget_call(struct trib_record *record);
 
+/* Write one document to the ledger, without syncing. Thread: the recording job, or before there is one. */
+enum trib_status trib_record_append(struct trib_hosted *hosted, const json_t *document);
 /* Take one record into the index; live and on replay alike. */
 enum trib_status trib_record_index(struct trib_index *index, const json_t *document);
 

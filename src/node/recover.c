@@ -9,15 +9,12 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "node/daemon.h"
 #include "node/record.h"
 #include "node/replay.h"
 #include "node/report.h"
-
-#define SPEC_BYTES_MAX ((size_t)16 << 20)
 
 struct recovery {
     struct trib_hosted *hosted;
@@ -54,6 +51,7 @@ static void note_state(struct trib_restored *state, const json_t *document) {
     const char *reason = json_string_value(json_object_get(document, "reason"));
     state->state = state_from_name(json_string_value(json_object_get(document, "state")));
     state->dropped += json_array_size(json_object_get(document, "dropped"));
+    state->ran_for = (trib_time_ns)(json_number_value(json_object_get(document, "ran")) * 1e9);
     (void)snprintf(state->reason, sizeof state->reason, "%s", reason == NULL ? "" : reason);
 }
 
@@ -160,35 +158,18 @@ static enum trib_status find_checkpoint(struct recovery *recovery) {
 
 static enum trib_status load_checkpoint(struct recovery *recovery) {
     struct trib_hosted *hosted = recovery->hosted;
-    const struct trib_env *env = hosted->node->env;
-    const struct trib_files *files = hosted->node->directory.files;
     struct trib_digest digest;
-    struct trib_block *block = NULL, *state = NULL;
-    struct trib_layout *layout = NULL;
     if (!trib_report_digest(hosted, recovery->checkpoint, &digest)) {
         return trib_error_set(recovery->error, TRIB_ECORRUPT, "the ledger has no version %" PRIu64,
                               recovery->checkpoint);
     }
-    enum trib_status status = trib_checkpoint_load_version(
-        env, files, hosted->path, recovery->checkpoint, &digest, &block, recovery->error);
-    if (status == TRIB_OK) {
-        status = trib_checkpoint_load_state(env, files, hosted->path, recovery->checkpoint, NULL,
-                                            &state, recovery->error);
-    }
-    if (status == TRIB_OK) {
-        status = trib_model_read_layout(env, hosted->spec, block, &layout, recovery->error);
-    }
-    if (status == TRIB_OK) {
-        status = trib_model_init(&hosted->model, env, hosted->spec, layout, block,
-                                 recovery->checkpoint, TRIB_ACCUMULATORS_MAX, recovery->error);
-    }
+    enum trib_status status = trib_replay_load(hosted->node->env, hosted->node->directory.files,
+                                               hosted->path, hosted->spec, recovery->checkpoint,
+                                               &digest, &hosted->model, recovery->error);
     if (status == TRIB_OK) {
         hosted->has_model = true;
         hosted->node->model_bytes += trib_model_bytes(&hosted->model);
-        status = trib_model_set_state(&hosted->model, state->bytes, state->byte_count);
     }
-    trib_block_unref(block);
-    trib_block_unref(state);
     return status;
 }
 
@@ -341,40 +322,12 @@ static enum trib_status restore_all_pending(struct recovery *recovery) {
 
 /* --- all of it ---------------------------------------------------------------------------------------------- */
 
-static enum trib_status read_spec(struct trib_hosted *hosted, const char *name,
-                                  struct trib_error *error) {
-    struct trib_node *node = hosted->node;
-    char path[TRIB_DIRECTORY_PATH_BYTES];
-    char *text = NULL;
-    size_t bytes = 0;
-    enum trib_status status = trib_files_read_all(node->env, node->directory.files,
-                                                  trib_directory_path(path, name, "spec.json"),
-                                                  SPEC_BYTES_MAX, &text, &bytes);
-    if (status != TRIB_OK) {
-        return trib_error_set(error, status, "spec.json: %s", trib_status_text(status));
-    }
-    json_t *document = NULL;
-    status = trib_document_read(text, bytes, &document, error);
-    if (status == TRIB_OK) {
-        status = trib_spec_parse(node->env, document, &hosted->spec, error);
-    }
-    json_decref(document);
-    trib_release(node->env, text, bytes + 1, 1);
-    return status == TRIB_OK ? TRIB_OK : trib_error_prefix(error, status, "spec.json");
-}
-
 /* The first record of a new run. */
 static enum trib_status record_spec(struct trib_hosted *hosted) {
     json_t *document =
         json_pack("{s:s, s:o}", "type", "run", "spec", trib_spec_document(hosted->spec));
-    char *text =
-        document == NULL ? NULL : json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    enum trib_status status = trib_record_append(hosted, document);
     json_decref(document);
-    if (text == NULL) {
-        return TRIB_EMEMORY;
-    }
-    enum trib_status status = trib_ledger_append(hosted->ledger, text, strlen(text));
-    free(text);
     return status == TRIB_OK ? trib_ledger_sync(hosted->ledger) : status;
 }
 
@@ -402,7 +355,9 @@ static enum trib_status make_heart(struct recovery *recovery) {
 
 static enum trib_status recover(struct recovery *recovery, const char *name) {
     struct trib_hosted *hosted = recovery->hosted;
-    enum trib_status status = read_spec(hosted, name, recovery->error);
+    struct trib_node *node = hosted->node;
+    enum trib_status status = trib_replay_read_spec(node->env, node->directory.files, name,
+                                                    &hosted->spec, recovery->error);
     if (status == TRIB_OK) {
         status = open_index(recovery, name);
     }

@@ -6,7 +6,10 @@
 #include <string.h>
 
 #include "node/record.h"
+#include "store/directory.h"
+#include "wire/documents.h"
 
+#define SPEC_BYTES_MAX ((size_t)16 << 20)
 #define KEY_BYTES (2 * TRIB_NAME_BYTES)
 
 void trib_bodies_init(struct trib_bodies *bodies, const struct trib_env *env) {
@@ -58,6 +61,62 @@ const struct trib_spool_entry *trib_bodies_find(const struct trib_bodies *bodies
     uint64_t index;
     size_t key_bytes = make_key(client, update, key);
     return trib_map_get(&bodies->map, key, key_bytes, &index) ? &bodies->items[index] : NULL;
+}
+
+/* --- from files ------------------------------------------------------------------------------------ */
+
+enum trib_status trib_replay_read_spec(const struct trib_env *env, const struct trib_files *files,
+                                       const char *run, struct trib_spec **spec,
+                                       struct trib_error *error) {
+    char path[TRIB_DIRECTORY_PATH_BYTES];
+    char *text = NULL;
+    size_t bytes = 0;
+    *spec = NULL;
+    enum trib_status status = trib_files_read_all(
+        env, files, trib_directory_path(path, run, "spec.json"), SPEC_BYTES_MAX, &text, &bytes);
+    if (status != TRIB_OK) {
+        return trib_error_set(error, status, "spec.json: %s", trib_status_text(status));
+    }
+    json_t *document = NULL;
+    status = trib_document_read(text, bytes, &document, error);
+    if (status == TRIB_OK) {
+        status = trib_spec_parse(env, document, spec, error);
+    }
+    json_decref(document);
+    trib_release(env, text, bytes + 1, 1);
+    return status == TRIB_OK ? TRIB_OK : trib_error_prefix(error, status, "spec.json");
+}
+
+enum trib_status trib_replay_load(const struct trib_env *env, const struct trib_files *files,
+                                  const char *run_path, const struct trib_spec *spec,
+                                  trib_version version, const struct trib_digest *digest,
+                                  struct trib_model *model, struct trib_error *error) {
+    struct trib_block *block = NULL, *state = NULL;
+    struct trib_layout *layout = NULL;
+    memset(model, 0, sizeof *model);
+    enum trib_status status =
+        trib_checkpoint_load_version(env, files, run_path, version, digest, &block, error);
+    if (status == TRIB_OK) {
+        status = trib_checkpoint_load_state(env, files, run_path, version, NULL, &state, error);
+    }
+    if (status == TRIB_OK) {
+        status = trib_model_read_layout(env, spec, block, &layout, error);
+    }
+    if (status == TRIB_OK) {
+        status =
+            trib_model_init(model, env, spec, layout, block, version, TRIB_ACCUMULATORS_MAX, error);
+    }
+    if (status == TRIB_OK) {
+        status = trib_model_set_state(model, state->bytes, state->byte_count);
+        if (status != TRIB_OK) {
+            (void)trib_error_set(error, status, "state %" PRIu64 " does not fit the model",
+                                 version);
+            trib_model_deinit(model);
+        }
+    }
+    trib_block_unref(block);
+    trib_block_unref(state);
+    return status;
 }
 
 /* --- one version ---------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 
 #include "base/map.h"
 #include "node/model.h"
+#include "store/checkpoint.h"
 #include "store/spool.h"
 
 /* Bodies by (client, update). */
@@ -27,6 +28,17 @@ bool trib_bodies_add(struct trib_bodies *bodies, const struct trib_spool_entry *
 /* NULL when there is none. */
 const struct trib_spool_entry *trib_bodies_find(const struct trib_bodies *bodies,
                                                 const char *client, const char *update);
+
+/* The spec of a run from its spec.json. The caller owns *spec. */
+enum trib_status trib_replay_read_spec(const struct trib_env *env, const struct trib_files *files,
+                                       const char *run, struct trib_spec **spec,
+                                       struct trib_error *error);
+/* A model as of a checkpoint: versions/<version> (checked against digest) with state/<version> below `run_path`. On
+ * error *model is all zero. TRIB_ENOTFOUND: no such checkpoint. */
+enum trib_status trib_replay_load(const struct trib_env *env, const struct trib_files *files,
+                                  const char *run_path, const struct trib_spec *spec,
+                                  trib_version version, const struct trib_digest *digest,
+                                  struct trib_model *model, struct trib_error *error);
 
 /* Make the version of this record from model->current (which must be the one before) and advance.
  * TRIB_ENOTFOUND: a body is not kept any more (the model is unchanged); TRIB_ECORRUPT: the digest of a body or of the result differs. After

@@ -1,9 +1,7 @@
 /* watch.c - server-sent events: everything that happens in a run, told to whoever listens. */
 #include "node/watch.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "wire/documents.h"
 
 #define SILENCE_MAX (15 * TRIB_SECOND)
 
@@ -46,22 +44,23 @@ static void send_all(struct trib_watchers *watchers, trib_time_ns now, const cha
     }
 }
 
-void trib_watchers_tell(struct trib_watchers *watchers, trib_time_ns now, const char *event,
-                        json_t *data) {
+void trib_watchers_tell(struct trib_watchers *watchers, const struct trib_env *env,
+                        trib_time_ns now, const char *event, json_t *data) {
+    struct trib_text text;
     watchers->event_number++;
-    char *json = data == NULL || watchers->count == 0 ? NULL : json_dumps(data, JSON_COMPACT);
+    trib_text_init(&text, env);
+    if (watchers->count > 0) {
+        trib_text_format(&text,
+                         "id: %llu\nevent: %s\ndata: ", (unsigned long long)watchers->event_number,
+                         event);
+        trib_document_write(&text, data);
+        trib_text_add(&text, "\n\n", 2);
+    }
+    if (watchers->count > 0 && !text.is_failed) {
+        send_all(watchers, now, text.bytes, text.byte_count);
+    }
     json_decref(data);
-    if (json == NULL) {
-        return;
-    }
-    char *text = NULL;
-    int text_bytes = asprintf(&text, "id: %llu\nevent: %s\ndata: %s\n\n",
-                              (unsigned long long)watchers->event_number, event, json);
-    free(json);
-    if (text_bytes >= 0) {
-        send_all(watchers, now, text, (size_t)text_bytes);
-        free(text);
-    }
+    trib_text_deinit(&text);
 }
 
 void trib_watchers_keep_awake(struct trib_watchers *watchers, trib_time_ns now) {

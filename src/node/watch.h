@@ -22,8 +22,8 @@ bool trib_watchers_add(struct trib_watchers *watchers, struct trib_exchange *exc
                        trib_time_ns now);
 void trib_watchers_remove(struct trib_watchers *watchers, const struct trib_exchange *exchange);
 /* Tell everybody; takes the reference to data (NULL: memory is out, nothing is told). */
-void trib_watchers_tell(struct trib_watchers *watchers, trib_time_ns now, const char *event,
-                        json_t *data);
+void trib_watchers_tell(struct trib_watchers *watchers, const struct trib_env *env,
+                        trib_time_ns now, const char *event, json_t *data);
 /* A comment line when nothing was said for 15 s. */
 void trib_watchers_keep_awake(struct trib_watchers *watchers, trib_time_ns now);
 /* End all streams. */

@@ -1,0 +1,168 @@
+/* audit.c - prove a run from its files: chain, version digests, and the versions made again.
+ *
+ * The walk goes from version 0 on. Where updates are no longer kept it goes on from the next version that has a
+ * checkpoint; versions in between are proved by the digest of their file, if that is kept. */
+#include "node/audit.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/record.h"
+#include "node/replay.h"
+#include "store/directory.h"
+#include "store/ledger.h"
+
+struct audit {
+    const struct trib_env *env;
+    const struct trib_files *files;
+    char path[TRIB_DIRECTORY_PATH_BYTES]; /* "runs/<run>" */
+    struct trib_spec *spec;
+    struct trib_ledger *ledger;
+    struct trib_spool *spool;
+    struct trib_bodies bodies;
+    struct trib_model model;
+    bool has_model; /* model is that of the record before */
+    struct trib_audit_report *report;
+    struct trib_error *error;
+};
+
+static enum trib_status keep_body(void *context, const struct trib_spool_entry *entry) {
+    struct audit *audit = context;
+    bool is_repeat;
+    if (entry->kind != TRIB_SPOOL_UPDATE || entry->place.is_body_missing) {
+        return TRIB_OK;
+    }
+    return trib_bodies_add(&audit->bodies, entry, &is_repeat) ? TRIB_OK : TRIB_EMEMORY;
+}
+
+/* The file of a version, when it is kept, has the bytes that were recorded. */
+static enum trib_status check_file(struct audit *audit, trib_version version,
+                                   const struct trib_digest *digest) {
+    struct trib_block *block = NULL;
+    enum trib_status status = trib_checkpoint_load_version(audit->env, audit->files, audit->path,
+                                                           version, digest, &block, audit->error);
+    if (status == TRIB_ENOTFOUND) {
+        return TRIB_OK;
+    }
+    trib_block_unref(block);
+    if (status == TRIB_OK) {
+        audit->report->files_checked++;
+    }
+    return status;
+}
+
+/* The first version starts from a fresh optimizer, any other from its checkpoint. */
+static void try_checkpoint(struct audit *audit, trib_version version,
+                           const struct trib_digest *digest) {
+    if (version > 0) {
+        audit->has_model = trib_replay_load(audit->env, audit->files, audit->path, audit->spec,
+                                            version, digest, &audit->model, NULL) == TRIB_OK;
+        return;
+    }
+    struct trib_block *block = NULL;
+    struct trib_layout *layout = NULL;
+    if (trib_checkpoint_load_version(audit->env, audit->files, audit->path, 0, digest, &block,
+                                     NULL) == TRIB_OK &&
+        trib_model_read_layout(audit->env, audit->spec, block, &layout, NULL) == TRIB_OK) {
+        audit->has_model = trib_model_init(&audit->model, audit->env, audit->spec, layout, block, 0,
+                                           1, NULL) == TRIB_OK;
+    }
+    trib_block_unref(block);
+}
+
+static enum trib_status recompute(struct audit *audit, const json_t *record) {
+    enum trib_status status =
+        trib_replay_version(&audit->model, audit->spool, &audit->bodies, record, audit->error);
+    if (status == TRIB_OK) {
+        audit->report->recomputed++;
+        return TRIB_OK;
+    }
+    trib_model_deinit(&audit->model);
+    audit->has_model = false;
+    return status == TRIB_ENOTFOUND ? TRIB_OK : status;
+}
+
+static enum trib_status audit_version(struct audit *audit, const json_t *record) {
+    struct trib_digest digest;
+    trib_version version = trib_record_number(record, "version");
+    if (!trib_record_digest(record, "model", &digest)) {
+        return trib_error_set(audit->error, TRIB_ECORRUPT, "version %" PRIu64 " has no digest",
+                              version);
+    }
+    audit->report->versions += version > 0;
+    audit->report->updates += json_array_size(json_object_get(record, "updates"));
+    enum trib_status status = check_file(audit, version, &digest);
+    if (status == TRIB_OK && audit->has_model) {
+        status = recompute(audit, record);
+    }
+    if (status == TRIB_OK && !audit->has_model) {
+        try_checkpoint(audit, version, &digest);
+    }
+    return status;
+}
+
+static enum trib_status audit_record(void *context, const struct trib_ledger_record *record) {
+    struct audit *audit = context;
+    json_t *document = json_loadb(record->payload, record->payload_bytes, 0, NULL);
+    if (document == NULL) {
+        return trib_error_set(audit->error, TRIB_ECORRUPT, "record %" PRIu64 " is not JSON",
+                              record->index);
+    }
+    enum trib_status status = TRIB_OK;
+    if (strcmp(trib_record_type(document), "version") == 0) {
+        status = audit_version(audit, document);
+    }
+    json_decref(document);
+    return status;
+}
+
+static enum trib_status walk(struct audit *audit, const char *run) {
+    char path[TRIB_DIRECTORY_PATH_BYTES];
+    enum trib_status status =
+        trib_replay_read_spec(audit->env, audit->files, run, &audit->spec, audit->error);
+    if (status == TRIB_OK) {
+        status = trib_spool_open(audit->env, audit->files, trib_directory_path(path, run, "spool"),
+                                 NULL, &audit->spool, NULL, audit->error, audit, keep_body);
+    }
+    if (status == TRIB_OK) {
+        status = trib_ledger_open(audit->env, audit->files,
+                                  trib_directory_path(path, run, "ledger"), run, &audit->ledger,
+                                  &audit->report->torn_bytes, audit->error, NULL, NULL);
+    }
+    if (status == TRIB_OK) {
+        audit->report->records = trib_ledger_count(audit->ledger);
+        trib_ledger_head(audit->ledger, &audit->report->head);
+        status = trib_ledger_read(audit->ledger, 0, UINT64_MAX, audit, audit_record);
+    }
+    return status;
+}
+
+enum trib_status trib_audit_run(const struct trib_env *env, const char *data_dir, const char *run,
+                                struct trib_audit_report *report, struct trib_error *error) {
+    struct trib_files *files = NULL;
+    memset(report, 0, sizeof *report);
+    if (!trib_name_is_valid(run, strlen(run))) {
+        return trib_error_set(error, TRIB_EINVALID, "%.64s is not a name of a run", run);
+    }
+    enum trib_status status = trib_files_open(env, data_dir, true, &files, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    struct audit audit = {.env = env, .files = files, .report = report, .error = error};
+    (void)trib_directory_path(audit.path, run, NULL);
+    trib_bodies_init(&audit.bodies, env);
+    status = walk(&audit, run);
+    if (status != TRIB_OK && error != NULL && error->status == TRIB_OK) {
+        (void)trib_error_set(error, status, "%s", trib_status_text(status));
+    }
+    if (audit.has_model) {
+        trib_model_deinit(&audit.model);
+    }
+    trib_bodies_deinit(&audit.bodies);
+    trib_ledger_close(audit.ledger);
+    trib_spool_close(audit.spool);
+    trib_spec_free(audit.spec);
+    trib_files_close(files);
+    return status;
+}
