@@ -12,15 +12,18 @@ struct trib_strategy {
     const char *name;    /* "fedavg" */
     const char *meaning; /* one line for people */
     const struct trib_policy *policy;
-    struct trib_optimizer optimizer; /* complete, in case the spec changes only its kind */
+    const struct trib_optimizer *optimizer;
     enum trib_denominator denominator;
     const char *train;  /* JSON object of client settings, added where the spec is silent */
     bool is_pace_fixed; /* epochs, steps and batch in `train` are what defines the algorithm */
 };
 
-/* NULL past the end of the table. */
+/* NULL past the end of the table; "fedavg" is the first row. */
 const struct trib_strategy *trib_strategy_at(size_t index);
 /* NULL when unknown. */
 const struct trib_strategy *trib_strategy_find(const char *name);
+
+/* The usual settings of an optimizer, for a spec that names a kind and no numbers. */
+const struct trib_optimizer *trib_optimizer_usual(enum trib_optimizer_kind kind);
 
 #endif

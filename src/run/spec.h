@@ -1,0 +1,143 @@
+/* spec.h - what a run is to do, as a typed, fully defaulted structure.
+ *
+ * One table in spec_table.c (path, type, default, range, unit, words) is the single source: it
+ * checks documents, fills defaults, prints the JSON Schema, `trib help spec` and every error
+ * ("strategy.quorm: unknown field; did you mean quorum?").
+ * Pure: JSON in, struct out. No clock, no files. */
+#ifndef TRIB_RUN_SPEC_H
+#define TRIB_RUN_SPEC_H
+
+#include "base/name.h"
+#include "base/text.h"
+#include "learn/optimizer.h"
+#include "tensor/layout.h"
+
+#include <jansson.h>
+
+#define TRIB_ROLE_RULES_MAX 64
+#define TRIB_HIDDEN_LAYERS_MAX 8
+#define TRIB_STALENESS_MAX 1024   /* longest table of staleness weights */
+#define TRIB_TRAIN_SETTINGS_MAX 32
+#define TRIB_METRIC_NAME_BYTES 33
+
+enum trib_init_kind {
+    TRIB_INIT_UPLOAD,       /* PUT versions/0 by the operator */
+    TRIB_INIT_FIRST_CLIENT, /* PUT versions/0 by the first client that does */
+    TRIB_INIT_TRAINER,      /* a native trainer and a seed */
+    TRIB_INIT_RUN,          /* a version of another run of this daemon */
+};
+
+enum trib_short_rule { TRIB_SHORT_WAIT, TRIB_SHORT_GO, TRIB_SHORT_PAUSE };
+enum trib_late_rule { TRIB_LATE_COUNT, TRIB_LATE_REFUSE };
+enum trib_weight_rule { TRIB_WEIGHT_EXAMPLES, TRIB_WEIGHT_EQUAL };
+enum trib_staleness_rule {
+    TRIB_STALENESS_CONSTANT,   /* 1 */
+    TRIB_STALENESS_POLYNOMIAL, /* (1 + u)^-a */
+    TRIB_STALENESS_HINGE,      /* 1 if u <= b, else 1 / (a (u - b) + 1) */
+};
+enum trib_durability { TRIB_DURABILITY_SPOOL, TRIB_DURABILITY_MEMORY };
+
+#define TRIB_DURATION_AUTO INT64_C(-1)
+
+struct trib_spec_model {
+    enum trib_init_kind init;
+    /* init.trainer */
+    char trainer[16];                         /* "softmax", "mlp" */
+    uint64_t trainer_seed;
+    uint32_t features, classes;               /* input and output width */
+    uint32_t hidden[TRIB_HIDDEN_LAYERS_MAX];
+    uint32_t hidden_count;
+    /* init.run */
+    char source_run[TRIB_NAME_BYTES];
+    char source_version[24];                  /* "latest", "best" or a number */
+    struct trib_role_rule rules[TRIB_ROLE_RULES_MAX];
+    size_t rule_count;
+    double delta_max;                         /* bound on |delta|, default 16 */
+};
+
+struct trib_spec_strategy {
+    char preset[16];                 /* row of the strategy table: "fedavg", ... */
+    const struct trib_policy *policy; /* learn/policy.h; from the preset */
+    double fraction;                 /* C, 0 < C <= 1: share of the present clients asked */
+    double over_selection;           /* o >= 0: ask ceil(wanted * (1 + o)) */
+    uint32_t quorum;                 /* fewest updates that make a version at the deadline; also
+                                        the fewest present clients that start a round */
+    trib_time_ns deadline;           /* TRIB_DURATION_AUTO: from observed arrivals */
+    trib_time_ns first_deadline;     /* until arrivals have been observed */
+    enum trib_short_rule if_short;   /* "short": at the deadline with less than the quorum */
+    enum trib_late_rule late;        /* an update whose base is not the current version */
+    uint32_t staleness_max;          /* larger staleness is refused */
+    enum trib_staleness_rule staleness;
+    double staleness_a, staleness_b;
+    enum trib_weight_rule weights;
+    uint64_t weight_max;             /* most examples one update may claim */
+    uint64_t weight_total_max;       /* most examples in one version */
+    uint32_t weight_unit_bits;       /* k: weights are integers in units of 2^-k */
+    /* round(2^k * s(u)) for u = 0..staleness_max; fixed at creation, stored in the spec. */
+    uint32_t staleness_table[TRIB_STALENESS_MAX + 1];
+    struct trib_optimizer optimizer;
+    enum trib_denominator denominator;
+};
+
+struct trib_spec_evaluate {
+    uint32_t every;              /* versions; 0 = never */
+    bool on_clients;             /* trainers evaluate too */
+    bool on_evaluators;
+    char metric[TRIB_METRIC_NAME_BYTES];  /* decides best, target and patience; default accuracy */
+    bool is_min;                 /* mode: min (losses) instead of max */
+    uint32_t clients_min;        /* reports needed before a version counts as evaluated */
+    trib_time_ns deadline;       /* longest wait for the final evaluation before stopping */
+};
+
+struct trib_spec_stop {
+    uint64_t versions;           /* 0 = no limit */
+    double target;               /* NAN = none: stop when metric reaches it */
+    uint32_t patience;           /* evaluated versions without a new best; 0 = off */
+    trib_time_ns after;          /* running time; 0 = no limit */
+};
+
+struct trib_spec_keep {
+    uint32_t last;               /* newest versions kept, >= 1 */
+    uint32_t every;              /* also each n-th; 0 = off */
+    bool best;
+    bool updates_forever;        /* updates: until-counted | forever */
+    uint64_t disk_bytes_max;     /* 0 = no quota */
+};
+
+struct trib_spec {
+    char name[TRIB_NAME_BYTES];
+    uint64_t seed;                       /* selection of cohorts */
+    struct trib_spec_model model;
+    struct trib_spec_strategy strategy;
+    char *train;                         /* settings for clients, compact JSON object; owned */
+    struct trib_spec_evaluate evaluate;
+    struct trib_spec_stop stop;
+    struct trib_spec_keep keep;
+    enum trib_durability durability;
+    trib_time_ns lease;                  /* silence after which a seat is given to another */
+    trib_time_ns checkpoint_every;       /* 0: each version (models up to 64 MB), else by time */
+    uint32_t clients_max;
+    uint32_t updates_pending_max;        /* admitted, not yet in a version */
+    uint64_t update_bytes_max;           /* 0: twice the model */
+    const struct trib_env *env;          /* private */
+};
+
+/* Check a document and fill in every default. On error *spec is NULL and error names the field,
+ * what is allowed and, for a misspelt field, the nearest name. The document is borrowed. */
+enum trib_status trib_spec_parse(const struct trib_env *env, const json_t *document,
+                                 struct trib_spec **spec, struct trib_error *error);
+void trib_spec_free(struct trib_spec *spec); /* NULL allowed */
+/* The whole document again, every default filled in, keys in table order; new reference (NULL: no
+ * memory). Fields that do not apply (momentum of an optimizer that has none) are left out.
+ * parse(document(spec)) gives the same spec. */
+json_t *trib_spec_document(const struct trib_spec *spec);
+/* JSON Schema (draft 2020-12) of a spec; new reference (NULL: no memory). */
+json_t *trib_spec_schema(void);
+/* The same as text for people: field, type, default, range, meaning. */
+void trib_spec_help(struct trib_text *text);
+
+/* Integer weight in units of 2^-k for examples and staleness; 0: refused (no examples, over
+ * weight_max, staler than staleness_max). Any arguments. */
+uint64_t trib_spec_weight(const struct trib_spec *spec, uint64_t examples, uint64_t staleness);
+
+#endif

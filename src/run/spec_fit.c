@@ -1,0 +1,137 @@
+/* spec_fit.c - fields that depend on each other; weights as integers (design section 5).
+ *
+ * A weight is examples * s(staleness) in units of 2^-k. k is the largest for which the largest
+ * weight still fits 2^29, so that as little of s as possible is lost; without staleness weights
+ * k is 0. pow() may be used here because the results are rounded to at most 17 bits, and because
+ * a weight is recorded when it is decided and never computed again. */
+#include "run/spec_fit.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "learn/exact_sum.h"
+
+#define UNIT_BITS_MAX 16
+
+static uint32_t choose_unit_bits(const struct trib_spec_strategy *strategy) {
+    if (strategy->staleness == TRIB_STALENESS_CONSTANT)
+        return 0;
+    uint32_t bits = 0;
+    while (bits < UNIT_BITS_MAX && strategy->weight_max << (bits + 1) <= TRIB_WEIGHT_MAX)
+        bits++;
+    return bits;
+}
+
+/* s(u), Xie et al. 2019 (FedAsync), section 5.2; s(0) = 1 in every rule. */
+static double staleness_weight(const struct trib_spec_strategy *strategy, uint32_t staleness) {
+    double u = staleness;
+    double a = strategy->staleness_a;
+    double b = strategy->staleness_b;
+    switch (strategy->staleness) {
+    case TRIB_STALENESS_CONSTANT:
+        return 1;
+    case TRIB_STALENESS_POLYNOMIAL:
+        return pow(1 + u, -a);
+    case TRIB_STALENESS_HINGE:
+        return u <= b ? 1 : 1 / (a * (u - b) + 1);
+    }
+    return 0;
+}
+
+static void fill_staleness_table(struct trib_spec_strategy *strategy) {
+    strategy->weight_unit_bits = choose_unit_bits(strategy);
+    for (uint32_t u = 0; u <= strategy->staleness_max; u++) {
+        double weight = ldexp(staleness_weight(strategy, u), (int)strategy->weight_unit_bits);
+        strategy->staleness_table[u] = (uint32_t)lround(weight);
+    }
+}
+
+/* A weight that rounds to 0 would turn updates away for ever: say so now, not one by one. */
+static enum trib_status check_staleness_table(const struct trib_spec_strategy *strategy,
+                                              struct trib_error *error) {
+    for (uint32_t u = 0; u <= strategy->staleness_max; u++) {
+        if (strategy->staleness_table[u] == 0)
+            return trib_error_set(
+                error, TRIB_EINVALID,
+                "strategy.staleness_max: %" PRIu32 " is too large, at staleness %" PRIu32
+                " the weight rounds to 0 (in units of 1/%u; a smaller weight_max gives finer ones)",
+                strategy->staleness_max, u, 1u << strategy->weight_unit_bits);
+    }
+    return TRIB_OK;
+}
+
+static enum trib_status check_at_most(const char *field, uint64_t value, const char *limit_field,
+                                      uint64_t limit, struct trib_error *error) {
+    if (value <= limit)
+        return TRIB_OK;
+    return trib_error_set(error, TRIB_EINVALID, "%s: %" PRIu64 " is over %s, %" PRIu64, field,
+                          value, limit_field, limit);
+}
+
+static enum trib_status check_counts(const struct trib_spec *spec, struct trib_error *error) {
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    uint32_t quorum = strategy->quorum;
+    const struct {
+        const char *field;
+        uint64_t value;
+        const char *limit_field;
+        uint64_t limit;
+    } pairs[] = {
+        {"strategy.quorum", quorum, "clients_max", spec->clients_max},
+        {"strategy.quorum", quorum, "updates_pending_max", spec->updates_pending_max},
+        {"strategy.quorum", quorum, "strategy.weight_total_max", strategy->weight_total_max},
+        {"strategy.weight_max", strategy->weight_max, "strategy.weight_total_max",
+         strategy->weight_total_max},
+        {"evaluate.min_clients", spec->evaluate.clients_min, "clients_max", spec->clients_max},
+    };
+    enum trib_status status = TRIB_OK;
+    for (size_t index = 0; index < sizeof pairs / sizeof *pairs && status == TRIB_OK; index++)
+        status = check_at_most(pairs[index].field, pairs[index].value, pairs[index].limit_field,
+                               pairs[index].limit, error);
+    return status;
+}
+
+static enum trib_status check_model(const struct trib_spec *spec, struct trib_error *error) {
+    const struct trib_spec_model *model = &spec->model;
+    if (model->init == TRIB_INIT_RUN && strcmp(model->source_run, spec->name) == 0)
+        return trib_error_set(error, TRIB_EINVALID, "model.init.run: %s cannot start from itself",
+                              spec->name);
+    if (model->init == TRIB_INIT_TRAINER && strcmp(model->trainer, "softmax") == 0 &&
+        model->hidden_count > 0)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "model.init.hidden: softmax has no hidden layers; use trainer mlp");
+    return TRIB_OK;
+}
+
+static enum trib_status check_evaluation(const struct trib_spec *spec, struct trib_error *error) {
+    const struct trib_spec_evaluate *evaluate = &spec->evaluate;
+    if (evaluate->every > 0) {
+        if (evaluate->on_clients || evaluate->on_evaluators)
+            return TRIB_OK;
+        return trib_error_set(error, TRIB_EINVALID,
+                              "evaluate.on: nobody would evaluate; name clients or evaluators, or "
+                              "set evaluate.every to 0");
+    }
+    if (!isnan(spec->stop.target))
+        return trib_error_set(error, TRIB_EINVALID,
+                              "stop.target: %.15g is never reached while evaluate.every is 0",
+                              spec->stop.target);
+    if (spec->stop.patience > 0)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "stop.patience: %" PRIu32 " never runs out while evaluate.every is 0",
+                              spec->stop.patience);
+    return TRIB_OK;
+}
+
+enum trib_status trib_spec_fit(struct trib_spec *spec, struct trib_error *error) {
+    enum trib_status status = check_counts(spec, error);
+    if (status == TRIB_OK)
+        status = check_model(spec, error);
+    if (status == TRIB_OK)
+        status = check_evaluation(spec, error);
+    if (status != TRIB_OK)
+        return status;
+    fill_staleness_table(&spec->strategy);
+    return check_staleness_table(&spec->strategy, error);
+}

@@ -1,0 +1,102 @@
+/* strategy.c - the presets and where their numbers come from.
+ *
+ *   FedSGD, FedAvg   McMahan et al. 2017, Algorithm 1: server learning rate 1.
+ *   FedProx          Li et al. 2020: FedAvg with a proximal term; mu 0.01 as in the authors' code.
+ *   FedAvgM          Hsu et al. 2019: momentum 0.9, learning rate 1.
+ *   FedAdagrad, FedAdam, FedYogi   Reddi et al. 2021, Algorithm 2: beta1 0.9 (Adagrad 0), beta2
+ *                    0.99, tau 0.001, v starting at tau^2.
+ *   Nesterov         DiLoCo, Douillard et al. 2023: learning rate 0.7, momentum 0.9.
+ *
+ * Reddi et al. tune the server's learning rate for each task and recommend none. With small tau
+ * the first step of Adam and Yogi moves a parameter by nearly lr * (1 - beta1) / sqrt(1 - beta2),
+ * that is lr itself, so 0.1 would drown weights that start around 0.05: we take 0.01. Adagrad's
+ * steps shrink with the root of the round, so it starts at 0.1. */
+#include "run/strategy.h"
+
+#include <string.h>
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* Every row is complete, so that each field has a sensible value whichever kind the spec names. */
+static const struct trib_optimizer optimizers[TRIB_OPTIMIZER_COUNT] = {
+#define ROW(name, rate, mass, first)                          \
+    [TRIB_OPTIMIZER_##name] = {.kind = TRIB_OPTIMIZER_##name, \
+                               .variant = TRIB_VARIANT_PAPER, \
+                               .lr = (rate),                  \
+                               .momentum = (mass),            \
+                               .beta1 = (first),              \
+                               .beta2 = 0.99,                 \
+                               .tau = 1e-3}
+    ROW(SGD, 1.0, 0.0, 0.9),     ROW(MOMENTUM, 1.0, 0.9, 0.9), ROW(NESTEROV, 0.7, 0.9, 0.9),
+    ROW(ADAGRAD, 0.1, 0.0, 0.0), ROW(ADAM, 0.01, 0.0, 0.9),    ROW(YOGI, 0.01, 0.0, 0.9),
+#undef ROW
+};
+
+static const struct trib_strategy strategies[] = {
+    {
+        .name = "fedavg",
+        .meaning = "rounds; weighted mean of locally trained models",
+        .policy = &trib_policy_rounds,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{}",
+    },
+    {
+        .name = "fedsgd",
+        .meaning = "rounds; one step on all local data, which averages gradients",
+        .policy = &trib_policy_rounds,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{\"steps\": 1, \"batch\": 0}",
+        .is_pace_fixed = true,
+    },
+    {
+        .name = "fedprox",
+        .meaning = "fedavg whose clients are pulled towards the model they started from (mu)",
+        .policy = &trib_policy_rounds,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{\"mu\": 0.01}",
+    },
+    {
+        .name = "fedavgm",
+        .meaning = "fedavg with momentum on the server",
+        .policy = &trib_policy_rounds,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_MOMENTUM],
+        .train = "{}",
+    },
+    {
+        .name = "fedadagrad",
+        .meaning = "fedavg with Adagrad on the server",
+        .policy = &trib_policy_rounds,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_ADAGRAD],
+        .train = "{}",
+    },
+    {
+        .name = "fedadam",
+        .meaning = "fedavg with Adam on the server",
+        .policy = &trib_policy_rounds,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_ADAM],
+        .train = "{}",
+    },
+    {
+        .name = "fedyogi",
+        .meaning = "fedavg with Yogi on the server",
+        .policy = &trib_policy_rounds,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_YOGI],
+        .train = "{}",
+    },
+};
+
+const struct trib_strategy *trib_strategy_at(size_t index) {
+    return index < COUNT(strategies) ? &strategies[index] : NULL;
+}
+
+const struct trib_strategy *trib_strategy_find(const char *name) {
+    for (size_t index = 0; index < COUNT(strategies); index++) {
+        if (strcmp(strategies[index].name, name) == 0)
+            return &strategies[index];
+    }
+    return NULL;
+}
+
+const struct trib_optimizer *trib_optimizer_usual(enum trib_optimizer_kind kind) {
+    return &optimizers[kind];
+}
