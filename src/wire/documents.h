@@ -25,12 +25,12 @@
 #define TRIB_METRICS_TEXT_BYTES_MAX 1024 /* of the Tributary-Metrics header */
 #define TRIB_CODEC_NAME_BYTES 33
 #define TRIB_REASON_BYTES 96
-#define TRIB_EXAMPLES_MAX (UINT64_C(1) << 53)
+#define TRIB_WHOLE_MAX (UINT64_C(1) << 53) /* of numbers in documents */
 
 /* --- JSON text ------------------------------------------------------------------------------ */
 
-/* Any JSON object. Duplicate keys, trailing bytes, NUL, and numbers that do not fit are refused with line and
- * column. On error *document is NULL. */
+/* Any JSON object. Duplicate keys, trailing bytes, U+0000 and numbers that do not fit are refused,
+ * with line and column. On error *document is NULL. */
 enum trib_status trib_document_read(const char *bytes, size_t byte_count, json_t **document,
                                     struct trib_error *error);
 /* Append compact JSON; text->is_failed tells when memory ran out. document NULL: fails text. */
@@ -97,7 +97,7 @@ json_t *trib_decline_document(const struct trib_decline *decline);
 
 struct trib_evaluation {
     uint64_t version;
-    uint64_t examples;           /* 1 .. TRIB_EXAMPLES_MAX */
+    uint64_t examples;           /* 1 .. TRIB_WHOLE_MAX */
     struct trib_metrics metrics; /* at least one */
 };
 
@@ -108,29 +108,32 @@ json_t *trib_evaluation_document(const struct trib_evaluation *evaluation);
 
 /* --- the head of an update ------------------------------------------------------------------ */
 
-/* Texts as they came; NULL: absent. From headers, or from the body's __metadata__. */
+/* Texts as they came; NULL: absent. */
 struct trib_update_texts {
-    const char *base;     /* Tributary-Base-Version, base_version */
-    const char *examples; /* Tributary-Examples, examples */
-    const char *codec;    /* Tributary-Codec, codec */
-    const char *metrics;  /* Tributary-Metrics, metrics */
+    const char *base;     /* Tributary-Base-Version */
+    const char *examples; /* Tributary-Examples */
+    const char *codec;    /* Tributary-Codec */
+    const char *metrics;  /* Tributary-Metrics */
 };
 
+/* What one source says about an update: its headers, or its body's __metadata__. */
 struct trib_update_head {
-    bool has_base, has_examples; /* always true after the metadata was read */
+    bool has_base, has_examples, has_codec, has_metrics;
     uint64_t base;
-    uint64_t examples;                 /* 1 .. TRIB_EXAMPLES_MAX */
-    char codec[TRIB_CODEC_NAME_BYTES]; /* default "dense" */
-    struct trib_metrics metrics;       /* empty when absent */
+    uint64_t examples; /* any number: the run knows the limits */
+    char codec[TRIB_CODEC_NAME_BYTES];
+    struct trib_metrics metrics; /* empty when absent */
 };
 
-/* Head of an update from its headers and, once the body is there, its metadata. metadata NULL:
- * the body has not been read, so base and examples may still be missing. With metadata they are
- * required, and a field that both give must have the same value in both (values are
- * compared, not spelling): TRIB_EINVALID, 400 header. */
-enum trib_status trib_update_head_decode(const struct trib_update_texts *headers,
-                                         const struct trib_update_texts *metadata,
+/* Headers are optional one by one. *head changes only on success. */
+enum trib_status trib_update_head_decode(const struct trib_update_texts *texts,
                                          struct trib_update_head *head, struct trib_error *error);
+/* Both sources together, once the body is there. A field that both give must have the same value
+ * in both; base and examples are required; a missing codec is "dense". TRIB_EINVALID (400
+ * header) otherwise. *head may be one of the sources and changes only on success. */
+enum trib_status trib_update_head_join(const struct trib_update_head *headers,
+                                       const struct trib_update_head *metadata,
+                                       struct trib_update_head *head, struct trib_error *error);
 
 /* --- replies -------------------------------------------------------------------------------- */
 

@@ -35,9 +35,10 @@ struct trib_range {
 /* etag: with its quotes, strong, as it is sent. byte_count: of the whole representation. */
 struct trib_range trib_range_evaluate(const struct trib_range_request *request, const char *etag,
                                       uint64_t byte_count);
-/* "bytes 0-9/100" for a part, "bytes * /100" without the blank for 416; 64 bytes of room.
- * Returns buffer. */
-const char *trib_range_text(const struct trib_range *range, uint64_t byte_count, char *buffer,
-                            size_t room);
+/* The value of Content-Range: "bytes 0-9/100" for a part; for 416 with an asterisk instead of
+ * the positions. buffer has TRIB_RANGE_TEXT_BYTES of room and is returned. */
+#define TRIB_RANGE_TEXT_BYTES 72
+const char *trib_range_text(const struct trib_range *range, uint64_t byte_count,
+                            char buffer[TRIB_RANGE_TEXT_BYTES]);
 
 #endif

@@ -13,8 +13,8 @@
 
 #include "base/name.h"
 #include "base/status.h"
+#include "wire/http.h"
 
-#define TRIB_TARGET_BYTES_MAX 4096         /* longest request target */
 #define TRIB_JSON_BODY_BYTES_MAX (1 << 20) /* docs/protocol.md section 1 */
 #define TRIB_TASK_WAIT_S_MAX 60
 
@@ -70,10 +70,10 @@ enum trib_representation { TRIB_AS_F32, TRIB_AS_BF16, TRIB_AS_F16 };
 /* A row of the table. */
 struct trib_route_rule {
     enum trib_route route;
-    const char *method; /* "GET" */
-    const char *path;   /* "/v1/runs/{run}/versions/{version}" */
-    bool has_head;      /* HEAD is served too */
+    enum trib_http_method method;
+    const char *path; /* "/v1/runs/{run}/versions/{version}" */
     enum trib_access access;
+    bool has_head; /* HEAD is served too */
     enum trib_body_kind body;
     uint64_t body_bytes_max; /* 0: no body, or (tensors) bounded by the run's spec */
     uint32_t query;          /* private: set of parameters that are known here */
@@ -95,20 +95,19 @@ struct trib_target {
     char allow[48]; /* on TRIB_EUNSUPPORTED: value of the Allow header */
 };
 
-/* Decode `method` and the request target of target_bytes bytes (origin form, or absolute form,
- * whose authority is skipped: RFC 9112 section 3.2.2).
+/* Decode method, path and query as struct trib_http_request has them.
  *
  * Returns TRIB_OK and a full *target, or with the reason in error:
  *   TRIB_ENOTFOUND     404 not_found: no such path
  *   TRIB_EUNSUPPORTED  405 method: target->allow lists what the path takes
  *   TRIB_EINVALID      400 name: a name or version in the path is not valid
  *   TRIB_EMALFORMED    400 malformed: bad percent code, unknown or bad query parameter, or
- *                      DELETE without the run's name
- *   TRIB_ELIMIT        431 header_too_large: longer than TRIB_TARGET_BYTES_MAX */
-enum trib_status trib_target_decode(const char *method, const char *target, size_t target_bytes,
-                                    struct trib_target *decoded, struct trib_error *error);
+ *                      DELETE without the run's name */
+enum trib_status trib_target_decode(enum trib_http_method method, const char *path,
+                                    const char *query, struct trib_target *target,
+                                    struct trib_error *error);
 
-/* The rows, for tests and for lists; the first row of `route`. */
+/* The first row of `route`. */
 const struct trib_route_rule *trib_route_rule_of(enum trib_route route);
 /* "application/json"; NULL for TRIB_BODY_NONE. */
 const char *trib_body_content_type(enum trib_body_kind body);
