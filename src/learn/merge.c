@@ -75,29 +75,17 @@ static bool add_means(const struct trib_merge *merge, const struct stretch *stre
 
 static bool optimize(const struct trib_merge *merge, const struct stretch *stretch, double rate,
                      const double *means) {
-    const float *current = merge->current + stretch->first;
-    float *next = merge->next + stretch->first;
-    const float *m = state_vector(merge, merge->state, 0, stretch->state_first);
-    const float *v = state_vector(merge, merge->state, 1, stretch->state_first);
-    float *next_m = state_vector(merge, merge->next_state, 0, stretch->state_first);
-    float *next_v = state_vector(merge, merge->next_state, 1, stretch->state_first);
-    bool is_finite = true;
-    for (uint64_t i = 0; i < stretch->count; i++) {
-        struct trib_optimizer_element element = {
-            .x = current[i], .m = m ? m[i] : 0, .v = v ? v[i] : 0};
-        trib_optimizer_apply_at_rate(merge->optimizer, rate, means[i], &element);
-        next[i] = (float)element.x;
-        is_finite &= isfinite(next[i]) != 0;
-        if (next_m) {
-            next_m[i] = (float)element.m;
-            is_finite &= isfinite(next_m[i]) != 0;
-        }
-        if (next_v) {
-            next_v[i] = (float)element.v;
-            is_finite &= isfinite(next_v[i]) != 0;
-        }
-    }
-    return is_finite;
+    const struct trib_optimizer_span span = {
+        .count = (size_t)stretch->count,
+        .means = means,
+        .x = merge->current + stretch->first,
+        .m = state_vector(merge, merge->state, 0, stretch->state_first),
+        .v = state_vector(merge, merge->state, 1, stretch->state_first),
+        .next_x = merge->next + stretch->first,
+        .next_m = state_vector(merge, merge->next_state, 0, stretch->state_first),
+        .next_v = state_vector(merge, merge->next_state, 1, stretch->state_first),
+    };
+    return trib_optimizer_apply_span(merge->optimizer, rate, &span);
 }
 
 static bool merge_stretch(const struct trib_merge *merge, struct stretch stretch) {

@@ -66,9 +66,18 @@ struct trib_optimizer_element {
 };
 void trib_optimizer_apply(const struct trib_optimizer *optimizer, uint64_t step, double mean,
                           struct trib_optimizer_element *element);
-/* The same for many elements of one step: rate is trib_optimizer_rate(optimizer, step). */
-void trib_optimizer_apply_at_rate(const struct trib_optimizer *optimizer, double rate, double mean,
-                                  struct trib_optimizer_element *element);
+
+/* Neighbouring elements of one tensor. m and v are NULL where the rule keeps none. */
+struct trib_optimizer_span {
+    size_t count;
+    const double *means;
+    const float *x, *m, *v;          /* before */
+    float *next_x, *next_m, *next_v; /* after; next_m and next_v may be m and v */
+};
+/* Apply to each, in double; results are rounded to fp32. rate: trib_optimizer_rate(). False when a
+ * result is not finite; all are written in either case. Thread: any, on disjoint spans. */
+bool trib_optimizer_apply_span(const struct trib_optimizer *optimizer, double rate,
+                               const struct trib_optimizer_span *span);
 
 /* State of a run's optimizer: `vectors` fp32[train elements] each, in layout order over train
  * tensors only, one after the other; and how many steps each group has done. */

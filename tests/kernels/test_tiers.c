@@ -435,6 +435,22 @@ static void test_scan_strange_bounds(void **state) {
     }
 }
 
+/* Rule: a bound that is no float itself, but lies between two, admits the lower one only. */
+static void test_scan_bounds_between_floats(void **state) {
+    (void)state;
+    static const double bounds[] = {0.1, 1 + 0x1p-40, 1 - 0x1p-40, 0x1p-149 * 2.5, 1e-50, 1e38 + 1};
+    for (size_t index = 0; index < TRIB_KERNEL_TIERS; index++) {
+        const struct trib_kernels *tier = trib_kernels_tier(index);
+        for (size_t b = 0; tier && b < sizeof bounds / sizeof bounds[0]; b++) {
+            float lower = (float)bounds[b];
+            lower = (double)lower > bounds[b] ? nextafterf(lower, 0) : lower;
+            const float values[4] = {lower, -lower, nextafterf(lower, INFINITY), lower};
+            assert_int_equal(tier->scan_f32(values, 4, bounds[b]).first_bad, 2);
+            assert_int_equal(tier->scan_f32(values, 4, -bounds[b]).first_bad, 0);
+        }
+    }
+}
+
 /* Rule: input and output may be the same array. */
 static void test_in_place(void **state) {
     (void)state;
@@ -494,6 +510,7 @@ int main(void) {
         cmocka_unit_test(test_all_patterns_of_16_bits),
         cmocka_unit_test(test_scan_finds_the_first_bad),
         cmocka_unit_test(test_scan_strange_bounds),
+        cmocka_unit_test(test_scan_bounds_between_floats),
         cmocka_unit_test(test_in_place),
     };
     return cmocka_run_group_tests(tests, print_tiers, NULL);
