@@ -16,7 +16,7 @@
 
 #define TRIB_ROLE_RULES_MAX 64
 #define TRIB_HIDDEN_LAYERS_MAX 8
-#define TRIB_STALENESS_MAX 1024   /* longest table of staleness weights */
+#define TRIB_STALENESS_MAX 1024 /* longest table of staleness weights */
 #define TRIB_TRAIN_SETTINGS_MAX 32
 #define TRIB_METRIC_NAME_BYTES 33
 
@@ -42,37 +42,37 @@ enum trib_durability { TRIB_DURABILITY_SPOOL, TRIB_DURABILITY_MEMORY };
 struct trib_spec_model {
     enum trib_init_kind init;
     /* init.trainer */
-    char trainer[16];                         /* "softmax", "mlp" */
+    char trainer[16]; /* "softmax", "mlp" */
     uint64_t trainer_seed;
-    uint32_t features, classes;               /* input and output width */
+    uint32_t features, classes; /* input and output width */
     uint32_t hidden[TRIB_HIDDEN_LAYERS_MAX];
     uint32_t hidden_count;
     /* init.run */
     char source_run[TRIB_NAME_BYTES];
-    char source_version[24];                  /* "latest", "best" or a number */
+    char source_version[24]; /* "latest", "best" or a number */
     struct trib_role_rule rules[TRIB_ROLE_RULES_MAX];
     size_t rule_count;
-    double delta_max;                         /* bound on |delta|, default 16 */
+    double delta_max; /* bound on |delta|, default 16 */
 };
 
 struct trib_spec_strategy {
-    char preset[16];                 /* row of the strategy table: "fedavg", ... */
+    char preset[16];                  /* row of the strategy table: "fedavg", ... */
     const struct trib_policy *policy; /* learn/policy.h; from the preset */
-    double fraction;                 /* C, 0 < C <= 1: share of the present clients asked */
-    double over_selection;           /* o >= 0: ask ceil(wanted * (1 + o)) */
-    uint32_t quorum;                 /* fewest updates that make a version at the deadline; also
+    double fraction;                  /* C, 0 < C <= 1: share of the present clients asked */
+    double over_selection;            /* o >= 0: ask ceil(wanted * (1 + o)) */
+    uint32_t quorum;                  /* fewest updates that make a version at the deadline; also
                                         the fewest present clients that start a round */
-    trib_time_ns deadline;           /* TRIB_DURATION_AUTO: from observed arrivals */
-    trib_time_ns first_deadline;     /* until arrivals have been observed */
-    enum trib_short_rule if_short;   /* "short": at the deadline with less than the quorum */
-    enum trib_late_rule late;        /* an update whose base is not the current version */
-    uint32_t staleness_max;          /* larger staleness is refused */
+    trib_time_ns deadline;            /* TRIB_DURATION_AUTO: from observed arrivals */
+    trib_time_ns first_deadline;      /* until arrivals have been observed */
+    enum trib_short_rule if_short;    /* "short": at the deadline with less than the quorum */
+    enum trib_late_rule late;         /* an update whose base is not the current version */
+    uint32_t staleness_max;           /* larger staleness is refused */
     enum trib_staleness_rule staleness;
     double staleness_a, staleness_b;
     enum trib_weight_rule weights;
-    uint64_t weight_max;             /* most examples one update may claim */
-    uint64_t weight_total_max;       /* most examples in one version */
-    uint32_t weight_unit_bits;       /* k: weights are integers in units of 2^-k */
+    uint64_t weight_max;       /* most examples one update may claim */
+    uint64_t weight_total_max; /* most examples in one version */
+    uint32_t weight_unit_bits; /* k: weights are integers in units of 2^-k */
     /* round(2^k * s(u)) for u = 0..staleness_max; fixed at creation, stored in the spec. */
     uint32_t staleness_table[TRIB_STALENESS_MAX + 1];
     struct trib_optimizer optimizer;
@@ -80,46 +80,47 @@ struct trib_spec_strategy {
 };
 
 struct trib_spec_evaluate {
-    uint32_t every;              /* versions; 0 = never */
-    bool on_clients;             /* trainers evaluate too */
+    uint32_t every;  /* versions; 0 = never */
+    bool on_clients; /* trainers evaluate too */
     bool on_evaluators;
-    char metric[TRIB_METRIC_NAME_BYTES];  /* decides best, target and patience; default accuracy */
-    bool is_min;                 /* mode: min (losses) instead of max */
-    uint32_t clients_min;        /* reports needed before a version counts as evaluated */
-    trib_time_ns deadline;       /* longest wait for the final evaluation before stopping */
+    char metric[TRIB_METRIC_NAME_BYTES]; /* decides best, target and patience; default accuracy */
+    bool is_min;                         /* mode: min (losses) instead of max */
+    uint32_t clients_min;                /* reports needed before a version counts as evaluated */
+    trib_time_ns deadline;               /* longest wait for the final evaluation before stopping */
+    double goal; /* NAN = none: the metric that the run is expected to reach */
 };
 
 struct trib_spec_stop {
-    uint64_t versions;           /* 0 = no limit */
-    double target;               /* NAN = none: stop when metric reaches it */
-    uint32_t patience;           /* evaluated versions without a new best; 0 = off */
-    trib_time_ns after;          /* running time; 0 = no limit */
+    uint64_t versions;  /* 0 = no limit */
+    double target;      /* NAN = none: stop when metric reaches it */
+    uint32_t patience;  /* evaluated versions without a new best; 0 = off */
+    trib_time_ns after; /* running time; 0 = no limit */
 };
 
 struct trib_spec_keep {
-    uint32_t last;               /* newest versions kept, >= 1 */
-    uint32_t every;              /* also each n-th; 0 = off */
+    uint32_t last;  /* newest versions kept, >= 1 */
+    uint32_t every; /* also each n-th; 0 = off */
     bool best;
-    bool updates_forever;        /* updates: until-counted | forever */
-    uint64_t disk_bytes_max;     /* 0 = no quota */
+    bool updates_forever;    /* updates: until-counted | forever */
+    uint64_t disk_bytes_max; /* 0 = no quota */
 };
 
 struct trib_spec {
     char name[TRIB_NAME_BYTES];
-    uint64_t seed;                       /* selection of cohorts */
+    uint64_t seed; /* selection of cohorts */
     struct trib_spec_model model;
     struct trib_spec_strategy strategy;
-    char *train;                         /* settings for clients, compact JSON object; owned */
+    char *train; /* settings for clients, compact JSON object; owned */
     struct trib_spec_evaluate evaluate;
     struct trib_spec_stop stop;
     struct trib_spec_keep keep;
     enum trib_durability durability;
-    trib_time_ns lease;                  /* silence after which a seat is given to another */
-    trib_time_ns checkpoint_every;       /* 0: each version (models up to 64 MB), else by time */
+    trib_time_ns lease;            /* silence after which a seat is given to another */
+    trib_time_ns checkpoint_every; /* 0: each version (models up to 64 MB), else by time */
     uint32_t clients_max;
-    uint32_t updates_pending_max;        /* admitted, not yet in a version */
-    uint64_t update_bytes_max;           /* 0: twice the model */
-    const struct trib_env *env;          /* private */
+    uint32_t updates_pending_max; /* admitted, not yet in a version */
+    uint64_t update_bytes_max;    /* 0: twice the model */
+    const struct trib_env *env;   /* private */
 };
 
 /* Check a document and fill in every default. On error *spec is NULL and error names the field,

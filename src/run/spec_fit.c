@@ -117,6 +117,10 @@ static enum trib_status check_evaluation(const struct trib_spec *spec, struct tr
         return trib_error_set(error, TRIB_EINVALID,
                               "stop.target: %.15g is never reached while evaluate.every is 0",
                               spec->stop.target);
+    if (!isnan(evaluate->goal))
+        return trib_error_set(error, TRIB_EINVALID,
+                              "evaluate.goal: %.15g is never reached while evaluate.every is 0",
+                              evaluate->goal);
     if (spec->stop.patience > 0)
         return trib_error_set(error, TRIB_EINVALID,
                               "stop.patience: %" PRIu32 " never runs out while evaluate.every is 0",

@@ -198,6 +198,9 @@ static const struct trib_field fields[] = {
      FROM(1, COUNT_MAX), .meaning = "reports before a version counts as evaluated"},
     {"evaluate.deadline", TRIB_FIELD_DURATION, AT(evaluate.deadline), .initial = "\"60s\"",
      FROM(0, LONGEST), .meaning = "longest wait for the last evaluation before stopping"},
+    {"evaluate.goal", TRIB_FIELD_REAL, AT(evaluate.goal), .initial = "null", FROM(-1e300, 1e300),
+     .has_null = true,
+     .meaning = "the metric value the run is expected to reach; reported, never waited for"},
 
     {"stop", TRIB_FIELD_OBJECT, .meaning = "when the run ends by itself; whatever comes first"},
     {"stop.versions", TRIB_FIELD_INTEGER, AT(stop.versions), .initial = "0", FROM(0, WHOLE_MAX),

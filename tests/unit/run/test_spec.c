@@ -47,7 +47,7 @@ static const char defaults[] =
     "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}},"
     "'train':{},"
     "'evaluate':{'every':1,'on':['evaluators'],'metric':'accuracy','mode':'max','min_clients':1,"
-    "'deadline':'1m'},"
+    "'deadline':'1m','goal':null},"
     "'stop':{'versions':0,'target':null,'patience':0,'after':'0s'},"
     "'keep':{'versions':{'last':5,'every':0,'best':true},'updates':'until-counted','disk':0},"
     "'durability':'spool','lease':'2m','checkpoint_every':'0s','clients_max':10000,"
@@ -70,7 +70,7 @@ static void a_name_and_a_model_are_enough(void **state) {
     struct trib_spec *spec = parse("{'name': 'digits', 'model': {}}");
     check_document(spec, defaults);
     assert_ptr_equal(spec->strategy.policy, &trib_policy_rounds);
-    assert_true(isnan(spec->stop.target));
+    assert_true(isnan(spec->stop.target) && isnan(spec->evaluate.goal));
     assert_int_equal(spec->strategy.deadline, TRIB_DURATION_AUTO);
     assert_int_equal(spec->strategy.first_deadline, 6 * 3600 * TRIB_SECOND);
     assert_string_equal(spec->train, "{}");
@@ -93,7 +93,7 @@ static const char everything[] =
     "'train':{'epochs':2,'batch':10,'lr':0.1,'mu':0.5,'lr_decay':0.99,'optimizer':'adam',"
     "'augment':true},"
     "'evaluate':{'every':5,'on':['clients','evaluators'],'metric':'auc','mode':'min',"
-    "'min_clients':3,'deadline':'5m'},"
+    "'min_clients':3,'deadline':'5m','goal':0.95},"
     "'stop':{'versions':100,'target':0.92,'patience':10,'after':'7d'},"
     "'keep':{'versions':{'last':2,'every':50,'best':false},'updates':'forever',"
     "'disk':214748364800},"
@@ -371,6 +371,8 @@ static const struct {
      "evaluate.every to 0"},
     {"'evaluate':{'every':0},'stop':{'target':0.9}",
      "stop.target: 0.9 is never reached while evaluate.every is 0"},
+    {"'evaluate':{'every':0,'goal':0.9}",
+     "evaluate.goal: 0.9 is never reached while evaluate.every is 0"},
     {"'evaluate':{'every':0},'stop':{'patience':3}",
      "stop.patience: 3 never runs out while evaluate.every is 0"},
     {"'model':{'init':{'run':'a'}}", "model.init.run: a cannot start from itself"},
