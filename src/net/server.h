@@ -31,10 +31,10 @@ struct trib_exchange;
 
 /* Zero in a field means its default. */
 struct trib_server_config {
-    /* Connections open at one time; default 4096. One costs a descriptor and about 1.5 KiB (TLS:
-     * some 20 KiB more), so the default fits the usual 1024*N descriptors and a few MiB. When all
-     * are in use the longest idle one is closed for a newcomer; without an idle one newcomers
-     * wait in the kernel's queue. */
+    /* Connections open at one time; default 4096, and never more than the process may have
+     * descriptors. An idle one costs a descriptor and less than 2 KiB, besides what OpenSSL needs.
+     * When all are in use the longest idle one is closed for a newcomer; while none is idle,
+     * newcomers wait in the kernel's queue. */
     size_t connections_max;
     /* The idle rule, while a head or body is arriving or a reply is leaving; default 1 KiB in
      * 30 s: slower than any modem, so only the dead are cut off. */
@@ -76,7 +76,7 @@ struct trib_server_handlers {
     /* The reply has been handed to the system as a whole; blocks and files of it are free. */
     void (*done)(void *context, struct trib_exchange *exchange);
     /* The exchange ended without (all of) a reply of the handlers'. why: TRIB_ECLOSED, the peer
-     * left or the server stops; TRIB_EMALFORMED, it broke the framing (the server answers 400);
+     * left (closing its sending side before the reply is leaving) or the server stops; TRIB_EMALFORMED, it broke the framing (the server answers 400);
      * TRIB_ELIMIT, the body is over bytes_max (413); TRIB_ETIMEOUT, the idle rule (408 if no reply
      * has begun); TRIB_EMEMORY; TRIB_EIO, the file of a reply could not be read or is short;
      * TRIB_EINVALID, a field of the reply was not allowed. */

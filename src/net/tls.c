@@ -47,7 +47,7 @@ enum trib_status trib_tls_new(const char *certificate_file, const char *key_file
         SSL_CTX_free(context);
         return status;
     }
-    /* An idle session gives its record buffers back: 34 KiB less. */
+    /* An idle session gives its record buffers back; by OpenSSL's manual some 34 KiB. */
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
     *tls = (struct trib_tls *)context;
     return TRIB_OK;

@@ -155,11 +155,10 @@ static void send_chunked(int client, const unsigned char *bytes, size_t count, s
     client_say(client, "0\r\n\r\n" REQUEST("GET /hello") "\r\n");
 }
 
-static void large_bodies_arrive_whole(void **state) {
-    (void)state;
+static void put_large_bodies(const struct trib_server_config *config) {
     struct world world;
     struct response response;
-    begin_plain(&world, NULL);
+    begin_plain(&world, config);
     enum { BYTES = 5000000 };
     unsigned char *bytes = pattern(BYTES);
     char expected[64];
@@ -180,6 +179,18 @@ static void large_bodies_arrive_whole(void **state) {
     close(client);
     free(bytes);
     world_end(&world);
+}
+
+static void large_bodies_arrive_whole(void **state) {
+    (void)state;
+    put_large_bodies(NULL);
+}
+
+/* A turn that is over after every few kilobytes changes nothing but the speed. */
+static void large_bodies_arrive_in_many_turns(void **state) {
+    (void)state;
+    const struct trib_server_config config = {.turn_bytes = 5000};
+    put_large_bodies(&config);
 }
 
 static void reading_stops_while_there_is_no_memory(void **state) {
@@ -989,6 +1000,7 @@ int main(void) {
         cmocka_unit_test(requests_behind_a_long_poll_wait),
         cmocka_unit_test(body_arrives_byte_by_byte),
         cmocka_unit_test(large_bodies_arrive_whole),
+        cmocka_unit_test(large_bodies_arrive_in_many_turns),
         cmocka_unit_test(reading_stops_while_there_is_no_memory),
         cmocka_unit_test(a_request_without_a_body_completes_at_once),
         cmocka_unit_test(blocks_and_files_are_sent_in_ranges),
