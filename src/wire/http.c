@@ -416,7 +416,7 @@ const struct trib_http_refusal *trib_http_request_parse(char *head, size_t head_
     size_t scanned = 0;
     size_t end = 0;
     const struct trib_http_refusal *refusal = trib_http_head_scan(head, head_bytes, &scanned, &end);
-    if (refusal == NULL && end != head_bytes) {
+    if (refusal == NULL && (end == 0 || end != head_bytes)) {
         refusal = &not_http;
     }
     if (refusal == NULL) {

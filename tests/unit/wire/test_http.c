@@ -275,6 +275,19 @@ static void scan_refuses_early(void **state) {
     assert_non_null(trib_http_head_scan("GET / HTTP/1.1\n", 15, &scanned, &head_bytes));
 }
 
+/* The caller should have found the end first; what it did not is refused all the same. */
+static void parts_of_a_head_are_no_head(void **state) {
+    (void)state;
+    const char text[] = "GET / HTTP/1.1\r\n" HOST "\r\n";
+    for (size_t count = 0; count < sizeof text - 1; count++) {
+        struct trib_http_request request;
+        char *part = malloc(count > 0 ? count : 1);
+        memcpy(part, text, count);
+        assert_non_null(trib_http_request_parse(part, count, &request));
+        free(part);
+    }
+}
+
 /* ---- chunked bodies ---- */
 
 static const char chunked[] = "5\r\nhello\r\n"
@@ -462,6 +475,7 @@ int main(void) {
         cmocka_unit_test(heads_have_at_most_16_kib),
         cmocka_unit_test(scan_finds_the_end_wherever_the_pieces_break),
         cmocka_unit_test(scan_refuses_early),
+        cmocka_unit_test(parts_of_a_head_are_no_head),
         cmocka_unit_test(chunks_are_joined_wherever_the_pieces_break),
         cmocka_unit_test(broken_framing_is_refused),
         cmocka_unit_test(framing_is_bounded),
