@@ -103,9 +103,11 @@ enum trib_status trib_upload_read_metadata(struct trib_upload *upload,
     };
     struct trib_update_head inner;
     enum trib_status status = trib_update_head_decode(&metadata, &inner, &upload->error);
-    return status != TRIB_OK
-               ? status
-               : trib_update_head_join(&upload->head, &inner, &upload->head, &upload->error);
+    if (status == TRIB_OK) {
+        status = trib_update_head_join(&upload->head, &inner, &upload->head, &upload->error);
+    }
+    upload->is_head_wrong = status != TRIB_OK;
+    return status;
 }
 
 /* What the body itself says, on a worker: its metadata, or for a repeat its digest. */
@@ -130,10 +132,8 @@ static void go_on(struct trib_upload *upload) {
     struct trib_call *call = upload->call;
     if (upload->is_orphan) {
         trib_upload_free(upload);
-    } else if (upload->status == TRIB_EINVALID) {
-        trib_call_refuse(call, "header", "%s", upload->error.text);
     } else if (upload->status != TRIB_OK) {
-        trib_call_refuse(call, trib_status_code(upload->status), "%s",
+        trib_call_refuse(call, trib_upload_error_code(upload), "%s",
                          upload->error.status != TRIB_OK ? upload->error.text
                                                          : trib_status_text(upload->status));
     } else if (upload->is_compare) {

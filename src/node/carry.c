@@ -90,12 +90,12 @@ static void carry_done(struct trib_hosted *hosted, const struct trib_effect *eff
 /* The codec's words are better than the heart's, which has only seen a status. */
 static void carry_refuse(struct trib_hosted *hosted, const struct trib_effect *effect) {
     struct trib_call *call = call_of(effect);
-    const struct trib_upload *upload = call->admitted;
+    const struct trib_upload *upload = call->admitted; /* until the call is answered */
     bool is_detailed = upload != NULL && upload->error.status != TRIB_OK;
     const char *code = trib_refusal_code(effect->refusal);
     const char *text = effect->text;
     if (is_detailed) {
-        code = trib_status_code(upload->error.status);
+        code = trib_upload_error_code(upload);
         text = upload->error.text;
     }
     tell(
@@ -125,8 +125,9 @@ static void carry_acknowledge(struct trib_hosted *hosted, const struct trib_effe
         trib_run_slot(hosted->run, effect->slot, &view);
         receipt.base = view.base;
     }
+    bool is_new = call->admitted != NULL; /* until the call is answered */
     trib_call_reply(call, 200, trib_receipt_document(&receipt));
-    if (is_spooled && call->admitted != NULL) {
+    if (is_new) {
         tell(hosted, "update",
              json_pack("{s:s, s:s, s:I}", "client", call->token.subject, "update", call->target.id,
                        "staleness", (json_int_t)effect->staleness));

@@ -71,30 +71,17 @@ static enum trib_status first_pass(void *context, const struct trib_ledger_recor
     } else if (strcmp(trib_record_type(document), "state") == 0) {
         note_state(&recovery->state, document);
     }
-    enum trib_status status = TRIB_OK;
-    if (record->index >= recovery->indexed) {
-        status = trib_record_index(recovery->hosted->index_writer, document);
-    }
     json_decref(document);
-    return status;
+    return TRIB_OK;
 }
 
 static enum trib_status open_ledger(struct recovery *recovery, const char *name) {
-    struct trib_hosted *hosted = recovery->hosted;
-    struct trib_node *node = hosted->node;
+    struct trib_node *node = recovery->hosted->node;
     char path[TRIB_DIRECTORY_PATH_BYTES];
     uint64_t torn_bytes = 0;
-    enum trib_status status = trib_index_begin(hosted->index_writer);
-    if (status == TRIB_OK) {
-        status = trib_ledger_open(node->env, node->directory.files,
-                                  trib_directory_path(path, name, "ledger"), name, &hosted->ledger,
-                                  &torn_bytes, recovery->error, recovery, first_pass);
-    }
-    if (status == TRIB_OK) {
-        status = trib_index_commit(hosted->index_writer, trib_ledger_count(hosted->ledger));
-    } else {
-        trib_index_rollback(hosted->index_writer);
-    }
+    enum trib_status status = trib_ledger_open(
+        node->env, node->directory.files, trib_directory_path(path, name, "ledger"), name,
+        &recovery->hosted->ledger, &torn_bytes, recovery->error, recovery, first_pass);
     if (torn_bytes > 0) {
         trib_log(node->env, TRIB_LOG_WARN, "ledger_tail_cut run=%s bytes=%" PRIu64, name,
                  torn_bytes);
@@ -102,7 +89,43 @@ static enum trib_status open_ledger(struct recovery *recovery, const char *name)
     return status;
 }
 
-/* An index that knows of records the ledger does not have is not this ledger's. */
+static enum trib_status index_record(void *context, const struct trib_ledger_record *record) {
+    struct trib_hosted *hosted = context;
+    json_t *document = parse(record);
+    enum trib_status status = trib_record_index(hosted->index_writer, document);
+    json_decref(document);
+    return status;
+}
+
+static enum trib_status index_from(struct trib_hosted *hosted, uint64_t first) {
+    enum trib_status status = trib_index_begin(hosted->index_writer);
+    if (status == TRIB_OK) {
+        status = trib_ledger_read(hosted->ledger, first, UINT64_MAX, hosted, index_record);
+    }
+    if (status == TRIB_OK) {
+        return trib_index_commit(hosted->index_writer, trib_ledger_count(hosted->ledger));
+    }
+    trib_index_rollback(hosted->index_writer);
+    return status;
+}
+
+/* The index takes in what it lacks. One that knows of records which the ledger does not have, or that cannot
+ * be read, is made anew. */
+static enum trib_status catch_up(struct recovery *recovery) {
+    struct trib_hosted *hosted = recovery->hosted;
+    enum trib_status status = TRIB_ECORRUPT;
+    if (recovery->indexed <= trib_ledger_count(hosted->ledger)) {
+        status = index_from(hosted, recovery->indexed);
+    }
+    if (status == TRIB_ECORRUPT) {
+        trib_log(hosted->node->env, TRIB_LOG_WARN, "index_rebuilt run=%s", hosted->spec->name);
+        status = trib_index_rebuild(hosted->index_writer, recovery->error);
+        status = status == TRIB_OK ? index_from(hosted, 0) : status;
+    }
+    return status;
+}
+
+/* Two connections: the recording job writes, the loop's thread looks up. */
 static enum trib_status open_index(struct recovery *recovery, const char *name) {
     struct trib_hosted *hosted = recovery->hosted;
     struct trib_node *node = hosted->node;
@@ -366,6 +389,9 @@ static enum trib_status recover(struct recovery *recovery, const char *name) {
     }
     if (status == TRIB_OK && trib_ledger_count(hosted->ledger) == 0) {
         status = record_spec(hosted);
+    }
+    if (status == TRIB_OK) {
+        status = catch_up(recovery);
     }
     if (status == TRIB_OK && recovery->state.has_model) {
         status = find_checkpoint(recovery);

@@ -173,3 +173,11 @@ struct trib_source trib_upload_source(const struct trib_upload *upload) {
                ? trib_source_of_memory(upload->block->bytes, upload->block->byte_count)
                : trib_spool_body_source(upload->file);
 }
+
+const char *trib_upload_error_code(const struct trib_upload *upload) {
+    if (upload->is_head_wrong) {
+        return "header";
+    }
+    bool is_about_names = upload->status == TRIB_ENOTFOUND || upload->status == TRIB_EINVALID;
+    return is_about_names ? "tensor" : trib_status_code(upload->status);
+}

@@ -40,6 +40,7 @@ struct trib_upload {
 
     enum trib_status status; /* of the step that a worker does at the moment */
     struct trib_error error;
+    bool is_head_wrong; /* the error is about headers or metadata, not about tensors */
     trib_slot slot;
     bool is_spooled;          /* durable: entry.place is set */
     bool is_settled;          /* released from its slot */
@@ -61,6 +62,8 @@ void trib_upload_complete(struct trib_upload *upload);
 
 /* The bytes of a complete body. */
 struct trib_source trib_upload_source(const struct trib_upload *upload);
+/* The code on the wire for `error`. */
+const char *trib_upload_error_code(const struct trib_upload *upload);
 /* The body is no longer needed in memory (or, not spooled, at all). */
 void trib_upload_drop_body(struct trib_upload *upload);
 /* upload->head from the headers and the body's own metadata; TRIB_EINVALID when they contradict
