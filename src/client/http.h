@@ -42,8 +42,9 @@ struct trib_http_call {
     const char *target;             /* "/v1/runs", with the prefix of the link */
     const char *fields;             /* further head lines, each ending in "\r\n"; NULL: none */
     const char *content_type;       /* of the body; NULL without one */
-    const struct trib_source *body; /* NULL: none. Read in pieces, and again from the start when
-                                       the call is repeated. Memory: trib_source_of_memory() */
+    const struct trib_source *body; /* NULL: none. Read in pieces at multiples of 64 bytes, and
+                                       again from the start when the call is repeated. Memory:
+                                       trib_source_of_memory() */
 };
 
 /* Make a handle; nothing is sent yet. *http is the caller's (trib_http_close), NULL on error.
@@ -83,8 +84,8 @@ bool trib_http_reply_bytes(const struct trib_http *http, uint64_t *byte_count);
 enum trib_status trib_http_read(struct trib_http *http, void *bytes, size_t room, size_t *count,
                                 struct trib_error *error);
 /* The rest of the body in fresh memory, with a NUL behind it: release with
- * trib_release(env, *bytes, *count + 1, 1). TRIB_ELIMIT: more than bytes_max; TRIB_EMEMORY; else
- * as trib_http_call(). On error *bytes and *count are untouched. */
+ * trib_release(env, *bytes, *count + 1, 1). TRIB_ELIMIT: more than bytes_max (< SIZE_MAX);
+ * TRIB_EMEMORY; else as trib_http_call(). On error *bytes and *count are untouched. */
 enum trib_status trib_http_read_all(struct trib_http *http, size_t bytes_max, char **bytes,
                                     size_t *count, struct trib_error *error);
 
