@@ -146,17 +146,17 @@ static enum trib_status out_of_memory(struct reading *reading) {
 /* --- scalars -------------------------------------------------------------------------------- */
 
 static void store_number(const struct trib_field *field, void *base, uint64_t number) {
-    unsigned char *member = (unsigned char *)base + field->offset;
     uint8_t small = (uint8_t)number;
     uint32_t medium = (uint32_t)number;
+    if (field->bytes == 0) /* a setting of `train`, kept as text */
+        return;
+    unsigned char *member = (unsigned char *)base + field->offset;
     if (field->bytes == sizeof small)
         memcpy(member, &small, sizeof small);
     else if (field->bytes == sizeof medium)
         memcpy(member, &medium, sizeof medium);
-    else if (field->bytes == sizeof number)
-        memcpy(member, &number, sizeof number);
     else
-        TRIB_ASSERT(field->bytes == 0);
+        memcpy(member, &number, sizeof number);
 }
 
 static void store_text(const struct trib_field *field, void *base, const char *text) {

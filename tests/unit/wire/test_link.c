@@ -69,6 +69,8 @@ static void refuses_what_is_no_link_and_changes_nothing(void **state) {
         "trib://h/r", /* no port */
         "trib://h:0/r",
         "trib://h:65536/r",
+        "trib://h:65537/r",
+        "http://h:65616/r", /* 80 in sixteen bits */
         "trib://h:99999999999/r",
         "trib://h:7700",
         "trib://h:7700/",
