@@ -11,7 +11,7 @@ struct judgement {
     enum trib_refusal refusal;
     char text[160];
     uint32_t buffer; /* 0 or 1 */
-    bool is_full;    /* buffers[0] cannot take it: it is to be closed */
+    bool is_full;    /* buffers[0] cannot take it */
     uint64_t staleness, weight;
 };
 
@@ -109,13 +109,17 @@ static void judge_buffer(const struct trib_run *run, const struct trib_event *ev
                run->slots.slot_count);
 }
 
-static struct judgement judge(const struct trib_run *run, const struct trib_event *event) {
+/* An update that does not fit shows that buffers[0] is full. It is closed whatever becomes of the
+ * update: one that waited for more updates of the usual weight could wait for ever. */
+static struct judgement decide(struct trib_run *run, const struct trib_event *event) {
     struct judgement judgement = {0};
     judge_state(run, &judgement);
     if (judgement.refusal == TRIB_REFUSE_NONE)
         judge_bounds(run, event, &judgement);
     if (judgement.refusal == TRIB_REFUSE_NONE)
         judge_buffer(run, event, &judgement);
+    if (judgement.is_full)
+        run->buffers[0].state = TRIB_BUFFER_CLOSED;
     return judgement;
 }
 
@@ -151,7 +155,7 @@ void trib_admission_offer(struct trib_run *run, const struct trib_event *event) 
     }
     if (!is_trainer(run, event, client))
         return;
-    struct judgement judgement = judge(run, event);
+    struct judgement judgement = decide(run, event);
     if (judgement.refusal == TRIB_REFUSE_NONE)
         trib_heart_emit(run, TRIB_EFFECT_RECEIVE)->request = event->request;
     else
@@ -172,8 +176,6 @@ static void admit(struct trib_run *run, const struct trib_event *event, struct t
     struct trib_buffer *buffer = &run->buffers[judgement->buffer];
     buffer->writing++;
     buffer->weight_total += admitted->weight;
-    if (judgement->is_full)
-        run->buffers[0].state = TRIB_BUFFER_CLOSED;
     trib_round_answer(run, client, admitted->base);
 
     struct trib_effect *effect = trib_heart_emit(run, TRIB_EFFECT_SPOOL);
@@ -195,7 +197,7 @@ void trib_admission_update(struct trib_run *run, const struct trib_event *event)
     }
     if (!is_trainer(run, event, client))
         return;
-    struct judgement judgement = judge(run, event);
+    struct judgement judgement = decide(run, event);
     if (judgement.refusal != TRIB_REFUSE_NONE) {
         trib_heart_refuse(run, event->request, client, judgement.refusal, "%s", judgement.text);
         return;

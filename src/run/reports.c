@@ -61,12 +61,14 @@ static struct trib_report *free_report(struct trib_run *run) {
 
 void trib_reports_evaluation(struct trib_run *run, const struct trib_event *event) {
     struct trib_client *client = trib_polls_hear(run, event);
-    if (!client || !is_welcome(run, event, client))
+    if (!client)
         return;
     if (trib_client_has_reported(client, event->version)) {
-        trib_heart_done(run, event->request);
+        trib_heart_done(run, event->request); /* a repeat, also after the run has stopped */
         return;
     }
+    if (!is_welcome(run, event, client))
+        return;
     uint32_t client_index = trib_roster_index(&run->roster, client);
     struct trib_report *report = free_report(run);
     bool is_first = !is_under_way(run, client_index, event->version);

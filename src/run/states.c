@@ -241,8 +241,11 @@ void trib_states_settle(struct trib_run *run) {
         return;
     if (run->state == TRIB_RUN_RUNNING && !run->ending.is_set)
         look_for_end(run);
-    if (run->ending.is_set && !awaits_evaluation(run) && trib_buffers_are_quiet(run))
-        begin_change(run, TRIB_RUN_STOPPED, run->ending.reason, run->ending.request);
+    if (!run->ending.is_set || awaits_evaluation(run) || !trib_buffers_are_quiet(run))
+        return;
+    trib_request request = run->ending.request;
+    run->ending.request = 0; /* From here on the change answers it. */
+    begin_change(run, TRIB_RUN_STOPPED, run->ending.reason, request);
 }
 
 trib_time_ns trib_states_deadline(const struct trib_run *run) {

@@ -1,0 +1,185 @@
+/* test_roster.c - who is present, who is called, and that numbers and memory stay right. */
+#include "run/roster.h"
+
+#include <stdio.h>
+
+#include "support/check.h"
+#include "support/env_faulty.h"
+
+#define LEASE (30 * TRIB_SECOND)
+
+static struct trib_roster new_roster(void) {
+    struct trib_roster roster;
+    trib_roster_init(&roster, trib_env_system(), 100, LEASE);
+    return roster;
+}
+
+static void silence_longer_than_the_lease_ends_presence(void **state) {
+    (void)state;
+    struct trib_roster roster = new_roster();
+    struct trib_client *client = trib_roster_add(&roster, "dev-1", TRIB_CLIENT_TRAINER);
+    assert_int_equal(roster.present, 0); /* joined is not present */
+    trib_roster_hear(&roster, client, 0);
+    assert_int_equal(roster.present, 1);
+    assert_int_equal(trib_roster_deadline(&roster), LEASE);
+    trib_roster_hear(&roster, client, 10);
+    assert_null(trib_roster_next_due(&roster, LEASE));
+    assert_int_equal(trib_roster_deadline(&roster), LEASE + 10);
+    assert_ptr_equal(trib_roster_next_due(&roster, LEASE + 10), client);
+    assert_false(client->is_present);
+    assert_int_equal(roster.trainers_available, 0);
+    assert_int_equal(trib_roster_deadline(&roster), TRIB_TIME_NEVER);
+    trib_roster_deinit(&roster);
+}
+
+static void a_parked_poll_is_presence_until_it_ends(void **state) {
+    (void)state;
+    struct trib_roster roster = new_roster();
+    struct trib_client *client = trib_roster_add(&roster, "dev-1", TRIB_CLIENT_TRAINER);
+    trib_roster_park(&roster, client, 7, 10 * LEASE, 0);
+    assert_null(trib_roster_next_due(&roster, 9 * LEASE));
+    assert_true(client->is_present);
+    assert_ptr_equal(trib_roster_next_due(&roster, 10 * LEASE), client);
+    assert_true(client->is_present); /* its time is over: it is called, not lost */
+    assert_ptr_equal(trib_roster_next_called(&roster), client);
+    trib_roster_unpark(&roster, client, 10 * LEASE);
+    assert_int_equal(trib_roster_deadline(&roster), 11 * LEASE);
+    trib_roster_deinit(&roster);
+}
+
+static void the_called_are_answered_in_order_and_once(void **state) {
+    (void)state;
+    struct trib_roster roster = new_roster();
+    struct trib_client *first = trib_roster_add(&roster, "dev-1", TRIB_CLIENT_TRAINER);
+    struct trib_client *second = trib_roster_add(&roster, "dev-2", TRIB_CLIENT_TRAINER);
+    struct trib_client *third = trib_roster_add(&roster, "dev-3", TRIB_CLIENT_TRAINER);
+    trib_roster_park(&roster, first, 1, LEASE, 0);
+    trib_roster_park(&roster, second, 2, LEASE, 0);
+    trib_roster_call(&roster, second);
+    trib_roster_call(&roster, third); /* has no poll */
+    trib_roster_call_all(&roster);
+    assert_true(trib_roster_has_called(&roster));
+    assert_ptr_equal(trib_roster_next_called(&roster), second);
+    assert_ptr_equal(trib_roster_next_called(&roster), first);
+    assert_null(trib_roster_next_called(&roster));
+    assert_false(trib_roster_has_called(&roster));
+    trib_roster_deinit(&roster);
+}
+
+static void only_present_trainers_in_good_standing_are_available(void **state) {
+    (void)state;
+    struct trib_roster roster = new_roster();
+    struct trib_client *client = trib_roster_add(&roster, "dev-1", TRIB_CLIENT_EVALUATOR);
+    trib_roster_hear(&roster, client, 0);
+    assert_int_equal(roster.trainers_available, 0);
+    trib_roster_set_role(&roster, client, TRIB_CLIENT_TRAINER);
+    assert_int_equal(roster.trainers_available, 1);
+    trib_roster_set_aside(&roster, client, true);
+    trib_roster_set_aside(&roster, client, true); /* once is enough */
+    assert_int_equal(roster.set_aside, 1);
+    assert_int_equal(roster.trainers_available, 0);
+    trib_roster_set_aside(&roster, client, false);
+    assert_int_equal(roster.set_aside, 0);
+    assert_int_equal(roster.trainers_available, 1);
+    trib_roster_deinit(&roster);
+}
+
+static void a_rest_ends_by_itself(void **state) {
+    (void)state;
+    struct trib_roster roster = new_roster();
+    struct trib_client *client = trib_roster_add(&roster, "dev-1", TRIB_CLIENT_TRAINER);
+    trib_roster_park(&roster, client, 1, 10 * LEASE, 0);
+    client->rests_until = LEASE / 2;
+    trib_roster_schedule(&roster, client, 0);
+    assert_int_equal(trib_roster_deadline(&roster), LEASE / 2);
+    assert_ptr_equal(trib_roster_next_due(&roster, LEASE / 2), client);
+    assert_int_equal(trib_roster_deadline(&roster), 10 * LEASE);
+    trib_roster_deinit(&roster);
+}
+
+static void a_report_is_remembered_for_64_versions(void **state) {
+    (void)state;
+    struct trib_client client = {0};
+    assert_false(trib_client_has_reported(&client, 0));
+    trib_client_report(&client, 0);
+    assert_true(trib_client_has_reported(&client, 0));
+    assert_false(trib_client_has_reported(&client, 1));
+    trib_client_report(&client, 63);
+    assert_true(trib_client_has_reported(&client, 0));
+    assert_true(trib_client_has_reported(&client, 63));
+    assert_false(trib_client_has_reported(&client, 62));
+    trib_client_report(&client, 40); /* late */
+    assert_true(trib_client_has_reported(&client, 40));
+    trib_client_report(&client, 64);
+    assert_false(trib_client_has_reported(&client, 0));
+    assert_true(trib_client_has_reported(&client, 40));
+    trib_client_report(&client, 1000);
+    assert_false(trib_client_has_reported(&client, 64));
+    assert_true(trib_client_has_reported(&client, 1000));
+}
+
+static void the_roster_is_bounded(void **state) {
+    (void)state;
+    struct trib_roster roster;
+    trib_roster_init(&roster, trib_env_system(), 20, LEASE);
+    char name[16];
+    for (int index = 0; index < 20; index++) {
+        snprintf(name, sizeof name, "dev-%d", index);
+        assert_non_null(trib_roster_add(&roster, name, TRIB_CLIENT_TRAINER));
+    }
+    assert_null(trib_roster_add(&roster, "dev-20", TRIB_CLIENT_TRAINER));
+    for (int index = 0; index < 20; index++) {
+        snprintf(name, sizeof name, "dev-%d", index);
+        struct trib_client *client = trib_roster_find(&roster, name);
+        assert_non_null(client);
+        assert_string_equal(client->name, name);
+    }
+    assert_null(trib_roster_find(&roster, "dev-20"));
+    assert_null(trib_roster_find(&roster, ""));
+    trib_roster_deinit(&roster);
+}
+
+/* Each allocation of the first 40 joins fails once: nobody is lost, nobody is there twice. */
+static void without_memory_a_join_changes_nothing(void **state) {
+    (void)state;
+    struct trib_env_faulty faulty;
+    trib_env_faulty_init(&faulty);
+    bool has_failed = true;
+    for (uint64_t nth = 1; has_failed; nth++) {
+        struct trib_roster roster;
+        trib_roster_init(&roster, &faulty.env, 100, LEASE);
+        trib_env_faulty_fail(&faulty, nth);
+        char name[16];
+        for (uint32_t index = 0; index < 40; index++) {
+            snprintf(name, sizeof name, "dev-%u", index);
+            struct trib_client *client = trib_roster_add(&roster, name, TRIB_CLIENT_TRAINER);
+            if (!client) {
+                assert_int_equal(roster.count, index);
+                assert_null(trib_roster_find(&roster, name));
+                client = trib_roster_add(&roster, name, TRIB_CLIENT_TRAINER);
+            }
+            assert_non_null(client);
+            trib_roster_hear(&roster, client, index);
+        }
+        assert_int_equal(roster.count, 40);
+        assert_int_equal(roster.present, 40);
+        has_failed = faulty.has_failed;
+        trib_roster_deinit(&roster);
+        assert_int_equal(faulty.blocks_live, 0);
+    }
+    trib_env_faulty_deinit(&faulty);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(silence_longer_than_the_lease_ends_presence),
+        cmocka_unit_test(a_parked_poll_is_presence_until_it_ends),
+        cmocka_unit_test(the_called_are_answered_in_order_and_once),
+        cmocka_unit_test(only_present_trainers_in_good_standing_are_available),
+        cmocka_unit_test(a_rest_ends_by_itself),
+        cmocka_unit_test(a_report_is_remembered_for_64_versions),
+        cmocka_unit_test(the_roster_is_bounded),
+        cmocka_unit_test(without_memory_a_join_changes_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
