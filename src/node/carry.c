@@ -48,6 +48,29 @@ static void digest_text(struct trib_hosted *hosted, trib_version version,
     trib_digest_to_hex(&digest, hex);
 }
 
+/* The spec's settings, completed with the names of frozen tensors: clients do not know roles, and
+ * must not send what does not train. */
+static const char *task_settings(struct trib_hosted *hosted) {
+    if (hosted->settings != NULL) {
+        return hosted->settings;
+    }
+    const struct trib_layout *layout = hosted->model.layout;
+    json_t *settings = json_loads(hosted->spec->train, 0, NULL);
+    json_t *frozen = json_array();
+    for (size_t t = 0; t < layout->tensor_count; t++) {
+        if (layout->tensors[t].role == TRIB_ROLE_FREEZE) {
+            (void)json_array_append_new(frozen, json_string(layout->tensors[t].name));
+        }
+    }
+    if (json_array_size(frozen) > 0) {
+        (void)json_object_set(settings, "frozen", frozen);
+    }
+    json_decref(frozen);
+    hosted->settings = json_dumps(settings, JSON_COMPACT);
+    json_decref(settings);
+    return hosted->settings == NULL ? hosted->spec->train : hosted->settings;
+}
+
 static void carry_task(struct trib_hosted *hosted, const struct trib_effect *effect) {
     static const char *const kinds[] = {"train", "evaluate", "wait", "stop"};
     const struct trib_task *task = &effect->task;
@@ -60,7 +83,7 @@ static void carry_task(struct trib_hosted *hosted, const struct trib_effect *eff
         .task = task->id,
         .version = task->version,
         .digest = hex,
-        .settings = task->kind == TRIB_TASK_TRAIN ? hosted->spec->train : "{}",
+        .settings = task->kind == TRIB_TASK_TRAIN ? task_settings(hosted) : "{}",
         .expected_by_s =
             task->expected_by == TRIB_TIME_NEVER ? -1.0 : seconds_until(hosted, task->expected_by),
         .global_step = hosted->model.version,

@@ -3,6 +3,7 @@
 
 #include "node/daemon.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* The heart has more to do than fits into one step's effects: go on at once. */
@@ -82,6 +83,7 @@ void trib_hosted_free(struct trib_hosted *hosted) {
     if (hosted->spec != NULL) {
         trib_release(env, hosted->slots, hosted->spec->updates_pending_max, sizeof(void *));
     }
+    free(hosted->settings);
     trib_spec_free(hosted->spec);
     trib_release(env, hosted, 1, sizeof *hosted);
 }

@@ -55,6 +55,7 @@ struct trib_hosted {
 
     struct trib_model model;
     bool has_model;
+    char *settings;             /* of train tasks: JSON; NULL until the first one (carry.c) */
     struct trib_import *import; /* version 0 is being taken in; NULL: no */
 
     struct trib_ledger *ledger;      /* recording job only */
