@@ -333,7 +333,7 @@ static bool wants_bytes(const struct trib_connection *connection) {
     case CONNECTION_SEND: /* start reading for each small reply would cost two system calls */
         return inbox_count(connection) < TRIB_HTTP_HEAD_BYTES_MAX;
     case CONNECTION_BODY:
-        return !connection->is_starved && inbox_count(connection) == 0;
+        return !connection->is_starved; /* else the inbox has been used up before */
     case CONNECTION_STREAM:
     case CONNECTION_DROP:
     case CONNECTION_LINGER:
@@ -547,9 +547,8 @@ void trib_connection_tick(struct trib_connection *connection, trib_time_ns now) 
         }
         break;
     case CONNECTION_BODY:
-        if (connection->is_starved) {
-            restart_idle(connection); /* not the peer's fault */
-        } else if (is_silent(connection, now)) {
+        /* Who waits for our memory is not silent. */
+        if (!connection->is_starved && is_silent(connection, now)) {
             connection->body = BODY_NONE;
             fail_and_refuse(connection, TRIB_ETIMEOUT, &refusal_of_silence);
         }

@@ -25,6 +25,7 @@ struct task {
     bool is_lean;
     bool is_starving;
     bool is_early;
+    bool is_held;
     struct trib_timer *timer;
     struct trib_exchange *exchange;
     bool is_flood;
@@ -128,13 +129,19 @@ static void stream(struct world *world, struct trib_exchange *exchange, const ch
     trib_exchange_end(exchange);
 }
 
-static void release_poll(struct world *world) {
+static void release_all(struct world *world) {
     lock(world);
     struct trib_exchange *polling = world->polling;
     world->polling = NULL;
     unlock(world);
     if (polling != NULL) {
         answer(polling, 200, "released\n");
+    }
+    if (world->held != NULL) {
+        struct task *task = trib_exchange_context(world->held);
+        task->is_held = false;
+        trib_exchange_resume(world->held);
+        world->held = NULL;
     }
 }
 
@@ -159,7 +166,7 @@ static void get(struct world *world, struct trib_exchange *exchange,
         world->polling = exchange;
         unlock(world);
     } else if (strcmp(path, "/release") == 0) {
-        release_poll(world);
+        release_all(world);
         answer(exchange, 200, "ok\n");
     } else if (strcmp(path, "/events") == 0 || strcmp(path, "/flood") == 0) {
         stream(world, exchange, path, request->query);
@@ -188,6 +195,7 @@ static void on_head(void *context, struct trib_exchange *exchange,
     }
     struct task *task = new_task(world, exchange);
     task->is_lean = strcmp(request->path, "/lean") == 0;
+    task->is_held = strcmp(request->path, "/hold") == 0;
     task->is_early = strcmp(request->path, "/early") == 0;
     task->room = task->is_lean ? LEAN_BYTES : TAKE_BYTES;
     trib_exchange_receive(exchange, strcmp(request->path, "/small") == 0 ? 1000 : 16 << 20);
@@ -202,6 +210,10 @@ static void *on_lend(void *context, struct trib_exchange *exchange, size_t *room
     struct world *world = context;
     struct task *task = trib_exchange_context(exchange);
     count(world, &world->lends);
+    if (task->is_held) {
+        world->held = exchange;
+        return NULL;
+    }
     task->is_starving = task->is_lean && !task->is_starving;
     if (task->is_starving) {
         if (task->timer == NULL) {

@@ -13,6 +13,7 @@
  *     PUT /take           takes up to 16 MiB and says "<bytes> <sum>\n"
  *     PUT /small          the same up to 1000 bytes
  *     PUT /lean           the same, but memory is 7 bytes and there is none every other time
+ *     PUT /hold           the same, but there is no memory until somebody asks for /release
  *     PUT /early          takes some of the body, then refuses with 422
  *     PUT /refuse         403 at once
  *
@@ -46,8 +47,9 @@ struct world {
     size_t done;
     size_t gone[STATUS_COUNT]; /* by enum trib_status */
     size_t lends;
-    size_t writes; /* of /flood */
-    struct trib_exchange *polling;
+    size_t writes;                 /* of /flood */
+    struct trib_exchange *polling; /* at /poll */
+    struct trib_exchange *held;    /* at /hold */
     bool is_stopped;
     char last_peer[64];
 };

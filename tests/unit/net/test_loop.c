@@ -13,6 +13,7 @@ struct world {
     struct trib_env_faulty faulty;
     struct trib_loop *loop;
     struct trib_timer *timer;
+    struct trib_timer *other;
     trib_time_ns deadline;
     int fired;
     int done;
@@ -69,6 +70,39 @@ static void timer_fires_once_and_never_early(void **state) {
     trib_timer_arm(world.timer, TRIB_TIME_NEVER);
     trib_loop_run(world.loop);
     assert_int_equal(world.fired, 6);
+    trib_timer_free(world.timer);
+    end(&world);
+}
+
+static void arm_late(void *context) {
+    struct world *world = context;
+    if (world->fired++ == 0) {
+        usleep(20000);
+        world->deadline = real_now() + 10 * TRIB_MILLISECOND;
+        trib_timer_arm(world->timer, world->deadline);
+        /* A turn in between, which brings libuv's clock up to date. */
+        trib_timer_arm(world->other, real_now() + TRIB_MILLISECOND);
+    } else {
+        assert_true(real_now() >= world->deadline);
+    }
+}
+
+static void do_nothing(void *context) {
+    (void)context;
+}
+
+/* libuv counts from the beginning of the turn: a callback that took its time must not make the
+ * next deadline come early. */
+static void deadlines_count_from_the_real_now(void **state) {
+    (void)state;
+    struct world world;
+    begin(&world);
+    world.timer = trib_timer_new(world.loop, arm_late, &world);
+    world.other = trib_timer_new(world.loop, do_nothing, &world);
+    trib_timer_arm(world.timer, 0);
+    trib_loop_run(world.loop);
+    assert_int_equal(world.fired, 2);
+    trib_timer_free(world.other);
     trib_timer_free(world.timer);
     end(&world);
 }
@@ -214,6 +248,7 @@ static void idle_rule_counts_bytes_not_time(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timer_fires_once_and_never_early),
+        cmocka_unit_test(deadlines_count_from_the_real_now),
         cmocka_unit_test(work_is_done_exactly_once),
         cmocka_unit_test(any_thread_may_stop_the_loop),
         cmocka_unit_test(signals_become_callbacks),

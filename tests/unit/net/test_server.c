@@ -121,6 +121,39 @@ static void requests_behind_a_long_poll_wait(void **state) {
     world_end(&world);
 }
 
+/* What comes with the end of a body is kept: up to an inbox full, the rest stays in the kernel. */
+static void many_requests_behind_a_chunked_body(void **state) {
+    (void)state;
+    enum { REQUESTS = 1500 };
+    static const char request[] = REQUEST("GET /hello") "\r\n";
+    static const char body[] = "3\r\nabc\r\n0\r\n\r\n";
+    struct world world;
+    struct response response;
+    begin_plain(&world, NULL);
+    int client = client_connect(&world);
+    client_ask(client,
+               REQUEST("PUT /take") "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n",
+               &response);
+    assert_int_equal(response.status, 100);
+    size_t count = sizeof body - 1 + REQUESTS * (sizeof request - 1);
+    char *all = malloc(count + 1);
+    assert_non_null(all);
+    strcpy(all, body);
+    for (size_t i = 0; i < REQUESTS; i++) {
+        strcpy(all + sizeof body - 1 + i * (sizeof request - 1), request);
+    }
+    client_send(client, all, count);
+    free(all);
+    assert_true(client_receive(client, false, &response));
+    assert_response(&response, 200, "3 17862\n");
+    for (size_t i = 0; i < REQUESTS; i++) {
+        assert_true(client_receive(client, false, &response));
+        assert_response(&response, 200, "hello\n");
+    }
+    close(client);
+    world_end(&world);
+}
+
 static void body_arrives_byte_by_byte(void **state) {
     (void)state;
     struct world world;
@@ -437,6 +470,30 @@ static void refusal_reaches_a_client_that_writes_first(void **state) {
     world_end(&world);
 }
 
+/* Our side stays open, for longer than lingering takes, while a body of moderate size still comes:
+ * a slow client that reads when it has written is not reset. */
+static void refused_bodies_are_dropped_at_their_own_pace(void **state) {
+    (void)state;
+    struct world world;
+    struct response response;
+    const struct trib_server_config config = {.linger = 20 * TRIB_MILLISECOND};
+    begin_plain(&world, &config);
+    unsigned char *bytes = pattern(50000);
+    int client = client_connect(&world);
+    client_say(client, REQUEST("PUT /refuse") "Content-Length: 500000\r\n\r\n");
+    for (int i = 0; i < 10; i++) {
+        usleep(20000);
+        client_send(client, bytes, 50000);
+    }
+    assert_true(client_receive(client, false, &response));
+    assert_response(&response, 403, "no\n");
+    char byte;
+    assert_int_equal(recv(client, &byte, 1, 0), 0);
+    close(client);
+    free(bytes);
+    world_end(&world);
+}
+
 /* The lingering end is bounded, whatever the peer does. */
 static void lingering_ends(void **state) {
     (void)state;
@@ -690,6 +747,26 @@ static void slow_transfers_and_long_polls_live(void **state) {
     close(client);
     close(poll);
     free(bytes);
+    world_end(&world);
+}
+
+/* Who waits for our memory is not silent. */
+static void a_peer_that_waits_for_memory_lives(void **state) {
+    (void)state;
+    struct world world;
+    struct response response;
+    begin_plain(&world, &hasty);
+    int held = client_connect(&world);
+    client_say(held, REQUEST("PUT /hold") "Content-Length: 3\r\n\r\nabc");
+    world_wait(&world, &world.lends, 1);
+    usleep(300000); /* three times the rule's stretch */
+    int client = client_connect(&world);
+    client_ask(client, REQUEST("GET /release") "\r\n", &response);
+    assert_response(&response, 200, "ok\n");
+    assert_true(client_receive(held, false, &response));
+    assert_response(&response, 200, "3 17862\n");
+    close(held);
+    close(client);
     world_end(&world);
 }
 
@@ -998,6 +1075,7 @@ int main(void) {
         cmocka_unit_test(a_connection_serves_many_requests),
         cmocka_unit_test(pipelined_requests_are_answered_in_order),
         cmocka_unit_test(requests_behind_a_long_poll_wait),
+        cmocka_unit_test(many_requests_behind_a_chunked_body),
         cmocka_unit_test(body_arrives_byte_by_byte),
         cmocka_unit_test(large_bodies_arrive_whole),
         cmocka_unit_test(large_bodies_arrive_in_many_turns),
@@ -1012,6 +1090,7 @@ int main(void) {
         cmocka_unit_test(a_slow_reader_of_events_is_cut_off),
         cmocka_unit_test(expect_is_answered_before_the_body),
         cmocka_unit_test(refusal_reaches_a_client_that_writes_first),
+        cmocka_unit_test(refused_bodies_are_dropped_at_their_own_pace),
         cmocka_unit_test(lingering_ends),
         cmocka_unit_test(refusal_in_the_middle_of_a_body),
         cmocka_unit_test(bodies_over_the_limit_are_refused),
@@ -1022,6 +1101,7 @@ int main(void) {
         cmocka_unit_test(a_reset_is_safe_at_any_time),
         cmocka_unit_test(silent_heads_and_bodies_are_closed),
         cmocka_unit_test(slow_transfers_and_long_polls_live),
+        cmocka_unit_test(a_peer_that_waits_for_memory_lives),
         cmocka_unit_test(idle_connections_are_closed_without_a_word),
         cmocka_unit_test(the_longest_idle_makes_room_for_a_newcomer),
         cmocka_unit_test(a_thousand_connections_cost_little),
