@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/crash.h"
+#include "base/files_crash.h"
 
 struct trib_file {
     int descriptor;
@@ -331,6 +333,10 @@ enum trib_status trib_files_open(const struct trib_env *env, const char *root, b
     enum trib_status status = open_root(opened, root, error);
     if (status == TRIB_OK && is_exclusive)
         status = take_lock(opened, root, error);
+    if (status == TRIB_OK)
+        status = trib_crash_arm(error);
+    if (status == TRIB_OK && trib_crash_is_armed())
+        status = trib_files_crash_install(env, &opened->files);
     if (status != TRIB_OK) {
         trib_files_close(&opened->files);
         return status;
@@ -342,6 +348,7 @@ enum trib_status trib_files_open(const struct trib_env *env, const char *root, b
 void trib_files_close(struct trib_files *files) {
     if (!files)
         return;
+    trib_files_crash_remove(files);
     struct posix_root *root = files->context;
     if (root->lock >= 0)
         (void)close(root->lock); /* releases the lock */
