@@ -5,6 +5,7 @@
  * type; the token must allow what the row asks for. */
 #include "node/call.h"
 
+#include "base/crash.h"
 #include "node/daemon.h"
 #include "node/import.h"
 #include "node/record.h"
@@ -58,7 +59,12 @@ static void send_reply(struct trib_call *call, const struct trib_reply *reply) {
     call->is_answered = true;
     call->waits = false;
     call->admitted = NULL; /* it may be folded and freed from now on */
+    const struct trib_route_rule *rule = call->target.rule;
+    const char *path = rule == NULL ? "nowhere" : rule->path;
+    const char *method = rule == NULL ? "any" : trib_http_method_name(rule->method);
+    trib_crash_point(path, method, "before");
     trib_exchange_reply(call->exchange, reply);
+    trib_crash_point(path, method, "after");
 }
 
 void trib_call_reply_text(struct trib_call *call, const char *content_type,
@@ -324,6 +330,12 @@ static void on_head(void *context, struct trib_exchange *exchange,
     if (!is_from_here(call, request) || !is_permitted(call) || !has_good_body(call, request)) {
         return;
     }
+    const struct trib_resting *resting = trib_node_find_resting(node, call->target.run);
+    if (resting != NULL) {
+        trib_call_refuse(call, "busy", "run %s rests after a failure: %s", call->target.run,
+                         resting->reason);
+        return;
+    }
     if (call->target.run[0] != '\0' && call->hosted == NULL) {
         trib_call_refuse(call, "not_found", "no run of the name %s", call->target.run);
         return;
@@ -338,28 +350,41 @@ static void on_head(void *context, struct trib_exchange *exchange,
     bool is_model = call->target.rule->body == TRIB_BODY_TENSORS;
     trib_exchange_receive(exchange, is_model ? node->config.model_bytes_max - node->model_bytes
                                              : TRIB_JSON_BODY_BYTES_MAX);
-    call->body_room = request->has_length ? (size_t)request->content_length : 0;
 }
 
 #define BODY_ROOM_FIRST ((size_t)4096)
 
-/* Room for a body in memory: what was announced, or doubling. */
+/* Room for a body in memory grows as bytes arrive, and is charged to the budget that
+ * its kind of body has: announcing much costs us nothing. */
 static bool has_room(struct trib_call *call) {
-    const struct trib_env *env = call->node->env;
-    if (call->body == NULL) {
-        call->body_room = call->body_room > 0 ? call->body_room : BODY_ROOM_FIRST;
-        call->body = trib_allocate(env, call->body_room, 1);
-        return call->body != NULL;
+    struct trib_node *node = call->node;
+    if (call->body_bytes < call->body_room) {
+        return true;
     }
-    if (call->body_bytes == call->body_room) {
-        unsigned char *body = trib_regrow(env, call->body, call->body_room, 2 * call->body_room, 1);
-        if (body == NULL) {
-            return false;
-        }
-        call->body = body;
-        call->body_room *= 2;
+    size_t room = call->body_room == 0 ? BODY_ROOM_FIRST : 2 * call->body_room;
+    bool is_model = call->target.rule->body == TRIB_BODY_TENSORS;
+    uint64_t *used = is_model ? &node->model_bytes : &node->body_bytes;
+    uint64_t most = is_model ? node->config.model_bytes_max : node->config.body_bytes_max;
+    if (*used + (room - call->body_room) > most) {
+        return false;
     }
+    unsigned char *body = trib_regrow(node->env, call->body, call->body_room, room, 1);
+    if (body == NULL) {
+        return false;
+    }
+    *used += room - call->body_room;
+    call->budget = used;
+    call->body = body;
+    call->body_room = room;
     return true;
+}
+
+void trib_call_release_body(struct trib_node *node, unsigned char *body, size_t room,
+                            uint64_t *budget) {
+    if (body != NULL) {
+        trib_release(node->env, body, room, 1);
+        *budget -= room;
+    }
 }
 
 static void *on_lend(void *context, struct trib_exchange *exchange, size_t *room) {
@@ -369,7 +394,7 @@ static void *on_lend(void *context, struct trib_exchange *exchange, size_t *room
         return trib_upload_lend(call->upload, room);
     }
     if (!has_room(call)) {
-        trib_exchange_abort(exchange);
+        trib_call_refuse(call, "busy", "too many bodies are being received; try again");
         return NULL;
     }
     *room = call->body_room - call->body_bytes;
@@ -424,9 +449,7 @@ static void end_call(struct trib_call *call) {
     if (call->file != NULL) {
         node->directory.files->close(node->directory.files->context, call->file);
     }
-    if (call->body != NULL) {
-        trib_release(node->env, call->body, call->body_room, 1);
-    }
+    trib_call_release_body(node, call->body, call->body_room, call->budget);
     trib_release(node->env, call->join, 1, sizeof *call->join);
     trib_release(node->env, call->evaluation, 1, sizeof *call->evaluation);
     if (call->previous != NULL) {

@@ -33,6 +33,7 @@ struct trib_call {
     const struct trib_upload *admitted; /* the same, once admitted, until the call is answered */
     unsigned char *body;                /* other bodies: body_bytes of body_room received */
     size_t body_bytes, body_room;
+    uint64_t *budget;           /* that body_room is charged to */
     struct trib_import *import; /* of version 0, that this call waits for */
     struct trib_record *record; /* that this call waits for (reading the ledger) */
     struct trib_join *join;     /* decoded bodies, for the effect that answers */
@@ -57,6 +58,9 @@ void trib_call_reply_empty(struct trib_call *call, int status);
 void trib_call_reply_run(struct trib_call *call, int status, struct trib_hosted *hosted);
 /* The reading of the call's body may go on. NULL allowed. */
 void trib_call_resume(struct trib_call *call);
+/* Give a body back that was received into memory, and its charge. NULL allowed. */
+void trib_call_release_body(struct trib_node *node, unsigned char *body, size_t room,
+                            uint64_t *budget);
 /* An event that asks for this call; trib_hosted_feed() it and an effect will answer. */
 struct trib_event trib_call_event(struct trib_call *call, enum trib_event_kind kind);
 

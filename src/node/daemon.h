@@ -9,6 +9,14 @@
 #include "node/node.h"
 #include "node/token.h"
 
+/* A run whose disk failed: closed, and opened again when the pause is over. */
+struct trib_resting {
+    char run[TRIB_NAME_BYTES];
+    trib_time_ns retry_at;
+    trib_time_ns pause; /* doubles with each attempt that fails */
+    char reason[TRIB_ERROR_TEXT_BYTES];
+};
+
 struct trib_node {
     const struct trib_env *env;
     struct trib_node_config config; /* every default filled in; texts borrowed from the caller */
@@ -21,6 +29,8 @@ struct trib_node {
     size_t hosted_count;
     struct trib_hosted *closing[TRIB_RUNS_MAX]; /* deleted runs whose jobs still run */
     size_t closing_count;
+    struct trib_resting resting[TRIB_RUNS_MAX];
+    size_t resting_count;
     struct trib_call *calls; /* every exchange under way, newest first */
     uint64_t body_bytes;     /* charged to config.body_bytes_max */
     uint64_t model_bytes;    /* charged to config.model_bytes_max */
@@ -34,8 +44,10 @@ struct trib_node {
     uint64_t updates_received, update_bytes_received, versions_published, refusals;
 };
 
-/* NULL when there is no run of that name. */
+/* NULL when there is no run of that name, or it rests. */
 struct trib_hosted *trib_node_find(const struct trib_node *node, const char *run);
+/* NULL when no run of that name rests. */
+const struct trib_resting *trib_node_find_resting(const struct trib_node *node, const char *run);
 /* Create a run from a spec document (directory, ledger, model by trainer or from another run). */
 enum trib_status trib_node_create_run(struct trib_node *node, const struct trib_spec *spec,
                                       struct trib_error *error);

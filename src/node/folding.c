@@ -101,6 +101,7 @@ static void batch_done(void *context, enum trib_status status) {
     close_batch(folding);
     start_batch(folding);
     if (status != TRIB_OK) {
+        trib_hosted_note_failure(hosted, status);
         trib_log(hosted->node->env, TRIB_LOG_ERROR, "fold_failed run=%s reason=\"%s\"",
                  hosted->spec->name, trib_status_text(status));
     }

@@ -33,6 +33,13 @@ void trib_hosted_feed(struct trib_hosted *hosted, struct trib_event *event) {
     trib_timer_arm(hosted->timer, trib_run_deadline(hosted->run));
 }
 
+void trib_hosted_note_failure(struct trib_hosted *hosted, enum trib_status status) {
+    bool may_pass = status == TRIB_EIO || status == TRIB_EFULL || status == TRIB_EMEMORY;
+    if (may_pass && hosted->io_status == TRIB_OK) {
+        hosted->io_status = status;
+    }
+}
+
 void trib_hosted_job_done(struct trib_hosted *hosted) {
     TRIB_ASSERT(hosted->jobs > 0);
     hosted->jobs--;

@@ -89,14 +89,20 @@ struct trib_hosted {
     bool has_best;
     struct trib_watchers watchers;
 
-    uint64_t jobs;   /* whatever still refers to this run */
-    bool is_closing; /* deleted or stopping: no more events reach the heart */
+    enum trib_status
+        io_status;      /* of the disk or memory failure that ended the run; TRIB_OK: none */
+    bool is_deleted;    /* its data goes, once it is closed */
+    trib_time_ns pause; /* before it is opened again after a failure; 0: it never failed */
+    uint64_t jobs;      /* whatever still refers to this run */
+    bool is_closing;    /* deleted or stopping: no more events reach the heart */
 };
 
 /* --- hosted.c --- */
 
 /* Give an event to the heart and carry out what it answers; `now` is filled in. */
 void trib_hosted_feed(struct trib_hosted *hosted, struct trib_event *event);
+/* A job could not read or write: the heart fails the run, and the node opens it again later. */
+void trib_hosted_note_failure(struct trib_hosted *hosted, enum trib_status status);
 /* One reference fewer; the node frees a closing run when none is left. */
 void trib_hosted_job_done(struct trib_hosted *hosted);
 /* Answer everybody who waits with 503 and let no more events in. */

@@ -87,7 +87,8 @@ static void free_import(struct trib_import *import) {
     if (import->call != NULL) {
         import->call->import = NULL;
     }
-    trib_release(env, import->body, import->body_room, 1);
+    trib_call_release_body(hosted->node, import->body, import->body_room,
+                           &hosted->node->model_bytes);
     trib_block_unref(import->file);
     if (import->has_made_model) {
         trib_model_deinit(&import->model);

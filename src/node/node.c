@@ -50,7 +50,7 @@ void trib_node_join_link(const struct trib_node *node, const char *run, char *te
 
 enum trib_status trib_node_create_run(struct trib_node *node, const struct trib_spec *spec,
                                       struct trib_error *error) {
-    if (node->hosted_count == TRIB_RUNS_MAX) {
+    if (node->hosted_count + node->closing_count + node->resting_count >= TRIB_RUNS_MAX) {
         return trib_error_set(error, TRIB_ELIMIT, "%d runs are hosted already", TRIB_RUNS_MAX);
     }
     struct trib_text text;
@@ -75,41 +75,119 @@ enum trib_status trib_node_create_run(struct trib_node *node, const struct trib_
     return status;
 }
 
-/* Free what nobody refers to any more. */
+static bool is_called(const struct trib_node *node, const struct trib_hosted *hosted) {
+    for (const struct trib_call *call = node->calls; call != NULL; call = call->next) {
+        if (call->hosted == hosted) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void remove_data(struct trib_node *node, const char *run) {
+    struct trib_error error = {0};
+    if (trib_directory_remove_run(node->env, node->directory.files, run, &error) != TRIB_OK) {
+        trib_log(node->env, TRIB_LOG_WARN, "remove_failed run=%s reason=\"%s\"", run, error.text);
+    }
+}
+
+#define REST_FIRST TRIB_SECOND
+#define REST_MAX (60 * TRIB_SECOND)
+
+static void let_rest(struct trib_node *node, const char *run, trib_time_ns pause,
+                     const char *reason) {
+    struct trib_resting *resting = &node->resting[node->resting_count++];
+    *resting = (struct trib_resting){.pause = pause, .retry_at = trib_node_now(node) + pause};
+    (void)snprintf(resting->run, sizeof resting->run, "%s", run);
+    (void)snprintf(resting->reason, sizeof resting->reason, "%s", reason);
+}
+
+/* Free closed runs that nobody refers to any more: deleted ones lose their data, failed ones rest. */
 static void bury(struct trib_node *node) {
     for (size_t i = 0; i < node->closing_count;) {
         struct trib_hosted *hosted = node->closing[i];
-        bool is_called = false;
-        for (const struct trib_call *call = node->calls; call != NULL; call = call->next) {
-            is_called = is_called || call->hosted == hosted;
-        }
-        if (is_called || hosted->jobs > 0) {
+        if (hosted->jobs > 0 || is_called(node, hosted)) {
             i++;
             continue;
         }
         node->closing[i] = node->closing[--node->closing_count];
         char name[TRIB_NAME_BYTES];
         memcpy(name, hosted->spec->name, sizeof name);
+        bool is_deleted = hosted->is_deleted;
+        trib_time_ns pause = hosted->pause == 0 ? REST_FIRST : hosted->pause;
+        const char *reason = trib_status_text(hosted->io_status);
         trib_hosted_free(hosted);
-        struct trib_error error = {0};
-        if (trib_directory_remove_run(node->env, node->directory.files, name, &error) != TRIB_OK) {
-            trib_log(node->env, TRIB_LOG_WARN, "remove_failed run=%s reason=\"%s\"", name,
-                     error.text);
+        if (is_deleted) {
+            remove_data(node, name);
+        } else {
+            let_rest(node, name, pause, reason);
         }
     }
+}
+
+static void close_run(struct trib_node *node, size_t index) {
+    struct trib_hosted *hosted = node->hosted[index];
+    node->hosted[index] = node->hosted[--node->hosted_count];
+    node->closing[node->closing_count++] = hosted;
+    trib_hosted_close(hosted);
 }
 
 void trib_node_delete_run(struct trib_node *node, struct trib_hosted *hosted) {
     for (size_t i = 0; i < node->hosted_count; i++) {
         if (node->hosted[i] == hosted) {
-            node->hosted[i] = node->hosted[--node->hosted_count];
-            node->closing[node->closing_count++] = hosted;
-            trib_hosted_close(hosted);
+            hosted->is_deleted = true;
+            close_run(node, i);
             trib_log(node->env, TRIB_LOG_INFO, "deleted run=%s", hosted->spec->name);
             break;
         }
     }
     trib_timer_arm(node->pulse, trib_node_now(node));
+}
+
+/* The heart has failed a run because the disk refused: what is acknowledged is on it, so the run is
+ * closed and brought back as after a restart, as soon as the disk is well again. */
+static void close_failed(struct trib_node *node) {
+    for (size_t i = 0; i < node->hosted_count;) {
+        struct trib_run_status status;
+        trib_run_status(node->hosted[i]->run, trib_node_now(node), &status);
+        if (status.state == TRIB_RUN_FAILED && node->hosted[i]->io_status != TRIB_OK) {
+            close_run(node, i);
+        } else {
+            i++;
+        }
+    }
+}
+
+static void wake_resting(struct trib_node *node) {
+    for (size_t i = 0; i < node->resting_count;) {
+        struct trib_resting resting = node->resting[i];
+        if (trib_node_now(node) < resting.retry_at) {
+            i++;
+            continue;
+        }
+        node->resting[i] = node->resting[--node->resting_count];
+        struct trib_hosted *hosted = NULL;
+        struct trib_error error = {0};
+        trib_time_ns pause = 2 * resting.pause < REST_MAX ? 2 * resting.pause : REST_MAX;
+        if (trib_hosted_open(node, resting.run, &hosted, &error) == TRIB_OK) {
+            hosted->pause = pause;
+            node->hosted[node->hosted_count++] = hosted;
+            trib_log(node->env, TRIB_LOG_INFO, "reopened run=%s", resting.run);
+        } else {
+            let_rest(node, resting.run, pause, error.text);
+            trib_log(node->env, TRIB_LOG_WARN, "still_failed run=%s reason=\"%s\"", resting.run,
+                     error.text);
+        }
+    }
+}
+
+const struct trib_resting *trib_node_find_resting(const struct trib_node *node, const char *run) {
+    for (size_t i = 0; i < node->resting_count; i++) {
+        if (strcmp(node->resting[i].run, run) == 0) {
+            return &node->resting[i];
+        }
+    }
+    return NULL;
 }
 
 static bool has_jobs(const struct trib_node *node);
@@ -120,6 +198,10 @@ static void on_pulse(void *context) {
         trib_watchers_keep_awake(&node->hosted[i]->watchers, trib_node_now(node));
     }
     bury(node);
+    if (!node->is_stopping) {
+        close_failed(node);
+        wake_resting(node);
+    }
     if (node->is_stopped && !has_jobs(node)) {
         trib_loop_stop(node->loop);
         return;

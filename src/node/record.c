@@ -12,6 +12,9 @@
 /* Models up to this size get a checkpoint with each version (design section 7). */
 #define CHECKPOINT_ALWAYS_BYTES (UINT64_C(64) << 20)
 
+/* A reply of GET .../ledger ends after this much; the reader goes on with `from`. */
+#define READ_BYTES_MAX ((size_t)8 << 20)
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 const char *trib_record_type(const json_t *document) {
@@ -221,7 +224,10 @@ static enum trib_status add_line(void *context, const struct trib_ledger_record 
                      (unsigned long long)record->index, digest, previous);
     trib_text_add(&reader->text, record->payload, record->payload_bytes);
     trib_text_add(&reader->text, "}\n", 2);
-    return reader->text.is_failed ? TRIB_EMEMORY : TRIB_OK;
+    if (reader->text.is_failed) {
+        return TRIB_EMEMORY;
+    }
+    return reader->text.byte_count > READ_BYTES_MAX ? TRIB_ELIMIT : TRIB_OK; /* enough for once */
 }
 
 static enum trib_status append_all(struct trib_hosted *hosted) {
@@ -256,8 +262,9 @@ static void write_records(void *context) {
     for (struct trib_record *r = hosted->recording; r != NULL; r = r->next) {
         r->status = status;
         if (r->reply == TRIB_RECORD_REPLY_READ) {
-            r->status =
+            enum trib_status read =
                 trib_ledger_read(hosted->ledger, r->from, TRIB_RECORDS_READ_MAX, r, add_line);
+            r->status = read == TRIB_ELIMIT ? TRIB_OK : read;
         } else if (status == TRIB_OK && r->is_checkpoint) {
             prune(r);
         }
@@ -353,10 +360,12 @@ static void records_written(void *context) {
     while (next != NULL) {
         struct trib_record *record = next;
         next = record->next;
-        if (record->status != TRIB_OK) {
+        if (record->status != TRIB_OK && record->reply != TRIB_RECORD_REPLY_READ) {
+            trib_hosted_note_failure(hosted, record->status);
             trib_log(hosted->node->env, TRIB_LOG_ERROR, "record_failed run=%s reason=\"%s\"",
                      hosted->spec->name, trib_status_text(record->status));
         } else if (record->upload_count > 0) {
+            hosted->pause = 0; /* the disk is well again */
             release_spooled(hosted, record);
         }
         answer(record);
