@@ -98,7 +98,7 @@ void trib_reports_evaluation(struct trib_run *run, const struct trib_event *even
 
 static void count_report(struct trib_run *run, const struct trib_report *report) {
     struct trib_client *client = &run->roster.clients[report->client_index];
-    trib_client_report(client, report->version);
+    trib_client_mark_reported(client, report->version);
     /* While it was being written the run may have moved past what is kept. */
     if (!trib_evaluations_takes(report->version, run->version))
         return;

@@ -212,7 +212,7 @@ bool trib_client_has_reported(const struct trib_client *client, trib_version ver
     return ago < 64 && (client->reports >> ago & 1);
 }
 
-void trib_client_report(struct trib_client *client, trib_version version) {
+void trib_client_mark_reported(struct trib_client *client, trib_version version) {
     if (client->reports == 0 || version > client->reported) {
         trib_version ahead = client->reports ? version - client->reported : 0;
         client->reports = ahead < 64 ? client->reports << ahead : 0;

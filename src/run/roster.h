@@ -113,6 +113,6 @@ trib_time_ns trib_roster_deadline(const struct trib_roster *roster);
 
 /* Has it reported this version? Exact for the 64 versions up to the newest it reported. */
 bool trib_client_has_reported(const struct trib_client *client, trib_version version);
-void trib_client_report(struct trib_client *client, trib_version version);
+void trib_client_mark_reported(struct trib_client *client, trib_version version);
 
 #endif

@@ -112,7 +112,7 @@ bool trib_run_restore_update(struct trib_run *run, const struct trib_pending *pe
     struct trib_buffer *buffer = trib_buffer_of(run, admitted->target);
     buffer->durable++;
     buffer->weight_total += admitted->weight;
-    trib_round_answer(run, client, admitted->base);
+    trib_round_answer(run, client, admitted->base, admitted->target);
     run->has_more = true;
     return true;
 }
@@ -121,7 +121,7 @@ void trib_run_restore_evaluation(struct trib_run *run, const char *client, trib_
                                  uint64_t examples, double metric, bool has_metric) {
     struct trib_client *reporter = trib_roster_find(&run->roster, client);
     if (reporter)
-        trib_client_report(reporter, version);
+        trib_client_mark_reported(reporter, version);
     /* All of them, in order: the best version may be older than those that are kept. */
     if (version <= run->version)
         trib_evaluations_add(&run->evaluations, version, examples, metric, has_metric);

@@ -14,7 +14,7 @@
 _Static_assert(TRIB_TRAINER_HIDDEN_MAX + 1 == TRIB_NETWORK_LAYERS_MAX, "the last is not hidden");
 _Static_assert(TRIB_NETWORK_LAYERS_MAX <= 9, "fc10 would sort before fc2");
 
-struct trib_model_kind {
+struct trib_trainer_model_kind {
     const char *name;
     const char *prefix; /* of tensor names; with a layer number from 1 and a dot; NULL: neither */
     uint32_t hidden[TRIB_TRAINER_HIDDEN_MAX]; /* defaults */
@@ -23,7 +23,7 @@ struct trib_model_kind {
     bool starts_at_zero;
 };
 
-static const struct trib_model_kind kinds[] = {
+static const struct trib_trainer_model_kind kinds[] = {
     {.name = "softmax", .starts_at_zero = true},
     {.name = "mlp",
      .prefix = "fc",
@@ -37,7 +37,7 @@ const char *trib_trainer_kind(size_t index) {
     return index < KIND_COUNT ? kinds[index].name : NULL;
 }
 
-static const struct trib_model_kind *find_kind(const char *name) {
+static const struct trib_trainer_model_kind *find_kind(const char *name) {
     for (size_t i = 0; i < KIND_COUNT; i++) {
         if (strcmp(kinds[i].name, name) == 0) {
             return &kinds[i];
@@ -47,7 +47,7 @@ static const struct trib_model_kind *find_kind(const char *name) {
 }
 
 /* The widths of all layers from the spec and the kind's defaults; *layer_count of them and one. */
-static enum trib_status choose_widths(const struct trib_model_kind *kind,
+static enum trib_status choose_widths(const struct trib_trainer_model_kind *kind,
                                       const struct trib_trainer_spec *spec, size_t *widths,
                                       size_t *layer_count, struct trib_error *error) {
     const bool is_default = spec->hidden_count == 0;
@@ -79,15 +79,15 @@ static enum trib_status choose_widths(const struct trib_model_kind *kind,
     return TRIB_OK;
 }
 
-static void describe_tensor(struct trib_model *model, size_t index, const char *part, size_t offset,
-                            uint32_t rank, size_t rows, size_t columns) {
+static void describe_tensor(struct trib_trainer_model *model, size_t index, const char *part,
+                            size_t offset, uint32_t rank, size_t rows, size_t columns) {
     struct trib_tensor *tensor = &model->tensors[index];
     char *name = model->names[index];
     if (model->kind->prefix == NULL) {
-        (void)snprintf(name, TRIB_MODEL_NAME_BYTES, "%s", part);
+        (void)snprintf(name, TRIB_TRAINER_MODEL_NAME_BYTES, "%s", part);
     } else {
-        (void)snprintf(name, TRIB_MODEL_NAME_BYTES, "%s%zu.%s", model->kind->prefix, index / 2 + 1,
-                       part);
+        (void)snprintf(name, TRIB_TRAINER_MODEL_NAME_BYTES, "%s%zu.%s", model->kind->prefix,
+                       index / 2 + 1, part);
     }
     *tensor = (struct trib_tensor){
         .name = name,
@@ -100,7 +100,7 @@ static void describe_tensor(struct trib_model *model, size_t index, const char *
     };
 }
 
-static void describe_tensors(struct trib_model *model) {
+static void describe_tensors(struct trib_trainer_model *model) {
     for (size_t i = 0; i < model->network.layer_count; i++) {
         const struct trib_network_layer *layer = &model->network.layers[i];
         describe_tensor(model, 2 * i, "bias", layer->bias_offset, 1, layer->output_count, 0);
@@ -109,8 +109,10 @@ static void describe_tensors(struct trib_model *model) {
     }
 }
 
-enum trib_status trib_model_init(struct trib_model *model, const struct trib_env *env,
-                                 const struct trib_trainer_spec *spec, struct trib_error *error) {
+enum trib_status trib_trainer_model_init(struct trib_trainer_model *model,
+                                         const struct trib_env *env,
+                                         const struct trib_trainer_spec *spec,
+                                         struct trib_error *error) {
     memset(model, 0, sizeof *model);
     model->kind = find_kind(spec->kind);
     if (model->kind == NULL) {
@@ -130,12 +132,13 @@ enum trib_status trib_model_init(struct trib_model *model, const struct trib_env
     return status;
 }
 
-void trib_model_deinit(struct trib_model *model) {
+void trib_trainer_model_deinit(struct trib_trainer_model *model) {
     trib_network_deinit(&model->network);
     memset(model, 0, sizeof *model);
 }
 
-void trib_model_initialise(const struct trib_model *model, uint64_t seed, float *parameters) {
+void trib_trainer_model_initialise(const struct trib_trainer_model *model, uint64_t seed,
+                                   float *parameters) {
     memset(parameters, 0, model->network.parameter_count * sizeof *parameters);
     if (model->kind->starts_at_zero) {
         return;

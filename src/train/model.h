@@ -6,25 +6,28 @@
 #include "train/network.h"
 #include "train/trainer.h"
 
-#define TRIB_MODEL_TENSORS_MAX (2 * TRIB_NETWORK_LAYERS_MAX)
-#define TRIB_MODEL_NAME_BYTES 32
+#define TRIB_TRAINER_MODEL_TENSORS_MAX (2 * TRIB_NETWORK_LAYERS_MAX)
+#define TRIB_TRAINER_MODEL_NAME_BYTES 32
 
-struct trib_model {
+struct trib_trainer_model {
     /* read-only */
-    const struct trib_model_kind *kind;
+    const struct trib_trainer_model_kind *kind;
     struct trib_network network;
-    struct trib_tensor tensors[TRIB_MODEL_TENSORS_MAX]; /* 2 per layer; in layout order */
-    char names[TRIB_MODEL_TENSORS_MAX][TRIB_MODEL_NAME_BYTES];
+    struct trib_tensor tensors[TRIB_TRAINER_MODEL_TENSORS_MAX]; /* 2 per layer; in layout order */
+    char names[TRIB_TRAINER_MODEL_TENSORS_MAX][TRIB_TRAINER_MODEL_NAME_BYTES];
     size_t feature_count;
     uint32_t class_count;
 };
 
 /* As trib_trainer_new() says. The tensors point into the model: do not copy or move it. */
-enum trib_status trib_model_init(struct trib_model *model, const struct trib_env *env,
-                                 const struct trib_trainer_spec *spec, struct trib_error *error);
-void trib_model_deinit(struct trib_model *model); /* all-zero is safe */
+enum trib_status trib_trainer_model_init(struct trib_trainer_model *model,
+                                         const struct trib_env *env,
+                                         const struct trib_trainer_spec *spec,
+                                         struct trib_error *error);
+void trib_trainer_model_deinit(struct trib_trainer_model *model); /* all-zero is safe */
 
 /* As trib_trainer_initialise() says. */
-void trib_model_initialise(const struct trib_model *model, uint64_t seed, float *parameters);
+void trib_trainer_model_initialise(const struct trib_trainer_model *model, uint64_t seed,
+                                   float *parameters);
 
 #endif

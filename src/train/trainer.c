@@ -12,7 +12,7 @@
 
 struct trib_trainer {
     const struct trib_env *env;
-    struct trib_model model;
+    struct trib_trainer_model model;
     float *inputs;   /* [row_count_max][feature_count]: rows gathered from a dataset */
     int32_t *labels; /* [row_count_max] */
     float *gradient; /* [parameter_count] */
@@ -25,7 +25,7 @@ enum trib_status trib_trainer_new(const struct trib_env *env, const struct trib_
         return trib_error_set(error, TRIB_EMEMORY, "no memory for a trainer");
     }
     made->env = env;
-    enum trib_status status = trib_model_init(&made->model, env, spec, error);
+    enum trib_status status = trib_trainer_model_init(&made->model, env, spec, error);
     if (status == TRIB_OK) {
         const struct trib_network *network = &made->model.network;
         made->inputs =
@@ -55,7 +55,7 @@ void trib_trainer_free(struct trib_trainer *trainer) {
     trib_release(env, trainer->labels, network->row_count_max, sizeof *trainer->labels);
     trib_release(env, trainer->inputs, network->row_count_max * trainer->model.feature_count,
                  sizeof *trainer->inputs);
-    trib_model_deinit(&trainer->model);
+    trib_trainer_model_deinit(&trainer->model);
     trib_release(env, trainer, 1, sizeof *trainer);
 }
 
@@ -69,7 +69,7 @@ size_t trib_trainer_parameter_count(const struct trib_trainer *trainer) {
 }
 
 void trib_trainer_initialise(const struct trib_trainer *trainer, uint64_t seed, float *parameters) {
-    trib_model_initialise(&trainer->model, seed, parameters);
+    trib_trainer_model_initialise(&trainer->model, seed, parameters);
 }
 
 /* What training and scoring need of a dataset. */

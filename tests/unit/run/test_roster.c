@@ -101,19 +101,19 @@ static void a_report_is_remembered_for_64_versions(void **state) {
     (void)state;
     struct trib_client client = {0};
     assert_false(trib_client_has_reported(&client, 0));
-    trib_client_report(&client, 0);
+    trib_client_mark_reported(&client, 0);
     assert_true(trib_client_has_reported(&client, 0));
     assert_false(trib_client_has_reported(&client, 1));
-    trib_client_report(&client, 63);
+    trib_client_mark_reported(&client, 63);
     assert_true(trib_client_has_reported(&client, 0));
     assert_true(trib_client_has_reported(&client, 63));
     assert_false(trib_client_has_reported(&client, 62));
-    trib_client_report(&client, 40); /* late */
+    trib_client_mark_reported(&client, 40); /* late */
     assert_true(trib_client_has_reported(&client, 40));
-    trib_client_report(&client, 64);
+    trib_client_mark_reported(&client, 64);
     assert_false(trib_client_has_reported(&client, 0));
     assert_true(trib_client_has_reported(&client, 40));
-    trib_client_report(&client, 1000);
+    trib_client_mark_reported(&client, 1000);
     assert_false(trib_client_has_reported(&client, 64));
     assert_true(trib_client_has_reported(&client, 1000));
 }

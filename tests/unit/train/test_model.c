@@ -10,9 +10,9 @@
 static const struct trib_trainer_spec two_nn = {
     .kind = "mlp", .feature_count = 784, .class_count = 10};
 
-static void init(struct trib_model *model, const struct trib_trainer_spec *spec) {
+static void init(struct trib_trainer_model *model, const struct trib_trainer_spec *spec) {
     struct trib_error error = {0};
-    if (trib_model_init(model, trib_env_system(), spec, &error) != TRIB_OK) {
+    if (trib_trainer_model_init(model, trib_env_system(), spec, &error) != TRIB_OK) {
         fail_msg("%s", error.text);
     }
 }
@@ -27,7 +27,7 @@ static void the_default_mlp_is_the_2nn_of_mcmahan(void **state) {
         {"fc1.bias", 1, {200, 0}},     {"fc1.weight", 2, {200, 784}}, {"fc2.bias", 1, {200, 0}},
         {"fc2.weight", 2, {200, 200}}, {"fc3.bias", 1, {10, 0}},      {"fc3.weight", 2, {10, 200}},
     };
-    struct trib_model model;
+    struct trib_trainer_model model;
     init(&model, &two_nn);
     assert_int_equal(model.network.parameter_count, 199210);
     assert_int_equal(model.network.layer_count, 3);
@@ -38,12 +38,12 @@ static void the_default_mlp_is_the_2nn_of_mcmahan(void **state) {
         assert_int_equal(model.tensors[i].shape[0], expected[i].shape[0]);
         assert_int_equal(model.tensors[i].shape[1], expected[i].shape[1]);
     }
-    trib_model_deinit(&model);
+    trib_trainer_model_deinit(&model);
 }
 
 static void softmax_is_one_layer(void **state) {
     (void)state;
-    struct trib_model model;
+    struct trib_trainer_model model;
     const struct trib_trainer_spec spec = {
         .kind = "softmax", .feature_count = 64, .class_count = 10};
     init(&model, &spec);
@@ -53,7 +53,7 @@ static void softmax_is_one_layer(void **state) {
     assert_string_equal(model.tensors[1].name, "weight");
     assert_int_equal(model.tensors[1].shape[0], 10);
     assert_int_equal(model.tensors[1].shape[1], 64);
-    trib_model_deinit(&model);
+    trib_trainer_model_deinit(&model);
 }
 
 /* The parameters of a trainer are the data section of a version only if both agree on the order. */
@@ -69,7 +69,7 @@ static void tensors_lie_as_the_canonical_layout_puts_them(void **state) {
          .hidden_count = 8},
     };
     for (size_t k = 0; k < sizeof specs / sizeof specs[0]; k++) {
-        struct trib_model model;
+        struct trib_trainer_model model;
         struct trib_layout *layout = NULL;
         init(&model, &specs[k]);
         const size_t count = 2 * model.network.layer_count;
@@ -85,7 +85,7 @@ static void tensors_lie_as_the_canonical_layout_puts_them(void **state) {
             assert_int_equal(layout->tensors[i].byte_offset, model.tensors[i].byte_offset);
         }
         trib_layout_free(layout);
-        trib_model_deinit(&model);
+        trib_trainer_model_deinit(&model);
     }
 }
 
@@ -111,12 +111,12 @@ static void specs_that_make_no_model_are_refused(void **state) {
         {.kind = "softmax", .feature_count = 4, .class_count = 2, .hidden = {3}, .hidden_count = 1},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct trib_model model;
+        struct trib_trainer_model model;
         struct trib_error error = {0};
-        assert_int_equal(trib_model_init(&model, trib_env_system(), &bad[i], &error),
+        assert_int_equal(trib_trainer_model_init(&model, trib_env_system(), &bad[i], &error),
                          TRIB_EINVALID);
         assert_true(error.text[0] != '\0');
-        trib_model_deinit(&model);
+        trib_trainer_model_deinit(&model);
     }
 }
 
@@ -126,9 +126,9 @@ static void every_kind_has_a_name_that_works(void **state) {
     for (; trib_trainer_kind(count) != NULL; count++) {
         const struct trib_trainer_spec spec = {
             .kind = trib_trainer_kind(count), .feature_count = 4, .class_count = 2};
-        struct trib_model model;
+        struct trib_trainer_model model;
         init(&model, &spec);
-        trib_model_deinit(&model);
+        trib_trainer_model_deinit(&model);
     }
     assert_int_equal(count, 2);
 }
@@ -136,11 +136,11 @@ static void every_kind_has_a_name_that_works(void **state) {
 /* He et al. 2015: the variance of a weight before a ReLU is 2 / inputs; 1 / inputs without. */
 static void first_weights_are_even_and_have_the_stated_variance(void **state) {
     (void)state;
-    struct trib_model model;
+    struct trib_trainer_model model;
     init(&model, &two_nn);
     float *parameters = malloc(model.network.parameter_count * sizeof *parameters);
     assert_non_null(parameters);
-    trib_model_initialise(&model, 1, parameters);
+    trib_trainer_model_initialise(&model, 1, parameters);
     for (size_t layer = 0; layer < 3; layer++) {
         const struct trib_tensor *bias = &model.tensors[2 * layer];
         const struct trib_tensor *weight = &model.tensors[2 * layer + 1];
@@ -162,7 +162,7 @@ static void first_weights_are_even_and_have_the_stated_variance(void **state) {
                     4.0 * variance * sqrt(0.8 / (double)weight->element_count));
     }
     free(parameters);
-    trib_model_deinit(&model);
+    trib_trainer_model_deinit(&model);
 }
 
 static void draws_of_one_tensor_do_not_shift_those_of_another(void **state) {
@@ -171,33 +171,33 @@ static void draws_of_one_tensor_do_not_shift_those_of_another(void **state) {
         .kind = "mlp", .feature_count = 5, .class_count = 3, .hidden = {4}, .hidden_count = 1};
     const struct trib_trainer_spec deep_spec = {
         .kind = "mlp", .feature_count = 5, .class_count = 3, .hidden = {4, 6}, .hidden_count = 2};
-    struct trib_model shallow;
-    struct trib_model deep;
+    struct trib_trainer_model shallow;
+    struct trib_trainer_model deep;
     float first[128];
     float second[128];
     init(&shallow, &shallow_spec);
     init(&deep, &deep_spec);
-    trib_model_initialise(&shallow, 9, first);
-    trib_model_initialise(&deep, 9, second);
+    trib_trainer_model_initialise(&shallow, 9, first);
+    trib_trainer_model_initialise(&deep, 9, second);
     assert_memory_equal(first, second, (4 + 20) * sizeof *first);
-    trib_model_initialise(&shallow, 10, second);
+    trib_trainer_model_initialise(&shallow, 10, second);
     assert_memory_not_equal(first, second, (4 + 20) * sizeof *first);
-    trib_model_deinit(&deep);
-    trib_model_deinit(&shallow);
+    trib_trainer_model_deinit(&deep);
+    trib_trainer_model_deinit(&shallow);
 }
 
 static void softmax_starts_at_zero(void **state) {
     (void)state;
     const struct trib_trainer_spec spec = {.kind = "softmax", .feature_count = 4, .class_count = 3};
-    struct trib_model model;
+    struct trib_trainer_model model;
     float parameters[15];
     memset(parameters, 0xff, sizeof parameters);
     init(&model, &spec);
-    trib_model_initialise(&model, 1, parameters);
+    trib_trainer_model_initialise(&model, 1, parameters);
     for (size_t i = 0; i < 15; i++) {
         assert_true(parameters[i] == 0.0F);
     }
-    trib_model_deinit(&model);
+    trib_trainer_model_deinit(&model);
 }
 
 int main(void) {
