@@ -176,7 +176,7 @@ static void admit(struct trib_run *run, const struct trib_event *event, struct t
     struct trib_buffer *buffer = &run->buffers[judgement->buffer];
     buffer->writing++;
     buffer->weight_total += admitted->weight;
-    trib_round_answer(run, client, admitted->base);
+    trib_round_answer(run, client, admitted->base, admitted->target);
 
     struct trib_effect *effect = trib_heart_emit(run, TRIB_EFFECT_SPOOL);
     effect->request = event->request;
@@ -279,16 +279,14 @@ void trib_admission_spooled(struct trib_run *run, const struct trib_event *event
     TRIB_ASSERT(event->slot < run->slots.slot_count);
     struct trib_admitted *admitted = &run->slots.items[event->slot];
     TRIB_ASSERT(admitted->state == TRIB_SLOT_WRITING);
-    struct trib_buffer *buffer = trib_buffer_of(run, admitted->target);
-    buffer->writing--;
+    trib_buffer_of(run, admitted->target)->writing--;
     trib_heart_let_go(run, admitted->request);
     if (event->status != TRIB_OK) {
         give_up(run, event->slot, event->status);
         return;
     }
-    admitted->state = TRIB_SLOT_DURABLE;
     admitted->digest = event->digest;
-    buffer->durable++;
+    trib_buffer_add_durable(run, event->slot);
     run->roster.clients[admitted->client_index].refusals = 0;
     acknowledge(run, admitted->request, event->slot);
     admitted->request = 0;

@@ -10,6 +10,25 @@ struct trib_buffer *trib_buffer_of(struct trib_run *run, trib_version target) {
     return &run->buffers[target - run->version - 1];
 }
 
+struct trib_buffer trib_buffer_empty(void) {
+    return (struct trib_buffer){.accumulator = TRIB_ACCUMULATOR_NONE,
+                                .first_durable = TRIB_SLOT_NONE,
+                                .last_durable = TRIB_SLOT_NONE};
+}
+
+void trib_buffer_add_durable(struct trib_run *run, trib_slot slot) {
+    struct trib_admitted *admitted = &run->slots.items[slot];
+    struct trib_buffer *buffer = trib_buffer_of(run, admitted->target);
+    admitted->state = TRIB_SLOT_DURABLE;
+    admitted->next = TRIB_SLOT_NONE;
+    if (buffer->durable == 0)
+        buffer->first_durable = slot;
+    else
+        run->slots.items[buffer->last_durable].next = slot;
+    buffer->last_durable = slot;
+    buffer->durable++;
+}
+
 uint64_t trib_buffer_weight_max(const struct trib_run *run) {
     const struct trib_spec_strategy *strategy = &run->spec->strategy;
     uint64_t whole = strategy->weight_total_max;
@@ -43,7 +62,8 @@ static bool may_fold(const struct trib_run *run) {
     return run->state != TRIB_RUN_FAILED && run->state != TRIB_RUN_STOPPED && !run->ending.is_set;
 }
 
-static void fold_slot(struct trib_run *run, struct trib_buffer *buffer, trib_slot slot) {
+static void fold_first(struct trib_run *run, struct trib_buffer *buffer) {
+    trib_slot slot = buffer->first_durable;
     struct trib_admitted *admitted = &run->slots.items[slot];
     struct trib_effect *effect = trib_heart_emit(run, TRIB_EFFECT_FOLD);
     effect->slot = slot;
@@ -52,26 +72,19 @@ static void fold_slot(struct trib_run *run, struct trib_buffer *buffer, trib_slo
     effect->staleness = admitted->staleness;
     effect->weight = admitted->weight;
     admitted->state = TRIB_SLOT_FOLDING;
+    buffer->first_durable = admitted->next;
     buffer->durable--;
     buffer->folding++;
 }
 
-/* Folds whatever waits and has an accumulator. Usually that is the one update that has just
- * become durable; hundreds after a merge or a restart. */
-static void fold_waiting(struct trib_run *run, uint32_t index) {
-    struct trib_buffer *buffer = &run->buffers[index];
+/* Usually that is the one update that has just become durable; hundreds after a merge or a
+ * restart. */
+static void fold_waiting(struct trib_run *run, struct trib_buffer *buffer) {
     lend_accumulator(run, buffer);
     if (buffer->accumulator == TRIB_ACCUMULATOR_NONE)
         return;
-    trib_version target = run->version + 1 + index;
-    for (trib_slot slot = 0; slot < run->slots.slot_count && buffer->durable > 0; slot++) {
-        const struct trib_admitted *admitted = &run->slots.items[slot];
-        if (admitted->state != TRIB_SLOT_DURABLE || admitted->target != target)
-            continue;
-        if (!trib_heart_has_room(run))
-            return;
-        fold_slot(run, buffer, slot);
-    }
+    while (buffer->durable > 0 && trib_heart_has_room(run))
+        fold_first(run, buffer);
 }
 
 bool trib_buffers_have_more(const struct trib_run *run) {
@@ -130,7 +143,7 @@ static void publish(struct trib_run *run) {
     run->version++;
     run->counted += trib_slots_free_of(&run->slots, run->version);
     run->buffers[0] = run->buffers[1];
-    run->buffers[1] = (struct trib_buffer){.accumulator = TRIB_ACCUMULATOR_NONE};
+    run->buffers[1] = trib_buffer_empty();
     run->round = (struct trib_round){.look_again = TRIB_TIME_NEVER};
     trib_heart_emit(run, TRIB_EFFECT_PUBLISH)->version = run->version;
     trib_roster_call_all(&run->roster); /* there may be something to evaluate */
@@ -148,8 +161,8 @@ void trib_buffers_persisted(struct trib_run *run, const struct trib_event *event
 void trib_buffers_settle(struct trib_run *run) {
     if (!may_fold(run))
         return;
-    fold_waiting(run, 0);
-    fold_waiting(run, 1);
+    fold_waiting(run, &run->buffers[0]);
+    fold_waiting(run, &run->buffers[1]);
     merge_closed(run);
 }
 
@@ -167,6 +180,6 @@ bool trib_buffers_are_quiet(const struct trib_run *run) {
 void trib_buffers_drop_all(struct trib_run *run) {
     for (uint32_t index = 0; index < 2; index++) {
         run->dropped += trib_slots_free_of(&run->slots, run->version + 1 + index);
-        run->buffers[index] = (struct trib_buffer){.accumulator = TRIB_ACCUMULATOR_NONE};
+        run->buffers[index] = trib_buffer_empty();
     }
 }

@@ -44,7 +44,8 @@ struct trib_buffer {
     enum trib_buffer_state state;
     uint32_t accumulator; /* TRIB_ACCUMULATOR_NONE: not lent yet */
     uint32_t writing;     /* admitted, not yet durable */
-    uint32_t durable;     /* waiting for their fold */
+    uint32_t durable;     /* waiting for their fold: */
+    trib_slot first_durable, last_durable;
     uint32_t folding;
     uint32_t folded;
     uint64_t weight_total; /* of all of these */
@@ -154,8 +155,9 @@ enum trib_task_state trib_round_task_state(const struct trib_run *run,
 bool trib_round_has_seat(const struct trib_run *run, const struct trib_client *client);
 /* The client is there: it may be the one that a free seat waits for. */
 void trib_round_notice(struct trib_run *run, const struct trib_client *client);
-/* An update with this base was admitted. */
-void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_version base);
+/* An update with this base was admitted for this version. */
+void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_version base,
+                       trib_version target);
 /* That update could not be stored (its client trains on and sends it again) or, is_bad, must not
  * be (the seat goes to another). */
 void trib_round_unanswer(struct trib_run *run, struct trib_client *client, trib_version base,
@@ -182,6 +184,9 @@ void trib_polls_settle(struct trib_run *run);
 
 /* --- buffers.c --- */
 uint32_t trib_buffer_received(const struct trib_buffer *buffer); /* durable updates */
+struct trib_buffer trib_buffer_empty(void);
+/* This update is durable: it waits for its fold. */
+void trib_buffer_add_durable(struct trib_run *run, trib_slot slot);
 struct trib_buffer *trib_buffer_of(struct trib_run *run, trib_version target);
 uint64_t trib_buffer_weight_max(const struct trib_run *run);
 void trib_buffers_folded(struct trib_run *run, const struct trib_event *event);

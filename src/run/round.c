@@ -118,15 +118,19 @@ static void observe(struct trib_run *run, struct trib_client *client, trib_versi
     run->spec->strategy.policy->observe(&run->memory, run->now - asked_at);
 }
 
-void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_version base) {
+void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_version base,
+                       trib_version target) {
     if (client->base != base)
         client->updates_of_base = 0;
     client->base = base;
     client->updates_of_base++;
     observe(run, client, base);
-    if (base != run->version) {
-        if (client->task_version == base)
-            client->task_state = TRIB_TASK_ANSWERED;
+    if (base != run->version || target != run->version + 1) {
+        /* No answer in this round: should its buffer open again, the client may be asked. */
+        if (client->task_version == base) {
+            trib_round_lose_seat(run, client);
+            client->task_state = TRIB_TASK_NONE;
+        }
         return;
     }
     if (trib_round_task_state(run, client) == TRIB_TASK_ANSWERED)

@@ -40,7 +40,7 @@ struct trib_run *trib_run_new(const struct trib_env *env, const struct trib_spec
     run->settings = settings_from(&spec->strategy);
     run->round.look_again = TRIB_TIME_NEVER;
     for (uint32_t index = 0; index < 2; index++)
-        run->buffers[index].accumulator = TRIB_ACCUMULATOR_NONE;
+        run->buffers[index] = trib_buffer_empty();
     trib_roster_init(&run->roster, env, spec->clients_max, spec->lease);
     trib_evaluations_init(&run->evaluations, &spec->evaluate, spec->stop.target);
     trib_map_init(&run->waiting, env);
@@ -101,7 +101,6 @@ bool trib_run_restore_update(struct trib_run *run, const struct trib_pending *pe
     if (*slot == TRIB_SLOT_NONE)
         return false;
     struct trib_admitted *admitted = &run->slots.items[*slot];
-    admitted->state = TRIB_SLOT_DURABLE;
     admitted->client_index = trib_roster_index(&run->roster, client);
     admitted->base = pending->base;
     admitted->staleness = pending->staleness;
@@ -109,9 +108,8 @@ bool trib_run_restore_update(struct trib_run *run, const struct trib_pending *pe
     admitted->examples = pending->examples;
     admitted->digest = pending->digest;
     admitted->target = pending->target > run->version + 1 ? run->version + 2 : run->version + 1;
-    struct trib_buffer *buffer = trib_buffer_of(run, admitted->target);
-    buffer->durable++;
-    buffer->weight_total += admitted->weight;
+    trib_buffer_of(run, admitted->target)->weight_total += admitted->weight;
+    trib_buffer_add_durable(run, *slot);
     trib_round_answer(run, client, admitted->base, admitted->target);
     run->has_more = true;
     return true;

@@ -28,7 +28,7 @@ bool trib_slots_init(struct trib_slots *slots, const struct trib_env *env, uint3
     if (!slots->items)
         return false;
     for (uint32_t slot = 0; slot < slot_count; slot++)
-        slots->items[slot].next_free = slot + 1 < slot_count ? slot + 1 : TRIB_SLOT_NONE;
+        slots->items[slot].next = slot + 1 < slot_count ? slot + 1 : TRIB_SLOT_NONE;
     slots->first_free = slot_count ? 0 : TRIB_SLOT_NONE;
     return true;
 }
@@ -52,7 +52,7 @@ trib_slot trib_slots_take(struct trib_slots *slots, const char *client, const ch
     if (slot == TRIB_SLOT_NONE || !trib_map_put(&slots->ids, key.bytes, key.byte_count, slot))
         return TRIB_SLOT_NONE;
     struct trib_admitted *admitted = &slots->items[slot];
-    slots->first_free = admitted->next_free;
+    slots->first_free = admitted->next;
     slots->used++;
     *admitted = (struct trib_admitted){.state = TRIB_SLOT_WRITING};
     memcpy(admitted->client, client, strlen(client) + 1);
@@ -68,7 +68,7 @@ void trib_slots_free(struct trib_slots *slots, trib_slot slot) {
     bool was_known = trib_map_remove(&slots->ids, key.bytes, key.byte_count);
     TRIB_ASSERT(was_known);
     admitted->state = TRIB_SLOT_FREE;
-    admitted->next_free = slots->first_free;
+    admitted->next = slots->first_free;
     slots->first_free = slot;
     slots->used--;
 }

@@ -24,7 +24,7 @@ struct trib_admitted {
     uint64_t staleness, weight, examples;
     struct trib_digest digest; /* of the body, once durable */
     trib_request request;      /* who waits for the acknowledgement; 0 = nobody */
-    trib_slot next_free;       /* private */
+    trib_slot next;            /* in the list it is in: free ones, or durable ones of its buffer */
 };
 
 struct trib_slots {
