@@ -330,8 +330,12 @@ static enum trib_status restore_all_pending(struct recovery *recovery) {
     for (size_t i = 0; status == TRIB_OK && i < recovery->bodies.count; i++) {
         const struct trib_spool_entry *entry = &recovery->bodies.items[i];
         struct trib_index_update row;
-        if (trib_index_get_update(recovery->hosted->index, entry->client, entry->update, &row) ==
-            TRIB_ENOTFOUND) {
+        bool is_pending = trib_index_get_update(recovery->hosted->index, entry->client,
+                                                entry->update, &row) == TRIB_ENOTFOUND;
+        if (is_pending && recovery->state.state == TRIB_RUN_STOPPED) {
+            /* The record of the stop lists whatever was acknowledged: this was not. */
+            trib_intake_release(recovery->hosted, &entry->place);
+        } else if (is_pending) {
             status = restore_pending(recovery, entry);
             count++;
         }

@@ -3,8 +3,8 @@
  * The head is judged at OFFER, so that nobody sends a body in vain, and again at UPDATE, since
  * the world has moved while the body came in. There staleness, weight and buffer are fixed, once
  * and for all; whether the client still had its seat plays no part. */
+#include "base/words.h"
 #include "run/heart.h"
-#include "run/words.h"
 
 /* What admission would decide now. */
 struct judgement {

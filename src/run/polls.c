@@ -4,8 +4,8 @@
  * time to wait is over, the reason why there is none; else it stays parked until called again. */
 #include <string.h>
 
+#include "base/words.h"
 #include "run/heart.h"
-#include "run/words.h"
 
 #define TASK_ID_BYTES sizeof((struct trib_task *)0)->id
 

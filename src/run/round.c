@@ -9,8 +9,8 @@
 #include <stdlib.h>
 
 #include "base/random.h"
+#include "base/words.h"
 #include "run/heart.h"
-#include "run/words.h"
 
 enum trib_task_state trib_round_task_state(const struct trib_run *run,
                                            const struct trib_client *client) {

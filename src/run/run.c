@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+#include "base/words.h"
 #include "run/heart.h"
-#include "run/words.h"
 
 /* Room that queues leave for what one event causes directly. */
 #define EFFECTS_RESERVED 16

@@ -3,8 +3,8 @@
  * A stop waits until nothing of any update is under way; a merge that has begun is finished, no
  * other begins. What was acknowledged and is not counted then is dropped by the very record that
  * stops the run. */
+#include "base/words.h"
 #include "run/heart.h"
-#include "run/words.h"
 
 static const bool allowed[][TRIB_RUN_FAILED + 1] = {
     [TRIB_RUN_AWAITING_MODEL] =

@@ -1,8 +1,8 @@
 /* status.c - views of a run, for records, status pages and tests. */
 #include <math.h>
 
+#include "base/words.h"
 #include "run/heart.h"
-#include "run/words.h"
 
 const char *trib_refusal_code(enum trib_refusal refusal) {
     static const char *const codes[] = {

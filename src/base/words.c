@@ -1,8 +1,7 @@
 /* words.c - sentences for people in buffers of fixed size. */
-#include "run/words.h"
+#include "base/words.h"
 
-/* Declared by hand, as C17 7.1.4 allows: its header would bring files into the heart. */
-int vsnprintf(char *restrict text, size_t room, const char *restrict format, va_list arguments);
+#include <stdio.h>
 
 void trib_words_list(char *text, size_t room, const char *format, va_list arguments) {
     (void)vsnprintf(text, room, format, arguments); /* Cut text is still text. */

@@ -1,6 +1,8 @@
-/* words.h - sentences for people in buffers of fixed size. */
-#ifndef TRIB_RUN_WORDS_H
-#define TRIB_RUN_WORDS_H
+/* words.h - sentences for people in buffers of fixed size.
+ *
+ * For rooms that must not see stdio (run/), and wherever cut text is still text. */
+#ifndef TRIB_BASE_WORDS_H
+#define TRIB_BASE_WORDS_H
 
 #include <stdarg.h>
 #include <stddef.h>
