@@ -330,6 +330,10 @@ static void on_head(void *context, struct trib_exchange *exchange,
     if (!is_from_here(call, request) || !is_permitted(call) || !has_good_body(call, request)) {
         return;
     }
+    if (call->target.run[0] != '\0' && trib_node_is_closing(node, call->target.run)) {
+        trib_call_refuse(call, "closing", "the daemon is closing run %s", call->target.run);
+        return;
+    }
     const struct trib_resting *resting = trib_node_find_resting(node, call->target.run);
     if (resting != NULL) {
         trib_call_refuse(call, "busy", "run %s rests after a failure: %s", call->target.run,

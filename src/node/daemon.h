@@ -46,6 +46,8 @@ struct trib_node {
 
 /* NULL when there is no run of that name, or it rests. */
 struct trib_hosted *trib_node_find(const struct trib_node *node, const char *run);
+/* The daemon stops, or the run is being closed after a failure: ask again later. */
+bool trib_node_is_closing(const struct trib_node *node, const char *run);
 /* NULL when no run of that name rests. */
 const struct trib_resting *trib_node_find_resting(const struct trib_node *node, const char *run);
 /* Create a run from a spec document (directory, ledger, model by trainer or from another run). */

@@ -45,18 +45,25 @@ void trib_hosted_job_done(struct trib_hosted *hosted) {
     hosted->jobs--;
 }
 
+/* A job answers those that wait for the ledger or a model. All others are told now, also those
+ * whose body is still arriving: nothing that it could ask reaches the heart any more. */
+static void turn_away(struct trib_call *call) {
+    call->waits = false;
+    if (call->is_answered || call->import != NULL || call->record != NULL) {
+        return;
+    }
+    trib_upload_free(call->upload);
+    call->upload = NULL;
+    trib_call_refuse(call, "closing", "the daemon is closing run %s", call->hosted->spec->name);
+}
+
 void trib_hosted_close(struct trib_hosted *hosted) {
     hosted->is_closing = true;
     trib_timer_disarm(hosted->timer);
     trib_watchers_end(&hosted->watchers);
     for (struct trib_call *call = hosted->node->calls; call != NULL; call = call->next) {
         if (call->hosted == hosted) {
-            bool was_waiting = call->waits;
-            call->waits = false;
-            if (was_waiting && !call->is_answered) {
-                trib_call_refuse(call, "closing", "the daemon is closing run %s",
-                                 hosted->spec->name);
-            }
+            turn_away(call);
         }
     }
 }

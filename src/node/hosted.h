@@ -124,6 +124,8 @@ void trib_hosted_carry(struct trib_hosted *hosted, const struct trib_effect *eff
  * spool, then the pending updates. On error *hosted is NULL. */
 enum trib_status trib_hosted_open(struct trib_node *node, const char *name,
                                   struct trib_hosted **hosted, struct trib_error *error);
+/* An opened run goes on; until then it has no job, so that it can be freed. */
+void trib_hosted_start(struct trib_hosted *hosted);
 
 /* --- intake.c --- */
 

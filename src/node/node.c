@@ -69,6 +69,7 @@ enum trib_status trib_node_create_run(struct trib_node *node, const struct trib_
     }
     if (status == TRIB_OK) {
         node->hosted[node->hosted_count++] = hosted;
+        trib_hosted_start(hosted);
         trib_log(node->env, TRIB_LOG_INFO, "created run=%s strategy=%s", spec->name,
                  spec->strategy.preset);
     }
@@ -172,6 +173,7 @@ static void wake_resting(struct trib_node *node) {
         if (trib_hosted_open(node, resting.run, &hosted, &error) == TRIB_OK) {
             hosted->pause = pause;
             node->hosted[node->hosted_count++] = hosted;
+            trib_hosted_start(hosted);
             trib_log(node->env, TRIB_LOG_INFO, "reopened run=%s", resting.run);
         } else {
             let_rest(node, resting.run, pause, error.text);
@@ -179,6 +181,15 @@ static void wake_resting(struct trib_node *node) {
                      error.text);
         }
     }
+}
+
+bool trib_node_is_closing(const struct trib_node *node, const char *run) {
+    bool is_closing = node->is_stopping;
+    for (size_t i = 0; i < node->closing_count; i++) {
+        const struct trib_hosted *hosted = node->closing[i];
+        is_closing = is_closing || (!hosted->is_deleted && strcmp(hosted->spec->name, run) == 0);
+    }
+    return is_closing;
 }
 
 const struct trib_resting *trib_node_find_resting(const struct trib_node *node, const char *run) {
@@ -348,6 +359,9 @@ static enum trib_status start(struct trib_node *node, struct trib_error *error) 
     }
     if (status == TRIB_OK) {
         status = listen_everywhere(node, error);
+    }
+    for (size_t i = 0; status == TRIB_OK && i < node->hosted_count; i++) {
+        trib_hosted_start(node->hosted[i]);
     }
     node->started_at = trib_node_now(node);
     trib_timer_arm(node->pulse, node->started_at + PULSE);

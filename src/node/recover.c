@@ -442,8 +442,11 @@ enum trib_status trib_hosted_open(struct trib_node *node, const char *name,
     }
     take_best(fresh);
     *hosted = fresh;
-    struct trib_event tick = {.kind = TRIB_EVENT_TICK};
-    trib_hosted_feed(fresh, &tick);
-    trib_intake_pump(fresh);
     return TRIB_OK;
+}
+
+void trib_hosted_start(struct trib_hosted *hosted) {
+    struct trib_event tick = {.kind = TRIB_EVENT_TICK};
+    trib_hosted_feed(hosted, &tick);
+    trib_intake_pump(hosted);
 }
