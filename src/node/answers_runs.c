@@ -8,10 +8,15 @@
 #include "wire/link.h"
 
 void trib_call_reply_run(struct trib_call *call, int status, struct trib_hosted *hosted) {
-    char link[TRIB_LINK_TEXT_BYTES];
-    trib_node_join_link(call->node, hosted->spec->name, link);
-    json_t *document = json_pack("{s:s, s:o, s:s}", "run", hosted->spec->name, "spec",
-                                 trib_spec_document(hosted->spec), "join", link);
+    json_t *document = json_pack("{s:s, s:o}", "run", hosted->spec->name, "spec",
+                                 trib_spec_document(hosted->spec));
+    struct trib_token token = {.scope = TRIB_TOKEN_JOIN};
+    memcpy(token.run, hosted->spec->name, sizeof token.run);
+    if (!trib_revoked_has(&hosted->revoked, &token)) {
+        char link[TRIB_LINK_TEXT_BYTES];
+        trib_node_link(call->node, &token, link);
+        (void)json_object_set_new(document, "join", json_string(link));
+    }
     if (hosted->has_model) {
         (void)json_object_set_new(document, "resolution",
                                   json_real(trib_model_resolution(&hosted->model)));

@@ -1,20 +1,17 @@
-/* call.c - one request being answered: access rules, bodies into memory, replies.
+/* call.c - one request being answered: judging its head, bodies into memory, replies.
  *
- * Access is judged here and nowhere else, from the row of the route (wire/routes.h):
- * loopback must name itself in Host and may not come from a foreign web page; bodies need their exact
- * type; the token must allow what the row asks for. */
+ * A head is judged before its body is read: who asks (node/access.h), and whether the body has the
+ * exact type of the route. */
 #include "node/call.h"
 
 #include "base/crash.h"
 #include "node/daemon.h"
 #include "node/import.h"
 #include "node/record.h"
-#include "wire/link.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 const struct trib_answer trib_answers[TRIB_ROUTE_COUNT] = {
     [TRIB_ROUTE_RUN_CREATE] = {.body = trib_answer_run_create},
@@ -27,6 +24,9 @@ const struct trib_answer trib_answers[TRIB_ROUTE_COUNT] = {
     [TRIB_ROUTE_RUN_DELETE] = {.body = trib_answer_run_delete},
     [TRIB_ROUTE_MODEL_PUT] = {.body = trib_answer_model_put},
     [TRIB_ROUTE_MODEL_GET] = {.head = trib_answer_model_get},
+    [TRIB_ROUTE_TOKEN_CREATE] = {.body = trib_answer_token_create},
+    [TRIB_ROUTE_TOKEN_REVOKE] = {.body = trib_answer_token_revoke},
+    [TRIB_ROUTE_CLIENT_REVOKE] = {.body = trib_answer_client_revoke},
     [TRIB_ROUTE_CLIENT_JOIN] = {.body = trib_answer_join},
     [TRIB_ROUTE_TASK_GET] = {.head = trib_answer_task},
     [TRIB_ROUTE_TASK_DECLINE] = {.body = trib_answer_decline},
@@ -100,10 +100,15 @@ void trib_call_reply_empty(struct trib_call *call, int status) {
     send_reply(call, &(struct trib_reply){.status = status});
 }
 
+#define RETRY_AFTER_BYTES 12
+
 /* 503 and 429 say when to come back, 405 what would be allowed. */
-static void add_error_fields(const struct trib_call *call, struct trib_reply *reply) {
+static void add_error_fields(const struct trib_call *call, struct trib_reply *reply,
+                             char retry_after[RETRY_AFTER_BYTES]) {
     if (reply->status == 503 || reply->status == 429) {
-        reply->fields[1] = (struct trib_http_field){"Retry-After", "1"};
+        (void)snprintf(retry_after, RETRY_AFTER_BYTES, "%u",
+                       call->retry_after_s == 0 ? 1 : call->retry_after_s);
+        reply->fields[1] = (struct trib_http_field){"Retry-After", retry_after};
     } else if (reply->status == 405) {
         reply->fields[1] = (struct trib_http_field){"Allow", call->target.allow};
     } else if (reply->status == 401) {
@@ -124,7 +129,8 @@ void trib_call_reply(struct trib_call *call, int status, json_t *document) {
         .bytes = text.bytes,
         .body_bytes = text.is_failed ? 0 : text.byte_count,
     };
-    add_error_fields(call, &reply);
+    char retry_after[RETRY_AFTER_BYTES];
+    add_error_fields(call, &reply, retry_after);
     send_reply(call, &reply);
     trib_text_deinit(&text);
 }
@@ -135,8 +141,10 @@ void trib_call_refuse(struct trib_call *call, const char *code, const char *form
     va_start(arguments, format);
     (void)vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    call->node->refusals++;
-    trib_log(call->node->env, TRIB_LOG_INFO,
+    trib_refusals_add(&call->node->refusals, code);
+    /* Whoever tries tokens shall not fill the disk with our lines about it. */
+    bool is_noise = call->retry_after_s > 0;
+    trib_log(call->node->env, is_noise ? TRIB_LOG_DEBUG : TRIB_LOG_INFO,
              "refused code=%s run=%s client=%s update=%s peer=%s reason=\"%s\"", code,
              call->target.run, call->token.subject, call->target.id,
              trib_exchange_peer(call->exchange), message);
@@ -153,108 +161,7 @@ void trib_call_resume(struct trib_call *call) {
     }
 }
 
-/* --- access --------------------------------------------------------------------------------- */
-
-/* Host or the authority of Origin, without the port. */
-static void copy_host(const char *authority, char *host, size_t room) {
-    const char *end = authority[0] == '[' ? strchr(authority, ']') : strchr(authority, ':');
-    size_t bytes = end == NULL ? strlen(authority) : (size_t)(end - authority);
-    size_t skip = authority[0] == '[' && bytes > 0 ? 1 : 0;
-    bytes -= skip;
-    if (bytes >= room) {
-        bytes = room - 1;
-    }
-    memcpy(host, authority + skip, bytes);
-    host[bytes] = '\0';
-}
-
-static bool is_our_host(const struct trib_node *node, const char *authority) {
-    char host[256];
-    copy_host(authority, host, sizeof host);
-    if (trib_host_is_loopback(host)) {
-        return true;
-    }
-    for (size_t i = 0; i < TRIB_LISTEN_MAX && node->config.host_names[i] != NULL; i++) {
-        if (strcasecmp(host, node->config.host_names[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A web page on this machine's browser could reach a loopback daemon: it must name us in Host
- * (against DNS rebinding) and come from our own page (Origin). */
-static bool is_from_here(struct trib_call *call, const struct trib_http_request *request) {
-    if (trib_exchange_is_loopback(call->exchange) && !trib_exchange_is_unix(call->exchange) &&
-        !is_our_host(call->node, request->host)) {
-        trib_call_refuse(call, "host", "Host %.80s is neither loopback nor a configured name",
-                         request->host);
-        return false;
-    }
-    const char *origin = request->origin;
-    const char *authority = origin == NULL ? NULL : strstr(origin, "://");
-    if (origin != NULL && (authority == NULL || strcmp(authority + 3, request->host) != 0)) {
-        trib_call_refuse(call, "origin", "Origin %.80s is not this daemon's", origin);
-        return false;
-    }
-    return true;
-}
-
-static void read_token(struct trib_call *call, const struct trib_http_request *request) {
-    const char *field = trib_http_request_field(request, "authorization");
-    if (field != NULL && strncasecmp(field, "Bearer ", 7) == 0) {
-        (void)trib_token_parse(call->node->directory.key, field + 7, strlen(field + 7),
-                               &call->token);
-    }
-}
-
-static bool token_is_for_run(const struct trib_call *call) {
-    return strcmp(call->token.run, call->target.run) == 0;
-}
-
-static bool is_allowed(const struct trib_call *call) {
-    const struct trib_token *token = &call->token;
-    if (token->scope == TRIB_TOKEN_ADMIN) {
-        return call->target.rule->access != TRIB_ACCESS_CLIENT;
-    }
-    bool is_of_run = token->scope != TRIB_TOKEN_NONE && token_is_for_run(call);
-    bool is_client = is_of_run && token->scope == TRIB_TOKEN_CLIENT;
-    bool is_loopback = trib_exchange_is_loopback(call->exchange);
-    switch (call->target.rule->access) {
-    case TRIB_ACCESS_OPEN:
-        return true;
-    case TRIB_ACCESS_READ:
-        return is_loopback || is_of_run;
-    case TRIB_ACCESS_JOIN:
-        return is_loopback ||
-               (is_client ? strcmp(token->subject, call->target.client) == 0 : is_of_run);
-    case TRIB_ACCESS_CLIENT:
-        return is_client;
-    case TRIB_ACCESS_MODEL:
-        return is_client && call->hosted != NULL &&
-               call->hosted->spec->model.init == TRIB_INIT_FIRST_CLIENT;
-    default:
-        return false;
-    }
-}
-
-static bool is_permitted(struct trib_call *call) {
-    if (is_allowed(call)) {
-        return true;
-    }
-    static const char *const needs[] = {
-        [TRIB_ACCESS_OPEN] = "nothing",
-        [TRIB_ACCESS_READ] = "a token of this run",
-        [TRIB_ACCESS_JOIN] = "the run's join token",
-        [TRIB_ACCESS_CLIENT] = "the token that joining this run returned",
-        [TRIB_ACCESS_MODEL] = "the admin token",
-        [TRIB_ACCESS_CONTROL] = "the admin token (file admin.token in the data directory)",
-    };
-    bool has_token = call->token.scope != TRIB_TOKEN_NONE;
-    trib_call_refuse(call, has_token ? "forbidden" : "token", "this needs %s",
-                     needs[call->target.rule->access]);
-    return false;
-}
+/* --- the head ----------------------------------------------------------------------------------- */
 
 static bool has_good_body(struct trib_call *call, const struct trib_http_request *request) {
     const struct trib_route_rule *rule = call->target.rule;
@@ -317,7 +224,7 @@ static void on_head(void *context, struct trib_exchange *exchange,
         return;
     }
     struct trib_error error = {0};
-    read_token(call, request);
+    trib_access_read(call, request);
     enum trib_status status =
         trib_target_decode(request->method, request->path, request->query, &call->target, &error);
     if (status != TRIB_OK) {
@@ -327,7 +234,7 @@ static void on_head(void *context, struct trib_exchange *exchange,
     if (call->target.run[0] != '\0') {
         call->hosted = trib_node_find(node, call->target.run);
     }
-    if (!is_from_here(call, request) || !is_permitted(call) || !has_good_body(call, request)) {
+    if (!trib_access_is_granted(call, request) || !has_good_body(call, request)) {
         return;
     }
     if (call->target.run[0] != '\0' && trib_node_is_closing(node, call->target.run)) {
@@ -424,7 +331,9 @@ static void on_filled(void *context, struct trib_exchange *exchange, size_t coun
 static void on_complete(void *context, struct trib_exchange *exchange) {
     (void)context; /* the call knows its node */
     struct trib_call *call = trib_exchange_context(exchange);
-    if (call->upload != NULL) {
+    if (trib_access_was_revoked(call)) {
+        trib_call_refuse(call, "revoked", "the token has been revoked");
+    } else if (call->upload != NULL) {
         trib_upload_complete(call->upload);
     } else {
         trib_answers[call->target.rule->route].body(call);

@@ -6,6 +6,7 @@
 #define TRIB_NODE_CALL_H
 
 #include "net/server.h"
+#include "node/access.h"
 #include "node/token.h"
 #include "run/run.h"
 #include "store/checkpoint.h"
@@ -24,7 +25,10 @@ struct trib_call {
     struct trib_hosted *hosted; /* the run of the target; NULL for none */
     struct trib_target target;
     struct trib_token token;
-    bool waits; /* in the heart: an effect will answer, or LEAVE withdraws */
+    enum trib_token_fault fault; /* then the token is not to be honoured */
+    bool is_local;               /* from this machine, as far as one can tell */
+    uint32_t retry_after_s;      /* for 429 and 503; 0: a second */
+    bool waits;                  /* in the heart: an effect will answer, or LEAVE withdraws */
     bool is_answered;
     const struct trib_http_request *request; /* only while the head is being answered */
     const struct trib_update_head *head;     /* the same, of an update */
@@ -86,6 +90,9 @@ void trib_answer_run_control(struct trib_call *call);
 void trib_answer_run_delete(struct trib_call *call);
 void trib_answer_model_put(struct trib_call *call);
 void trib_answer_model_get(struct trib_call *call, const struct trib_http_request *request);
+void trib_answer_token_create(struct trib_call *call);
+void trib_answer_token_revoke(struct trib_call *call);
+void trib_answer_client_revoke(struct trib_call *call);
 void trib_answer_join(struct trib_call *call);
 void trib_answer_task(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_decline(struct trib_call *call);

@@ -26,6 +26,7 @@ static void carry_joined(struct trib_hosted *hosted, const struct trib_effect *e
     struct trib_token token = {.scope = TRIB_TOKEN_CLIENT};
     memcpy(token.run, call->target.run, sizeof token.run);
     memcpy(token.subject, call->target.client, sizeof token.subject);
+    token.serial = trib_revoked_times(&hosted->revoked, token.subject);
     char text[TRIB_TOKEN_TEXT_BYTES];
     trib_token_format(hosted->node->directory.key, &token, text);
     trib_record_client(hosted, call);
@@ -225,7 +226,7 @@ static void carry_record(struct trib_hosted *hosted, const struct trib_effect *e
     if (effect->record_kind == TRIB_RECORD_EVALUATION) {
         trib_record_evaluation(hosted, effect, call_of(effect));
     } else {
-        trib_record_state(hosted, effect);
+        trib_record_state(hosted, effect, call_of(effect));
     }
 }
 

@@ -4,9 +4,11 @@
 
 #include <stdatomic.h>
 
+#include "node/attempts.h"
 #include "node/call.h"
 #include "node/hosted.h"
 #include "node/node.h"
+#include "node/refusals.h"
 #include "node/token.h"
 
 /* A run whose disk failed: closed, and opened again when the pause is over. */
@@ -41,7 +43,10 @@ struct trib_node {
     bool is_stopped;             /* no connection is left */
     _Atomic bool is_stop_wanted; /* trib_node_stop() was called */
     /* counters for /metrics */
-    uint64_t updates_received, update_bytes_received, versions_published, refusals;
+    uint64_t updates_received, update_bytes_received, versions_published;
+    struct trib_refusals refusals;
+    uint64_t token_faults[TRIB_TOKEN_FAULT_COUNT];
+    struct trib_attempts attempts; /* bad tokens */
 };
 
 /* NULL when there is no run of that name, or it rests. */
@@ -55,8 +60,8 @@ enum trib_status trib_node_create_run(struct trib_node *node, const struct trib_
                                       struct trib_error *error);
 /* Stop hosting a run and remove its data once its jobs have ended. */
 void trib_node_delete_run(struct trib_node *node, struct trib_hosted *hosted);
-/* The link that lets a client join; text has TRIB_LINK_TEXT_BYTES of room. */
-void trib_node_join_link(const struct trib_node *node, const char *run, char *text);
+/* The link of a run with a token in it; text has TRIB_LINK_TEXT_BYTES of room. */
+void trib_node_link(const struct trib_node *node, const struct trib_token *token, char *text);
 /* A chunk came back to the pool: uploads that starve may read again. */
 void trib_node_chunk_returned(struct trib_node *node);
 trib_time_ns trib_node_now(const struct trib_node *node);

@@ -98,6 +98,7 @@ void trib_hosted_free(struct trib_hosted *hosted) {
         trib_release(env, hosted->slots, hosted->spec->updates_pending_max, sizeof(void *));
     }
     free(hosted->settings);
+    trib_revoked_deinit(&hosted->revoked);
     trib_spec_free(hosted->spec);
     trib_release(env, hosted, 1, sizeof *hosted);
 }

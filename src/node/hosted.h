@@ -13,6 +13,7 @@
 
 #include "node/model.h"
 #include "node/phases.h"
+#include "node/revoked.h"
 #include "node/upload.h"
 #include "node/watch.h"
 #include "run/run.h"
@@ -57,6 +58,7 @@ struct trib_hosted {
     bool has_model;
     char *settings;             /* of train tasks: JSON; NULL until the first one (carry.c) */
     struct trib_import *import; /* version 0 is being taken in; NULL: no */
+    struct trib_revoked revoked;
 
     struct trib_ledger *ledger;      /* recording job only */
     struct trib_index *index;        /* loop thread: look-ups */

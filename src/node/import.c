@@ -197,7 +197,7 @@ static void done(void *context) {
     import->has_made_model = false;
     hosted->has_model = true;
     hosted->version_at = trib_node_now(node);
-    trib_record_first_version(hosted);
+    trib_record_first_version(hosted, import->call);
 }
 
 void trib_import_recorded(struct trib_hosted *hosted, enum trib_status status) {

@@ -38,12 +38,10 @@ void trib_node_chunk_returned(struct trib_node *node) {
     }
 }
 
-void trib_node_join_link(const struct trib_node *node, const char *run, char *text) {
-    struct trib_token token = {.scope = TRIB_TOKEN_JOIN};
-    (void)strncpy(token.run, run, sizeof token.run - 1);
+void trib_node_link(const struct trib_node *node, const struct trib_token *token, char *text) {
     char token_text[TRIB_TOKEN_TEXT_BYTES];
-    trib_token_format(node->directory.key, &token, token_text);
-    (void)snprintf(text, TRIB_LINK_TEXT_BYTES, "%s/%s#%s", node->url, run, token_text);
+    trib_token_format(node->directory.key, token, token_text);
+    (void)snprintf(text, TRIB_LINK_TEXT_BYTES, "%s/%s#%s", node->url, token->run, token_text);
 }
 
 /* --- runs -------------------------------------------------------------------------------------------- */

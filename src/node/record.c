@@ -58,6 +58,15 @@ static json_t *ran_for(const struct trib_hosted *hosted) {
     return json_real((double)status.ran_for / 1e9);
 }
 
+/* Who asked for it, where a token says so. */
+static void add_by(json_t *document, const struct trib_call *call) {
+    char who[TRIB_TOKEN_WHO_BYTES];
+    if (call != NULL && call->token.scope != TRIB_TOKEN_NONE) {
+        const char *by = trib_token_who(&call->token, who);
+        (void)json_object_set_new(document, "by", json_string(by));
+    }
+}
+
 static double wall(const struct trib_hosted *hosted) {
     const struct trib_env *env = hosted->node->env;
     return env->wall(env->context);
@@ -305,6 +314,27 @@ static void answer_reader(struct trib_record *record) {
     }
 }
 
+static void answer_asker(struct trib_record *record) {
+    struct trib_hosted *hosted = record->hosted;
+    struct trib_call *call = record->call;
+    if (record->status == TRIB_OK) {
+        enum trib_status taken = trib_revoked_take(&hosted->revoked, record->document);
+        trib_hosted_note_failure(hosted, taken); /* opened again it knows */
+        trib_access_end_revoked(hosted);
+    }
+    if (call == NULL) {
+        return;
+    }
+    call->record = NULL;
+    if (record->status != TRIB_OK) {
+        trib_call_refuse(call, "io", "ledger: %s", trib_status_text(record->status));
+    } else if (record->answer != NULL) {
+        trib_call_reply(call, 201, json_incref(record->answer));
+    } else {
+        trib_call_reply_empty(call, 204);
+    }
+}
+
 static void answer(struct trib_record *record) {
     struct trib_hosted *hosted = record->hosted;
     struct trib_event event = {
@@ -319,6 +349,9 @@ static void answer(struct trib_record *record) {
     case TRIB_RECORD_REPLY_RECORDED:
         event.kind = TRIB_EVENT_RECORDED;
         break;
+    case TRIB_RECORD_REPLY_CALL:
+        answer_asker(record);
+        return;
     case TRIB_RECORD_REPLY_READ:
         answer_reader(record);
         return;
@@ -348,6 +381,7 @@ static void settle_uploads(const struct trib_record *record) {
 static void free_record(struct trib_record *record) {
     const struct trib_env *env = record->hosted->node->env;
     json_decref(record->document);
+    json_decref(record->answer);
     trib_text_deinit(&record->text);
     trib_release(env, record->uploads, record->upload_count, sizeof *record->uploads);
     trib_release(env, record, 1, sizeof *record);
@@ -440,11 +474,12 @@ static struct trib_record *version_record(struct trib_hosted *hosted, enum trib_
     return record;
 }
 
-void trib_record_first_version(struct trib_hosted *hosted) {
+void trib_record_first_version(struct trib_hosted *hosted, const struct trib_call *call) {
     struct trib_model *model = &hosted->model;
     struct trib_record *record =
         version_record(hosted, TRIB_RECORD_REPLY_MODEL, 0, model->current, &model->digest, true);
     (void)json_object_set_new(record->document, "updates", json_array());
+    add_by(record->document, call);
     enqueue(hosted, record);
 }
 
@@ -508,6 +543,17 @@ void trib_record_read(struct trib_hosted *hosted, struct trib_call *call) {
     enqueue(hosted, record);
 }
 
+void trib_record_for_call(struct trib_hosted *hosted, struct trib_call *call, json_t *document,
+                          json_t *answer) {
+    add_by(document, call);
+    (void)json_object_set_new(document, "time", json_real(wall(hosted)));
+    struct trib_record *record = new_record(hosted, TRIB_RECORD_REPLY_CALL, document);
+    record->call = call;
+    record->answer = answer;
+    call->record = record;
+    enqueue(hosted, record);
+}
+
 void trib_record_forget_call(struct trib_record *record) {
     record->call = NULL;
 }
@@ -517,6 +563,7 @@ void trib_record_client(struct trib_hosted *hosted, const struct trib_call *call
     (void)json_object_set_new(document, "type", json_string("client"));
     (void)json_object_set_new(document, "client", json_string(call->target.client));
     if (!trib_report_knows_client(hosted, call->target.client, document)) {
+        add_by(document, call);
         (void)json_object_set_new(document, "time", json_real(wall(hosted)));
         enqueue(hosted, new_record(hosted, TRIB_RECORD_REPLY_NONE, json_incref(document)));
     }
@@ -530,12 +577,14 @@ static void add_dropped(struct trib_record *record) {
                               counted_documents(record->uploads, record->upload_count));
 }
 
-void trib_record_state(struct trib_hosted *hosted, const struct trib_effect *effect) {
+void trib_record_state(struct trib_hosted *hosted, const struct trib_effect *effect,
+                       const struct trib_call *call) {
     json_t *document = json_pack("{s:s, s:s, s:s, s:o, s:f}", "type", "state", "state",
                                  trib_run_state_name(effect->state), "reason", effect->text, "ran",
                                  ran_for(hosted), "time", wall(hosted));
     struct trib_record *record = new_record(hosted, TRIB_RECORD_REPLY_RECORDED, document);
     record->number = effect->record;
+    add_by(document, call);
     if (effect->state == TRIB_RUN_STOPPED) {
         add_dropped(record);
     }

@@ -5,8 +5,11 @@
  *    "staleness", "weight", "examples", "digest"}...], "weight", "bytes", "seconds", "train": {metrics}, "checkpoint": bool, "time"}
  *   {"type": "state", "state": "paused", "reason", "dropped": [{"client", "update", "digest"}...], "time"}
  *   {"type": "client", "client", "role", "attributes", "time"}            joined, or other attributes
+ *   {"type": "token", "scope", "subject", "serial", "expires", "time"}    was made (not the token itself)
+ *   {"type": "revoked", "serial" or "client", "time"}                     is honoured no more
  *   {"type": "evaluation", "client", "evaluation", "version", "examples", "metrics", "time"}
  *
+ * What somebody asked for with a token also says "by" whom: trib_token_who().
  * The synced record is the commit point. Records are written in the order they were asked for, as many per
  * sync as have gathered. */
 #ifndef TRIB_NODE_RECORD_H
@@ -21,6 +24,7 @@ enum trib_record_reply {
     TRIB_RECORD_REPLY_MODEL,     /* MODEL: version 0 */
     TRIB_RECORD_REPLY_PERSISTED, /* PERSISTED */
     TRIB_RECORD_REPLY_RECORDED,  /* RECORDED */
+    TRIB_RECORD_REPLY_CALL,      /* the call that asked for the record is answered */
     TRIB_RECORD_REPLY_READ,      /* nothing is written: the call wants to read the ledger */
 };
 
@@ -34,7 +38,8 @@ struct trib_record {
     const struct trib_block *block; /* of the version; borrowed from the model */
     struct trib_upload **uploads;   /* counted in the version, sorted by client, then id */
     size_t upload_count;
-    struct trib_call *call; /* READ: who reads; NULL: has gone */
+    struct trib_call *call; /* CALL, READ: who waits; NULL: has gone */
+    json_t *answer;         /* CALL: of status 201, owned; NULL: 204 */
     struct trib_text text;  /* READ: JSON lines */
     uint64_t from;          /* READ: first record wanted */
     bool has_best;          /* when the record was asked for: for retention */
@@ -45,12 +50,19 @@ struct trib_record {
 
 /* PERSIST: the merged version with its buffer. */
 void trib_record_version(struct trib_hosted *hosted, trib_version version);
-/* Version 0 has been taken in: model.current. */
-void trib_record_first_version(struct trib_hosted *hosted);
-/* RECORD of a state change or an evaluation (whose document the call has). */
-void trib_record_state(struct trib_hosted *hosted, const struct trib_effect *effect);
+/* Version 0 has been taken in: model.current. call: whose model it is; NULL: the spec's. */
+void trib_record_first_version(struct trib_hosted *hosted, const struct trib_call *call);
+/* RECORD of a state change (call: who wants it; NULL: nobody did) or an evaluation (whose document
+ * the call has). */
+void trib_record_state(struct trib_hosted *hosted, const struct trib_effect *effect,
+                       const struct trib_call *call);
 void trib_record_evaluation(struct trib_hosted *hosted, const struct trib_effect *effect,
                             const struct trib_call *call);
+
+/* Record what a call asks for (takes document; "by" and "time" are added), then answer the call:
+ * 201 with `answer` (takes it), or 204 when that is NULL. */
+void trib_record_for_call(struct trib_hosted *hosted, struct trib_call *call, json_t *document,
+                          json_t *answer);
 
 /* A client joined: recorded unless it is known just so. */
 void trib_record_client(struct trib_hosted *hosted, const struct trib_call *call);

@@ -71,8 +71,9 @@ static enum trib_status first_pass(void *context, const struct trib_ledger_recor
     } else if (strcmp(trib_record_type(document), "state") == 0) {
         note_state(&recovery->state, document);
     }
+    enum trib_status status = trib_revoked_take(&recovery->hosted->revoked, document);
     json_decref(document);
-    return TRIB_OK;
+    return status;
 }
 
 static enum trib_status open_ledger(struct recovery *recovery, const char *name) {
@@ -428,6 +429,7 @@ enum trib_status trib_hosted_open(struct trib_node *node, const char *name,
         return trib_error_set(error, TRIB_EMEMORY, "out of memory");
     }
     fresh->node = node;
+    trib_revoked_init(&fresh->revoked, node->env);
     (void)snprintf(fresh->path, sizeof fresh->path, "runs/%s", name);
     struct recovery recovery = {.hosted = fresh, .error = error};
     trib_bodies_init(&recovery.bodies, node->env);

@@ -278,6 +278,22 @@ static void run_metrics(struct trib_hosted *hosted, struct trib_text *text) {
     }
 }
 
+static void refusal_metrics(const struct trib_node *node, struct trib_text *text) {
+    trib_text_format(text, "# HELP tributary_refusals_total Requests refused for what they ask, by "
+                           "code.\n# TYPE tributary_refusals_total counter\n");
+    for (size_t i = 0; i < node->refusals.row_count; i++) {
+        const struct trib_refusals_row *row = &node->refusals.rows[i];
+        trib_text_format(text, "tributary_refusals_total{code=\"%s\"} %llu\n", row->code,
+                         (unsigned long long)row->count);
+    }
+    trib_text_format(text, "# HELP tributary_tokens_refused_total Tokens that came and were not "
+                           "honoured, by reason.\n# TYPE tributary_tokens_refused_total counter\n");
+    for (size_t i = 1; i < TRIB_TOKEN_FAULT_COUNT; i++) {
+        trib_text_format(text, "tributary_tokens_refused_total{reason=\"%s\"} %llu\n",
+                         trib_token_fault_names[i], (unsigned long long)node->token_faults[i]);
+    }
+}
+
 void trib_report_metrics(struct trib_node *node, struct trib_text *text) {
     struct trib_server_counts counts;
     trib_server_counts(node->server, &counts);
@@ -285,7 +301,7 @@ void trib_report_metrics(struct trib_node *node, struct trib_text *text) {
     gauge(text, "requests_total", "Requests with a good head.", "counter", counts.requests);
     gauge(text, "requests_refused_total", "Requests refused by the HTTP layer.", "counter",
           counts.refused);
-    gauge(text, "refusals_total", "Requests refused for what they ask.", "counter", node->refusals);
+    refusal_metrics(node, text);
     gauge(text, "received_bytes_total", "Bytes of request bodies.", "counter",
           counts.bytes_received);
     gauge(text, "sent_bytes_total", "Bytes of reply bodies.", "counter", counts.bytes_sent);

@@ -93,15 +93,16 @@ struct code {
 };
 
 static const struct code codes[] = {
-    {"malformed", 400},    {"name", 400},         {"header", 400}, {"spec", 400},
-    {"token", 401},        {"forbidden", 403},    {"host", 403},   {"origin", 403},
-    {"set_aside", 403},    {"not_found", 404},    {"method", 405}, {"conflict", 409},
-    {"base_unknown", 409}, {"stale", 409},        {"pruned", 410}, {"length", 411},
-    {"too_large", 413},    {"content_type", 415}, {"range", 416},  {"expectation", 417},
-    {"tensor", 422},       {"shape", 422},        {"dtype", 422},  {"nonfinite", 422},
-    {"bound", 422},        {"weight", 422},       {"group", 422},  {"header_too_large", 431},
-    {"io", 500},           {"unsupported", 501},  {"busy", 503},   {"closing", 503},
-    {"http_version", 505}, {"quota", 507},
+    {"malformed", 400},    {"name", 400},    {"header", 400},           {"spec", 400},
+    {"token", 401},        {"expired", 401}, {"revoked", 401},          {"attempts", 429},
+    {"forbidden", 403},    {"host", 403},    {"origin", 403},           {"set_aside", 403},
+    {"not_found", 404},    {"method", 405},  {"conflict", 409},         {"base_unknown", 409},
+    {"stale", 409},        {"pruned", 410},  {"length", 411},           {"too_large", 413},
+    {"content_type", 415}, {"range", 416},   {"expectation", 417},      {"tensor", 422},
+    {"shape", 422},        {"dtype", 422},   {"nonfinite", 422},        {"bound", 422},
+    {"weight", 422},       {"group", 422},   {"header_too_large", 431}, {"io", 500},
+    {"unsupported", 501},  {"busy", 503},    {"closing", 503},          {"http_version", 505},
+    {"quota", 507},
 };
 
 int trib_code_http_status(const char *code) {
@@ -456,6 +457,44 @@ json_t *trib_evaluation_document(const struct trib_evaluation *evaluation) {
     return json_pack("{s:I, s:I, s:o}", "version", (json_int_t)evaluation->version, "examples",
                      (json_int_t)evaluation->examples, "metrics",
                      trib_metrics_document(&evaluation->metrics));
+}
+
+/* --- tokens --------------------------------------------------------------------------------- */
+
+static enum trib_status read_lasting(const json_t *document, trib_time_ns *lasts,
+                                     struct trib_error *error) {
+    char text[24];
+    enum trib_status status = read_text(document, "expires", false, text, sizeof text, error);
+    *lasts = 0;
+    if (status == TRIB_OK && text[0] != '\0' &&
+        (!trib_duration_parse(text, lasts) || *lasts < TRIB_SECOND))
+        return trib_error_set(error, TRIB_EINVALID,
+                              "expires: a duration of a second or more, such as 7d or 12h");
+    return status;
+}
+
+enum trib_status trib_token_request_decode(const char *bytes, size_t byte_count,
+                                           struct trib_token_request *request,
+                                           struct trib_error *error) {
+    static const char *const names[] = {"scope", "subject", "expires"};
+    struct trib_token_request fresh;
+    json_t *document;
+    enum trib_status status = trib_document_read(bytes, byte_count, &document, error);
+    if (status == TRIB_OK)
+        status = check_keys(document, names, COUNT(names), error);
+    if (status == TRIB_OK)
+        status = read_text(document, "scope", true, fresh.scope, sizeof fresh.scope, error);
+    if (status == TRIB_OK)
+        status = read_text(document, "subject", false, fresh.subject, sizeof fresh.subject, error);
+    if (status == TRIB_OK && fresh.subject[0] != '\0' &&
+        !trib_name_is_valid(fresh.subject, strlen(fresh.subject)))
+        status = trib_error_set(error, TRIB_EINVALID, "subject: must be a name");
+    if (status == TRIB_OK)
+        status = read_lasting(document, &fresh.lasts, error);
+    json_decref(document);
+    if (status == TRIB_OK)
+        *request = fresh;
+    return status;
 }
 
 /* --- replies -------------------------------------------------------------------------------- */

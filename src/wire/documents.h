@@ -106,6 +106,16 @@ enum trib_status trib_evaluation_decode(const char *bytes, size_t byte_count,
                                         struct trib_error *error);
 json_t *trib_evaluation_document(const struct trib_evaluation *evaluation);
 
+struct trib_token_request {
+    char scope[16];                /* required: "join", "observe", "admin" */
+    char subject[TRIB_NAME_BYTES]; /* a name, or "" when absent */
+    trib_time_ns lasts;            /* expires: "7d"; 0 when absent: for ever */
+};
+
+enum trib_status trib_token_request_decode(const char *bytes, size_t byte_count,
+                                           struct trib_token_request *request,
+                                           struct trib_error *error);
+
 /* --- the head of an update ------------------------------------------------------------------ */
 
 /* Texts as they came; NULL: absent. */

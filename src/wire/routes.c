@@ -46,9 +46,12 @@ static const struct trib_route_rule rules[] = {
     ROW(RUN_PAUSE, POST, RUN "/pause", CONTROL, NO_BODY),
     ROW(RUN_RESUME, POST, RUN "/resume", CONTROL, NO_BODY),
     ROW(RUN_STOP, POST, RUN "/stop", CONTROL, NO_BODY),
+    ROW(TOKEN_CREATE, POST, RUN "/tokens", CONTROL, JSON),
+    ROW(TOKEN_REVOKE, DELETE, RUN "/tokens/{serial}", CONTROL, NO_BODY),
     ROW(MODEL_GET, GET, RUN "/versions/{version}", READ, HEAD_TOO, QUERY(AS)),
     ROW(MODEL_PUT, PUT, RUN "/versions/0", MODEL, TENSORS),
     ROW(CLIENT_JOIN, PUT, RUN "/clients/{client}", JOIN, JSON_OR_NONE),
+    ROW(CLIENT_REVOKE, DELETE, RUN "/clients/{client}", CONTROL, NO_BODY),
     ROW(TASK_GET, GET, RUN "/task", CLIENT, QUERY(WAIT)),
     ROW(TASK_DECLINE, POST, RUN "/task/decline", CLIENT, JSON),
     ROW(UPDATE_GET, GET, RUN "/updates/{id}", CLIENT, HEAD_TOO),
@@ -187,10 +190,8 @@ static enum trib_status read_variable(const char *variable, const char *text,
         const char *variable;
         char *name;
     } names[] = {
-        {"{run}", target->run},
-        {"{client}", target->client},
-        {"{id}", target->id},
-        {"{asset}", target->asset},
+        {"{run}", target->run},   {"{client}", target->client}, {"{id}", target->id},
+        {"{serial}", target->id}, {"{asset}", target->asset},
     };
     for (size_t index = 0; index < COUNT(names); index++) {
         if (strncmp(variable, names[index].variable, strlen(names[index].variable)) == 0)

@@ -27,9 +27,12 @@ enum trib_route {
     TRIB_ROUTE_RUN_RESUME,
     TRIB_ROUTE_RUN_STOP,
     TRIB_ROUTE_RUN_DELETE,
+    TRIB_ROUTE_TOKEN_CREATE,
+    TRIB_ROUTE_TOKEN_REVOKE,
     TRIB_ROUTE_MODEL_PUT,
     TRIB_ROUTE_MODEL_GET,
     TRIB_ROUTE_CLIENT_JOIN,
+    TRIB_ROUTE_CLIENT_REVOKE,
     TRIB_ROUTE_TASK_GET,
     TRIB_ROUTE_TASK_DECLINE,
     TRIB_ROUTE_UPDATE_PUT,
@@ -52,7 +55,7 @@ enum trib_access {
     TRIB_ACCESS_JOIN,    /* nothing on loopback, else join, admin or the client's own token */
     TRIB_ACCESS_CLIENT,  /* the token that joining returned */
     TRIB_ACCESS_MODEL,   /* control; a client's token when model.init is first-client */
-    TRIB_ACCESS_CONTROL, /* the admin token, always */
+    TRIB_ACCESS_CONTROL, /* an admin token, always */
 };
 
 enum trib_body_kind {
@@ -85,7 +88,7 @@ struct trib_target {
     bool is_head;                       /* answer with the head alone */
     char run[TRIB_NAME_BYTES];
     char client[TRIB_NAME_BYTES];
-    char id[TRIB_NAME_BYTES];    /* update or evaluation */
+    char id[TRIB_NAME_BYTES];    /* update, evaluation, or serial of a token */
     char asset[TRIB_NAME_BYTES]; /* console file; "" is the page itself */
     enum trib_version_selector selector;
     uint64_t version; /* for TRIB_VERSION_NUMBER */

@@ -330,6 +330,42 @@ static void a_decline_names_its_task(void **state) {
     }
 }
 
+static void a_request_for_a_token_is_checked(void **state) {
+    (void)state;
+    struct trib_token_request request;
+    assert_int_equal(trib_token_request_decode(BYTES("{\"scope\": \"join\"}"), &request, NULL),
+                     TRIB_OK);
+    assert_string_equal(request.scope, "join");
+    assert_string_equal(request.subject, "");
+    assert_int_equal(request.lasts, 0);
+    const char *text = "{\"scope\":\"admin\",\"subject\":\"alice\",\"expires\":\"1h30m\"}";
+    assert_int_equal(trib_token_request_decode(BYTES(text), &request, NULL), TRIB_OK);
+    assert_string_equal(request.subject, "alice");
+    assert_int_equal(request.lasts, 5400 * TRIB_SECOND);
+
+    static const struct {
+        const char *text;
+        enum trib_status status;
+        const char *error;
+    } rows[] = {
+        {"{}", TRIB_EINVALID, "scope: required"},
+        {"{\"scope\": \"j\", \"expires\": 60}", TRIB_EINVALID, "expires: must be a text"},
+        {"{\"scope\": \"j\", \"expires\": \"999ms\"}", TRIB_EINVALID,
+         "expires: a duration of a second or more, such as 7d or 12h"},
+        {"{\"scope\": \"j\", \"subject\": \"a~b\"}", TRIB_EINVALID, "subject: must be a name"},
+        {"{\"scope\": \"j\", \"expire\": \"7d\"}", TRIB_EINVALID,
+         "expire: unknown field; did you mean expires?"},
+        {"{\"scope\": \"0123456789abcdef\"}", TRIB_ELIMIT, "scope: 16 bytes, at most 15"},
+    };
+    for (size_t index = 0; index < COUNT(rows); index++) {
+        struct trib_error error = {0};
+        assert_int_equal(trib_token_request_decode(BYTES(rows[index].text), &request, &error),
+                         rows[index].status);
+        assert_string_equal(error.text, rows[index].error);
+        assert_string_equal(request.subject, "alice");
+    }
+}
+
 static void an_evaluation_is_complete(void **state) {
     (void)state;
     struct trib_evaluation evaluation;
@@ -511,6 +547,7 @@ int main(void) {
         cmocka_unit_test(a_join_has_a_role_and_attributes),
         cmocka_unit_test(bad_joins_are_refused),
         cmocka_unit_test(a_decline_names_its_task),
+        cmocka_unit_test(a_request_for_a_token_is_checked),
         cmocka_unit_test(an_evaluation_is_complete),
         cmocka_unit_test(task_documents_have_the_fields_of_their_kind),
         cmocka_unit_test(receipts_say_what_is_known),

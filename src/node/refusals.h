@@ -1,0 +1,22 @@
+/* refusals.h - how often each code was the answer: for /metrics. */
+#ifndef TRIB_NODE_REFUSALS_H
+#define TRIB_NODE_REFUSALS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TRIB_REFUSAL_CODES_MAX 64 /* docs/protocol.md has fewer; what does not fit is "other" */
+
+/* All zero: none yet. */
+struct trib_refusals {
+    struct trib_refusals_row {
+        const char *code;
+        uint64_t count;
+    } rows[TRIB_REFUSAL_CODES_MAX]; /* read-only */
+    size_t row_count;               /* read-only */
+};
+
+/* code: kept, a constant of the program. */
+void trib_refusals_add(struct trib_refusals *refusals, const char *code);
+
+#endif

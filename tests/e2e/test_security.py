@@ -1,0 +1,288 @@
+"""test_security.py - tokens with scopes, an end and a way back; failed attempts; who changed what.
+
+The daemon takes what a proxy forwarded for traffic from outside, also over loopback: so these tests
+ask with X-Forwarded-For where a stranger's rights are meant.
+"""
+import json
+import re
+import socket
+import threading
+import time
+import unittest
+
+from harness import Daemon, main, safetensors, wait_for
+
+MODEL = safetensors({"w": ([2], [0, 0])})
+DELTA = safetensors({"w": ([2], [1, 2])})
+OUTSIDE = {"X-Forwarded-For": "192.0.2.7"}
+TENSORS = {"Content-Type": "application/safetensors", "Tributary-Base-Version": "0",
+           "Tributary-Examples": "1"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Secured(unittest.TestCase):
+    def setUp(self):
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.close)
+        self.run_ = self.daemon.create({"name": "r", "strategy": {"quorum": 9}}, MODEL)
+
+    def ask(self, method, path, token=None, body=None, headers=None):
+        """A request of somebody who is not on this machine: (status, code or document)."""
+        reply = self.daemon.request(method, "/v1/runs" + path, body, token,
+                                    {**OUTSIDE, **(headers or {})})
+        try:
+            document = reply.json()
+        except ValueError:
+            document = None
+        return reply.status, document["code"] if reply.status >= 400 else document
+
+    def make(self, scope, run="r", by=None, **fields):
+        status, made = self.ask("POST", f"/{run}/tokens", by or self.daemon.admin,
+                                {"scope": scope, **fields})
+        self.assertEqual(status, 201, made)
+        return made
+
+    def join(self, client, token=None):
+        return self.ask("PUT", f"/r/clients/{client}", token, {})
+
+    def metrics(self):
+        text = self.daemon.request("GET", "/metrics").body.decode()
+        return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1])
+                for line in text.splitlines() if line[0] != "#"}
+
+    def records(self, kind):
+        return [r["record"] for r in self.run_.ledger() if r["record"]["type"] == kind]
+
+
+class Tokens(Secured):
+    def test_from_outside_nothing_goes_without_a_token(self):
+        for method, path in (("GET", ""), ("GET", "/r"), ("GET", "/r/versions/latest"),
+                             ("GET", "/r/ledger"), ("PUT", "/r/clients/x"), ("POST", "/r/stop"),
+                             ("POST", "/r/tokens"), ("DELETE", "/r/clients/x")):
+            with self.subTest(path=path):
+                self.assertEqual(self.ask(method, path, body={} if method == "PUT" else None),
+                                 (401, "token"))
+        self.assertEqual(self.daemon.request("GET", "/healthz", headers=OUTSIDE).status, 200)
+
+    def test_a_scope_allows_what_it_says_and_no_more(self):
+        self.daemon.create({"name": "other", "strategy": {"quorum": 9}}, MODEL)
+        observe, join = self.make("observe")["token"], self.make("join")["token"]
+        admin = self.make("admin", subject="alice")["token"]
+        for token in (observe, join, admin):
+            self.assertEqual(self.ask("GET", "/r", token)[0], 200)
+            self.assertEqual(self.ask("GET", "/other", token), (403, "forbidden"))
+            self.assertEqual(self.ask("POST", "", token, {"name": "x"}), (403, "forbidden"))
+            self.assertEqual(self.ask("GET", "/r/task", token), (403, "forbidden"))
+        for token in (observe, join):
+            self.assertEqual(self.ask("POST", "/r/pause", token), (403, "forbidden"))
+            self.assertEqual(self.ask("POST", "/r/tokens", token, {"scope": "join"}),
+                             (403, "forbidden"))
+        self.assertEqual(self.join("dev", observe), (403, "forbidden"))
+        status, joined = self.join("dev", join)
+        self.assertEqual(status, 200)
+        self.assertEqual(self.ask("PUT", "/other/clients/dev", join, {}), (403, "forbidden"))
+        self.assertEqual(self.ask("POST", "/other/pause", admin), (403, "forbidden"))
+        self.assertEqual(self.ask("POST", "/r/pause", admin)[0], 200)
+        self.assertEqual(self.ask("GET", "/r", joined["token"])[0], 200)
+        self.assertEqual(self.join("other-dev", joined["token"]), (403, "forbidden"))
+        self.assertEqual(self.metrics()['tributary_tokens_refused_total{reason="forbidden"}'], 17)
+
+    def test_a_join_token_can_be_for_one_client(self):
+        token = self.make("join", subject="mercy")["token"]
+        self.assertEqual(self.join("mercy", token)[0], 200)
+        self.assertEqual(self.join("general", token), (403, "forbidden"))
+
+    def test_a_link_holds_the_token(self):
+        made = self.make("join", expires="7d")
+        self.assertEqual(made["link"], f"{self.daemon.url}/r#{made['token']}")
+        self.assertAlmostEqual(made["expires"], time.time() + 7 * 86400, delta=600)
+        self.assertTrue(re.fullmatch("[0-9a-f]{16}", made["serial"]))
+
+    def test_bad_requests_for_tokens_are_refused(self):
+        for body in ({}, {"scope": "client"}, {"scope": "root"}, {"scope": "join", "expires": 7},
+                     {"scope": "join", "expires": "7"}, {"scope": "join", "expires": "0s"},
+                     {"scope": "join", "subject": "a/b"}, {"scope": "join", "until": "7d"}):
+            with self.subTest(body=body):
+                self.assertEqual(self.ask("POST", "/r/tokens", self.daemon.admin, body),
+                                 (400, "malformed"))
+        self.assertEqual(self.ask("DELETE", "/r/tokens/5f", self.daemon.admin), (400, "name"))
+
+    def test_a_token_expires(self):
+        token = self.make("join", expires="1s")["token"]
+        wait_for(lambda: self.join("dev", token) == (401, "expired"), what="expiry")
+        self.assertGreaterEqual(self.metrics()['tributary_tokens_refused_total{reason="expired"}'],
+                                1)
+
+    def test_a_revoked_token_is_dead_also_after_a_restart(self):
+        made, other = self.make("join"), self.make("join")
+        self.assertEqual(self.join("dev", made["token"])[0], 200)
+        self.assertEqual(self.ask("DELETE", f"/r/tokens/{made['serial']}", self.daemon.admin)[0],
+                         204)
+        for restart in (False, True):
+            if restart:
+                self.daemon.restart()
+            self.assertEqual(self.join("dev-2", made["token"]), (401, "revoked"))
+            self.assertEqual(self.join("dev", other["token"])[0], 200)
+        self.assertEqual(self.metrics()['tributary_tokens_refused_total{reason="revoked"}'], 1)
+
+    def test_the_link_of_a_run_can_be_revoked(self):
+        spec = {"name": "r", "model": {"init": "upload"}, "strategy": {"quorum": 9}}
+        _, created = self.ask("POST", "", self.daemon.admin, spec)
+        token = created["join"].split("#")[1]
+        self.assertEqual(self.join("dev", token)[0], 200)
+        self.assertEqual(self.ask("DELETE", "/r/tokens/" + "0" * 16, self.daemon.admin)[0], 204)
+        self.assertEqual(self.join("dev", token), (401, "revoked"))
+        self.assertNotIn("join", self.ask("POST", "", self.daemon.admin, spec)[1])
+
+    def test_a_bad_token_is_refused_even_where_none_is_needed(self):
+        reply = self.daemon.request("GET", "/v1/runs/r", token="admin~~~0~0000000000000000~00")
+        self.assertEqual((reply.status, reply.json()["code"]), (401, "token"))
+        self.assertEqual(self.daemon.request("GET", "/healthz", token="x").status, 200)
+
+
+class Clients(Secured):
+    def revoke(self, client):
+        return self.ask("DELETE", f"/r/clients/{client}", self.daemon.admin)[0]
+
+    def put(self, client_token, update, body=DELTA):
+        return self.ask("PUT", f"/r/updates/{update}", client_token, body, TENSORS)
+
+    def test_a_revoked_client_is_out_and_what_it_sent_stays(self):
+        join = self.make("join")["token"]
+        token = self.join("dev", join)[1]["token"]
+        self.assertEqual(self.put(token, "u")[0], 200)
+        self.assertEqual(self.revoke("dev"), 204)
+        for restart in (False, True):
+            if restart:
+                self.daemon.restart()
+            self.assertEqual(self.put(token, "v"), (401, "revoked"))
+            self.assertEqual(self.join("dev", token), (401, "revoked"))
+            self.assertEqual(self.join("dev", join), (403, "forbidden"))
+            reply = self.daemon.request("PUT", "/v1/runs/r/clients/dev", {})
+            self.assertEqual(reply.status, 401, "loopback opens no name that was revoked")
+            self.assertEqual(self.run_.status()["updates"]["pending"], 1)
+
+    def test_the_operator_may_let_it_in_again(self):
+        old = self.join("dev", self.make("join")["token"])[1]["token"]
+        self.assertEqual(self.revoke("dev"), 204)
+        new = self.join("dev", self.daemon.admin)[1]["token"]
+        for restart in (False, True):
+            if restart:
+                self.daemon.restart()
+            self.assertEqual(self.put(old, "u"), (401, "revoked"))
+            self.assertEqual(self.put(new, "u")[0], 200)
+            self.assertEqual(self.join("dev", new)[1]["token"], new)
+        self.assertEqual(self.revoke("dev"), 204)
+        self.assertEqual(self.put(new, "w"), (401, "revoked"))
+
+    def test_whoever_waits_is_told_at_once(self):
+        token = self.join("dev", self.make("join")["token"])[1]["token"]
+        self.assertEqual(self.run_.control("pause").status, 200)
+        answers = []
+        poll = threading.Thread(
+            target=lambda: answers.append(self.ask("GET", "/r/task?wait=50", token)))
+        poll.start()
+        wait_for(lambda: self.metrics()["tributary_connections"] == 2, what="the poll to arrive")
+        self.assertEqual(self.revoke("dev"), 204)
+        poll.join(20)
+        self.assertEqual(answers, [(401, "revoked")])
+
+    def test_an_upload_under_way_is_not_taken(self):
+        token = self.join("dev", self.make("join")["token"])[1]["token"]
+        head = ("PUT /v1/runs/r/updates/u HTTP/1.1\r\nHost: localhost\r\n"
+                f"Authorization: Bearer {token}\r\nContent-Length: {len(DELTA)}\r\n"
+                + "".join(f"{name}: {value}\r\n" for name, value in TENSORS.items()) +
+                "Expect: 100-continue\r\nConnection: close\r\n\r\n").encode()
+        with socket.create_connection((self.daemon.host, self.daemon.port), 20) as peer:
+            peer.sendall(head)
+            self.assertTrue(peer.recv(1000).startswith(b"HTTP/1.1 100 "))
+            self.assertEqual(self.revoke("dev"), 204)
+            peer.sendall(DELTA)
+            reply = peer.recv(4000)
+        self.assertTrue(reply.startswith(b"HTTP/1.1 401 "), reply[:100])
+        self.assertEqual(self.run_.status()["updates"]["pending"], 0)
+
+
+class Audit(Secured):
+    def test_records_say_who_did_it(self):
+        alice = self.make("admin", subject="alice")
+        join = self.make("join", by=alice["token"], subject="mercy")
+        self.join("mercy", join["token"])
+        for what in ("pause", "resume"):
+            self.assertEqual(self.ask("POST", f"/r/{what}", alice["token"])[0], 200)
+        self.assertEqual(self.ask("DELETE", f"/r/tokens/{join['serial']}", alice["token"])[0], 204)
+        self.assertEqual(self.ask("DELETE", "/r/clients/mercy", self.daemon.admin)[0], 204)
+        who = f"alice (admin {alice['serial']})"
+        self.assertEqual([r["by"] for r in self.records("version")], ["admin"])
+        self.assertEqual([(r["serial"], r["by"]) for r in self.records("token")],
+                         [(alice["serial"], "admin"), (join["serial"], who)])
+        self.assertEqual([(r["state"], r["by"]) for r in self.records("state")],
+                         [("paused", who), ("running", who)])
+        self.assertEqual([r["by"] for r in self.records("client")],
+                         [f"mercy (join {join['serial']})"])
+        self.assertEqual([(r.get("serial"), r.get("client"), r["by"])
+                          for r in self.records("revoked")],
+                         [(join["serial"], None, who), (None, "mercy", "admin")])
+
+    def test_no_secret_is_in_the_log_or_the_ledger(self):
+        made = self.make("join")
+        client = self.join("dev", made["token"])[1]["token"]
+        for token in (made["token"], client, self.daemon.admin, made["token"][:-1] + "x"):
+            self.ask("POST", "/r/pause", token)
+            self.ask("GET", "/r/task", token)
+            self.ask("PUT", "/r/clients/dev", token, {"role": "nonsense"})
+        said = self.daemon.log_text() + json.dumps(self.run_.ledger())
+        for token in (made["token"], client, self.daemon.admin):
+            self.assertNotIn(token.rsplit("~", 1)[1], said)
+
+
+class Attempts(Secured):
+    def test_guessing_is_slowed_down_and_good_tokens_go_on(self):
+        bad = self.daemon.admin[:-4] + "beef"
+        answers = [self.ask("POST", "/r/pause", bad) for _ in range(22)]
+        self.assertEqual(answers, [(401, "token")] * 20 + [(429, "attempts")] * 2)
+        reply = self.daemon.request("POST", "/v1/runs/r/pause", token=bad)
+        self.assertEqual(reply.status, 429)
+        self.assertIn(int(reply.headers["Retry-After"]), range(1, 61))
+        self.assertEqual(self.ask("POST", "/r/pause", self.daemon.admin)[0], 200)
+        self.assertEqual(self.daemon.log_text().count("code=attempts"), 0)
+        values = self.metrics()
+        self.assertEqual(values['tributary_tokens_refused_total{reason="bad"}'], 23)
+        self.assertEqual(values['tributary_refusals_total{code="attempts"}'], 3)
+        self.assertEqual(values['tributary_refusals_total{code="token"}'], 20)
+
+    def test_no_token_is_no_attempt(self):
+        answers = [self.ask("POST", "/r/pause") for _ in range(30)]
+        self.assertEqual(answers, [(401, "token")] * 30)
+
+
+class Loopback(unittest.TestCase):
+    def test_under_a_public_url_loopback_is_not_trusted(self):
+        port = free_port()
+        daemon = Daemon("--listen", f"127.0.0.1:{port}",
+                        "--public-url", f"http://127.0.0.1:{port}")
+        self.addCleanup(daemon.close)
+        run = daemon.create({"name": "r", "strategy": {"quorum": 9}}, MODEL)
+        self.assertEqual(run.get().status, 401)
+        self.assertEqual(run.get(token=daemon.admin).status, 200)
+
+    def test_the_host_of_the_public_url_is_ours(self):
+        port = free_port()
+        daemon = Daemon("--listen", f"127.0.0.1:{port}",
+                        "--public-url", f"https://fl.example:{port}")
+        self.addCleanup(daemon.close)
+        daemon.host = "127.0.0.1"
+        for host, status in (("fl.example", 200), ("FL.example:443", 200), ("evil.example", 403),
+                             ("fl.example.evil", 403), ("", 403)):
+            with self.subTest(host=host):
+                reply = daemon.request("GET", "/healthz", headers={"Host": host})
+                self.assertEqual(reply.status, status)
+
+
+if __name__ == "__main__":
+    main()
