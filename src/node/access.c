@@ -34,15 +34,18 @@ static void copy_host(const char *authority, char *host, size_t room) {
 }
 
 static bool is_our_host(const struct trib_node *node, const char *authority) {
-    char host[256], public_host[256] = "";
+    char host[256], public_host[256];
     copy_host(authority, host, sizeof host);
-    const char *url = node->config.public_url;
-    const char *public = url == NULL ? NULL : strstr(url, "://");
-    if (public != NULL) {
-        copy_host(public + 3, public_host, sizeof public_host);
-    }
-    if (trib_host_is_loopback(host) || strcasecmp(host, public_host) == 0) {
+    if (trib_host_is_loopback(host)) {
         return true;
+    }
+    const char *url = node->config.public_url;
+    const char *after_scheme = url == NULL ? NULL : strstr(url, "://");
+    if (after_scheme != NULL) {
+        copy_host(after_scheme + 3, public_host, sizeof public_host);
+        if (strcasecmp(host, public_host) == 0) {
+            return true;
+        }
     }
     for (size_t i = 0; i < TRIB_LISTEN_MAX && node->config.host_names[i] != NULL; i++) {
         if (strcasecmp(host, node->config.host_names[i]) == 0) {

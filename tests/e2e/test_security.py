@@ -271,6 +271,12 @@ class Loopback(unittest.TestCase):
         self.assertEqual(run.get().status, 401)
         self.assertEqual(run.get(token=daemon.admin).status, 200)
 
+    def test_no_host_is_not_ours(self):
+        daemon = Daemon()
+        self.addCleanup(daemon.close)
+        self.assertIn(daemon.request("GET", "/healthz", headers={"Host": ":80"}).status,
+                      (400, 403))
+
     def test_the_host_of_the_public_url_is_ours(self):
         port = free_port()
         daemon = Daemon("--listen", f"127.0.0.1:{port}",
@@ -278,10 +284,10 @@ class Loopback(unittest.TestCase):
         self.addCleanup(daemon.close)
         daemon.host = "127.0.0.1"
         for host, status in (("fl.example", 200), ("FL.example:443", 200), ("evil.example", 403),
-                             ("fl.example.evil", 403), ("", 403)):
+                             ("fl.example.evil", 403), (":80", 403)):
             with self.subTest(host=host):
                 reply = daemon.request("GET", "/healthz", headers={"Host": host})
-                self.assertEqual(reply.status, status)
+                self.assertEqual(reply.status, status, reply.body)
 
 
 if __name__ == "__main__":
