@@ -158,6 +158,32 @@ static bool newest_common(const struct trib_numbers *versions, const struct trib
     return false;
 }
 
+typedef enum trib_status remove_number(const struct trib_files *files, const char *run,
+                                       uint64_t version);
+
+/* A checkpoint whose record never became durable is of a version that was not: the one that will
+ * have its number may be made of other updates. So it goes, for good, before that one is made. */
+static enum trib_status remove_unrecorded(const struct recovery *recovery, const char *folder,
+                                          const struct trib_numbers *numbers,
+                                          remove_number *remove) {
+    const struct trib_hosted *hosted = recovery->hosted;
+    const struct trib_files *files = hosted->node->directory.files;
+    enum trib_status status = TRIB_OK;
+    bool is_changed = false;
+    for (size_t i = 0; status == TRIB_OK && i < numbers->count; i++) {
+        if (numbers->numbers[i] > recovery->state.version) {
+            status = remove(files, hosted->path, numbers->numbers[i]);
+            is_changed = true;
+        }
+    }
+    if (status == TRIB_OK && is_changed) {
+        char path[TRIB_DIRECTORY_PATH_BYTES];
+        status = files->sync_directory(files->context,
+                                       trib_directory_path(path, hosted->spec->name, folder));
+    }
+    return status;
+}
+
 static enum trib_status find_checkpoint(struct recovery *recovery) {
     struct trib_hosted *hosted = recovery->hosted;
     const struct trib_env *env = hosted->node->env;
@@ -166,6 +192,12 @@ static enum trib_status find_checkpoint(struct recovery *recovery) {
     enum trib_status status = trib_checkpoint_list_versions(env, files, hosted->path, &versions);
     if (status == TRIB_OK) {
         status = trib_checkpoint_list_states(env, files, hosted->path, &states);
+    }
+    if (status == TRIB_OK) {
+        status = remove_unrecorded(recovery, "versions", &versions, trib_checkpoint_remove_version);
+    }
+    if (status == TRIB_OK) {
+        status = remove_unrecorded(recovery, "state", &states, trib_checkpoint_remove_state);
     }
     if (status == TRIB_OK) {
         recovery->has_checkpoint =
