@@ -7,7 +7,7 @@ BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 SETUP  = $(if $(SAN),-Db_sanitize=$(SAN) -Db_lundef=false)
 C_FILES = find . -name '*.[ch]' -not -path './build*' -not -path '*/node_modules/*'
 
-.PHONY: all demo test check bench format clean
+.PHONY: all demo test check soak mutants bench format clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -25,6 +25,12 @@ test: all
 check: all
 	$(C_FILES) | xargs clang-format --dry-run -Werror
 	./tools/count.py $(BUILD) --no-suite e2e
+
+soak: all
+	$(BUILD)/tests/sim/world --seeds $(or $(SEEDS),1000:10000)
+
+mutants:
+	./tools/mutants
 
 bench: all
 	meson test -C $(BUILD) --benchmark --verbose

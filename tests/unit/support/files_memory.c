@@ -598,6 +598,27 @@ void trib_files_memory_crash_torn(struct trib_files_memory *memory, uint64_t see
     crash(memory, &coin);
 }
 
+const void *trib_files_memory_durable(const struct trib_files_memory *memory, const char *path,
+                                      uint64_t *byte_count) {
+    const struct memory_node *node = memory->root;
+    for (;;) {
+        char component[256];
+        size_t count = strcspn(path, "/");
+        TRIB_ASSERT(count > 0 && count < sizeof component);
+        memcpy(component, path, count);
+        component[count] = '\0';
+        const struct entry *entry = find_entry(&node->synced, component);
+        if (!entry)
+            return NULL;
+        node = entry->node;
+        if (path[count] == '\0')
+            break;
+        path += count + 1;
+    }
+    *byte_count = node->durable.byte_count;
+    return node->durable.bytes ? (const void *)node->durable.bytes : "";
+}
+
 void trib_files_memory_rot(struct trib_files_memory *memory, const char *path, uint64_t offset) {
     pthread_mutex_lock(&memory->lock);
     struct memory_node *node = find_node(memory, path);

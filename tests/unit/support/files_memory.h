@@ -64,6 +64,11 @@ void trib_files_memory_crash(struct trib_files_memory *memory);
  * the toss of a seeded coin, reached the disk all the same: torn writes. */
 void trib_files_memory_crash_torn(struct trib_files_memory *memory, uint64_t seed);
 
+/* What a crash would leave of a file at this moment; borrowed until the next call of any kind.
+ * NULL: nothing, there would be no such file. */
+const void *trib_files_memory_durable(const struct trib_files_memory *memory, const char *path,
+                                      uint64_t *byte_count);
+
 /* Flip one bit of a file, current and durable: rot. Asserts that the byte exists. */
 void trib_files_memory_rot(struct trib_files_memory *memory, const char *path, uint64_t offset);
 

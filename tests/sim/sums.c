@@ -1,0 +1,190 @@
+/* sums.c - the model of a world, and what its versions must be. */
+#include "sums.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "world.h"
+
+static const char *const names[SUMS_TENSORS] = {"a.weight", "b.running_mean", "c.frozen"};
+
+static void *must_have(size_t count, size_t bytes) {
+    void *memory = calloc(count + 1, bytes);
+    TRIB_ASSERT(memory != NULL);
+    return memory;
+}
+
+static size_t element_count(const struct sums *sums) {
+    return (size_t)sums->counts[0] + sums->counts[1] + sums->counts[2];
+}
+
+size_t sums_update_count(const struct sums *sums) {
+    return (size_t)sums->counts[0] + sums->counts[1];
+}
+
+/* The largest F with one term at most 2^51 and a whole buffer below 2^62. */
+static int choose_shift(double delta_max, uint64_t weight_max, uint64_t weight_total_max) {
+    int shift = 127;
+    while (ldexp((double)weight_max * delta_max, shift) > 0x1p51 ||
+           ldexp((double)weight_total_max * delta_max, shift) >= 0x1p62) {
+        shift--;
+    }
+    return shift;
+}
+
+void sums_begin(struct sums *sums, const uint32_t counts[SUMS_TENSORS], double delta_max,
+                uint64_t weight_max, uint64_t weight_total_max, double momentum) {
+    memset(sums, 0, sizeof *sums);
+    memcpy(sums->counts, counts, sizeof sums->counts);
+    sums->shift = choose_shift(delta_max, weight_max, weight_total_max);
+    sums->momentum = momentum;
+    size_t count = element_count(sums);
+    sums->values = must_have(count, sizeof *sums->values);
+    sums->speeds = must_have(counts[0], sizeof *sums->speeds);
+    sums->totals = must_have(count, sizeof *sums->totals);
+    for (size_t i = 0; i < count; i++) {
+        sums->values[i] = (float)(trib_random_unit(&world.chance) - 0.5);
+    }
+}
+
+void sums_end(struct sums *sums) {
+    free(sums->values);
+    free(sums->speeds);
+    free(sums->totals);
+    memset(sums, 0, sizeof *sums);
+}
+
+/* rint(weight * x * 2^shift), halves to even: x is a whole number times a power of two. */
+static sums_wide term(float x, uint64_t weight, int shift) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    int exponent = (int)(bits >> 23 & 0xff);
+    TRIB_ASSERT(exponent != 0xff); /* not finite: must have been refused */
+    uint32_t digits = bits & 0x7fffff;
+    if (exponent == 0) {
+        exponent = 1;
+    } else {
+        digits |= 0x800000;
+    }
+    int places = exponent - 150 + shift; /* |x| * 2^shift = digits * 2^places */
+    sums_size size = (sums_size)digits * weight;
+    if (places >= 0) {
+        size <<= places;
+    } else if (places <= -100) {
+        size = 0;
+    } else {
+        sums_size rest = size & (((sums_size)1 << -places) - 1);
+        sums_size half = (sums_size)1 << (-places - 1);
+        size >>= -places;
+        size += rest > half || (rest == half && (size & 1) != 0);
+    }
+    return bits >> 31 ? -(sums_wide)size : (sums_wide)size;
+}
+
+void sums_add(struct sums *sums, const float *deltas, uint64_t weight) {
+    for (size_t i = 0; i < sums_update_count(sums); i++) {
+        sums->totals[i] += term(deltas[i], weight, sums->shift);
+    }
+    sums->weight_total += weight;
+}
+
+void sums_merge(struct sums *sums) {
+    size_t train_count = sums->counts[0];
+    for (size_t i = 0; i < sums_update_count(sums); i++) {
+        TRIB_ASSERT(sums->totals[i] <= INT64_MAX && sums->totals[i] >= INT64_MIN);
+        double mean =
+            ldexp((double)(int64_t)sums->totals[i], -sums->shift) / (double)sums->weight_total;
+        if (i < train_count && sums->momentum > 0) {
+            double speed = sums->momentum * (double)sums->speeds[i] + mean;
+            sums->values[i] = (float)((double)sums->values[i] + speed);
+            sums->speeds[i] = (float)speed;
+        } else {
+            sums->values[i] = (float)((double)sums->values[i] + mean);
+        }
+        sums->totals[i] = 0;
+    }
+    sums->weight_total = 0;
+}
+
+/* --- safetensors ---------------------------------------------------------------------------------------- */
+
+static void put_head(unsigned char *bytes, const char *head, size_t head_bytes) {
+    for (int i = 0; i < 8; i++) {
+        bytes[i] = (unsigned char)((uint64_t)head_bytes >> 8 * i);
+    }
+    memcpy(bytes + 8, head, head_bytes);
+}
+
+unsigned char *sums_version(const struct sums *sums, size_t *byte_count) {
+    char head[512];
+    size_t at = 0, data = 0;
+    for (size_t t = 0; t < SUMS_TENSORS; t++) {
+        size_t end = data + sums->counts[t] * sizeof(float);
+        at += (size_t)snprintf(
+            head + at, sizeof head - at,
+            "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%u],\"data_offsets\":[%zu,%zu]}",
+            t == 0 ? "{" : ",", names[t], sums->counts[t], data, end);
+        data = end;
+    }
+    head[at++] = '}';
+    while ((8 + at) % 64 != 0) {
+        head[at++] = ' ';
+    }
+    *byte_count = 8 + at + data;
+    unsigned char *bytes = must_have(*byte_count, 1);
+    put_head(bytes, head, at);
+    memcpy(bytes + 8 + at, sums->values, data);
+    return bytes;
+}
+
+float sums_bf16(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits &= 0xffff0000;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static void put_bf16(unsigned char *target, const float *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        target[2 * i] = (unsigned char)(bits >> 16);
+        target[2 * i + 1] = (unsigned char)(bits >> 24);
+    }
+}
+
+unsigned char *sums_body(const struct sums *sums, const float *deltas, const char *metadata,
+                         bool is_bf16, size_t *byte_count) {
+    char head[1024];
+    size_t means = sums->counts[1] * sizeof(float);
+    size_t weights = sums->counts[0] * (is_bf16 ? 2 : sizeof(float));
+    /* The second tensor lies first: order is the client's choice. */
+    int count = snprintf(
+        head, sizeof head,
+        "{%s%s%s\"%s\": {\"dtype\": \"F32\", \"shape\": [%u], \"data_offsets\": [0, %zu]}, "
+        "\"%s\": {\"dtype\": \"%s\", \"shape\": [%u], \"data_offsets\": [%zu, %zu]}}",
+        metadata == NULL ? "" : "\"__metadata__\": ", metadata == NULL ? "" : metadata,
+        metadata == NULL ? "" : ", ", names[1], sums->counts[1], means, names[0],
+        is_bf16 ? "BF16" : "F32", sums->counts[0], means, means + weights);
+    TRIB_ASSERT(count > 0 && (size_t)count < sizeof head - 8);
+    size_t head_bytes = (size_t)count;
+    while ((8 + head_bytes) % 8 != 0) {
+        head[head_bytes++] = ' ';
+    }
+    *byte_count = 8 + head_bytes + means + weights;
+    unsigned char *bytes = must_have(*byte_count, 1);
+    put_head(bytes, head, head_bytes);
+    unsigned char *data = bytes + 8 + head_bytes;
+    memcpy(data, deltas + sums->counts[0], means);
+    if (is_bf16) {
+        put_bf16(data + means, deltas, sums->counts[0]);
+    } else {
+        memcpy(data + means, deltas, weights);
+    }
+    return bytes;
+}
