@@ -29,11 +29,12 @@ static void carry_joined(struct trib_hosted *hosted, const struct trib_effect *e
     token.serial = trib_revoked_times(&hosted->revoked, token.subject);
     char text[TRIB_TOKEN_TEXT_BYTES];
     trib_token_format(hosted->node->directory.key, &token, text);
-    trib_record_client(hosted, call);
     const char *role = call->join->is_evaluator ? "evaluator" : "trainer";
-    trib_call_reply(call, 200,
-                    json_pack("{s:s, s:s, s:s, s:f}", "client", call->target.client, "role", role,
-                              "token", text, "lease_s", (double)hosted->spec->lease / 1e9));
+    call->waits = false; /* the heart has answered; the record will */
+    trib_record_client(hosted, call,
+                       json_pack("{s:s, s:s, s:s, s:f}", "client", call->target.client, "role",
+                                 role, "token", text, "lease_s",
+                                 (double)hosted->spec->lease / 1e9));
     tell(hosted, "client",
          json_pack("{s:s, s:s, s:s}", "client", call->target.client, "role", role, "what",
                    "joined"));

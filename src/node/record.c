@@ -329,7 +329,7 @@ static void answer_asker(struct trib_record *record) {
     if (record->status != TRIB_OK) {
         trib_call_refuse(call, "io", "ledger: %s", trib_status_text(record->status));
     } else if (record->answer != NULL) {
-        trib_call_reply(call, 201, json_incref(record->answer));
+        trib_call_reply(call, record->answer_status, json_incref(record->answer));
     } else {
         trib_call_reply_empty(call, 204);
     }
@@ -354,8 +354,6 @@ static void answer(struct trib_record *record) {
         return;
     case TRIB_RECORD_REPLY_READ:
         answer_reader(record);
-        return;
-    case TRIB_RECORD_REPLY_NONE:
         return;
     }
     if (record->status == TRIB_OK && record->is_checkpoint) {
@@ -543,31 +541,37 @@ void trib_record_read(struct trib_hosted *hosted, struct trib_call *call) {
     enqueue(hosted, record);
 }
 
-void trib_record_for_call(struct trib_hosted *hosted, struct trib_call *call, json_t *document,
-                          json_t *answer) {
+static void enqueue_for_call(struct trib_hosted *hosted, struct trib_call *call, json_t *document,
+                             int status, json_t *answer) {
     add_by(document, call);
     (void)json_object_set_new(document, "time", json_real(wall(hosted)));
     struct trib_record *record = new_record(hosted, TRIB_RECORD_REPLY_CALL, document);
     record->call = call;
+    record->answer_status = status;
     record->answer = answer;
     call->record = record;
     enqueue(hosted, record);
+}
+
+void trib_record_for_call(struct trib_hosted *hosted, struct trib_call *call, json_t *document,
+                          json_t *answer) {
+    enqueue_for_call(hosted, call, document, 201, answer);
 }
 
 void trib_record_forget_call(struct trib_record *record) {
     record->call = NULL;
 }
 
-void trib_record_client(struct trib_hosted *hosted, const struct trib_call *call) {
+void trib_record_client(struct trib_hosted *hosted, struct trib_call *call, json_t *answer) {
     json_t *document = trib_join_document(call->join);
     (void)json_object_set_new(document, "type", json_string("client"));
     (void)json_object_set_new(document, "client", json_string(call->target.client));
-    if (!trib_report_knows_client(hosted, call->target.client, document)) {
-        add_by(document, call);
-        (void)json_object_set_new(document, "time", json_real(wall(hosted)));
-        enqueue(hosted, new_record(hosted, TRIB_RECORD_REPLY_NONE, json_incref(document)));
+    if (trib_report_knows_client(hosted, call->target.client, document)) {
+        json_decref(document);
+        trib_call_reply(call, 200, answer);
+    } else {
+        enqueue_for_call(hosted, call, document, 200, answer);
     }
-    json_decref(document);
 }
 
 /* What was acknowledged and will not be counted: the record that stops the run says so. */

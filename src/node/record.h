@@ -20,7 +20,6 @@
 #include "node/hosted.h"
 
 enum trib_record_reply {
-    TRIB_RECORD_REPLY_NONE,      /* nobody waits */
     TRIB_RECORD_REPLY_MODEL,     /* MODEL: version 0 */
     TRIB_RECORD_REPLY_PERSISTED, /* PERSISTED */
     TRIB_RECORD_REPLY_RECORDED,  /* RECORDED */
@@ -39,7 +38,8 @@ struct trib_record {
     struct trib_upload **uploads;   /* counted in the version, sorted by client, then id */
     size_t upload_count;
     struct trib_call *call; /* CALL, READ: who waits; NULL: has gone */
-    json_t *answer;         /* CALL: of status 201, owned; NULL: 204 */
+    json_t *answer;         /* CALL: owned; NULL: 204 */
+    int answer_status;      /* of `answer` */
     struct trib_text text;  /* READ: JSON lines */
     uint64_t from;          /* READ: first record wanted */
     bool has_best;          /* when the record was asked for: for retention */
@@ -64,8 +64,9 @@ void trib_record_evaluation(struct trib_hosted *hosted, const struct trib_effect
 void trib_record_for_call(struct trib_hosted *hosted, struct trib_call *call, json_t *document,
                           json_t *answer);
 
-/* A client joined: recorded unless it is known just so. */
-void trib_record_client(struct trib_hosted *hosted, const struct trib_call *call);
+/* A client joined: recorded unless it is known just so, then answered with 200 and `answer` (takes
+ * it). Told sooner, it could come with its token after a crash and be unknown. */
+void trib_record_client(struct trib_hosted *hosted, struct trib_call *call, json_t *answer);
 
 /* Answer the call with records from target.from on, between two writes: the ledger has one user at a time. At most
  * TRIB_RECORDS_READ_MAX lines; the reader goes on with `from`. */
