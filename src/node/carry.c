@@ -129,11 +129,20 @@ static void carry_refuse(struct trib_hosted *hosted, const struct trib_effect *e
     trib_call_refuse(call, code, "%s", text);
 }
 
+/* Why a settled update was dropped: the heart has forgotten it, the index has not. */
+static const char *dropped_why(struct trib_hosted *hosted, const struct trib_call *call,
+                               struct trib_index_update *row) {
+    enum trib_status status =
+        trib_index_get_update(hosted->index, call->token.subject, call->target.id, row);
+    return status == TRIB_OK ? row->reason : "";
+}
+
 static void carry_acknowledge(struct trib_hosted *hosted, const struct trib_effect *effect) {
     static const char *const fates[] = {"", "spooled", "counted", "dropped"};
     struct trib_call *call = call_of(effect);
     bool is_spooled = effect->fate == TRIB_FATE_SPOOLED;
     bool is_durable = hosted->spec->durability == TRIB_DURABILITY_SPOOL;
+    struct trib_index_update row;
     struct trib_receipt receipt = {
         .update = call->target.id,
         .fate = fates[effect->fate],
@@ -143,7 +152,7 @@ static void carry_acknowledge(struct trib_hosted *hosted, const struct trib_effe
         .weight = effect->weight,
         .has_version = effect->fate != TRIB_FATE_DROPPED,
         .version = effect->version,
-        .reason = effect->fate == TRIB_FATE_DROPPED ? effect->text : NULL,
+        .reason = effect->fate == TRIB_FATE_DROPPED ? dropped_why(hosted, call, &row) : NULL,
     };
     if (is_spooled) {
         struct trib_slot_view view;
