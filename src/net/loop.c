@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
-enum { WORKERS_MIN = 4, WORKERS_MAX = 1024, SIGNAL_COUNT = 2 };
+enum { WORKERS_MIN = 4, WORKERS_MAX = 1024, SIGNAL_COUNT = 3 };
 
 struct trib_loop {
     uv_loop_t uv;
@@ -195,7 +195,7 @@ static void signal_came(uv_signal_t *uv, int number) {
 enum trib_status trib_loop_watch_signals(struct trib_loop *loop,
                                          void (*callback)(void *context, int number),
                                          void *context) {
-    static const int numbers[SIGNAL_COUNT] = {SIGTERM, SIGINT};
+    static const int numbers[SIGNAL_COUNT] = {SIGTERM, SIGINT, SIGHUP};
     TRIB_ASSERT(!loop->is_watching);
     loop->signal_callback = callback;
     loop->signal_context = context;

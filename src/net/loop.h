@@ -63,7 +63,8 @@ void trib_timer_free(struct trib_timer *timer);
 
 /* ---- signals ---- */
 
-/* Call callback(context, number) for each SIGTERM and SIGINT of the process, instead of dying.
+/* Call callback(context, number) for each SIGTERM, SIGINT and SIGHUP of the process, instead of
+ * dying.
  * Once per loop (asserted). Returns TRIB_OK or TRIB_EIO. */
 enum trib_status trib_loop_watch_signals(struct trib_loop *loop,
                                          void (*callback)(void *context, int number),

@@ -323,6 +323,34 @@ void trib_server_counts(const struct trib_server *server, struct trib_server_cou
 
 /* ---- the beginning and the end ---- */
 
+/* *tls is NULL when none is configured, or on error. */
+static enum trib_status make_tls(const struct trib_server_config *config, struct trib_tls **tls,
+                                 struct trib_error *error) {
+    *tls = NULL;
+    if (config->certificate_file == NULL || config->key_file == NULL) {
+        return TRIB_OK;
+    }
+    enum trib_status status = trib_tls_new(config->certificate_file, config->key_file, tls, error);
+    if (status == TRIB_OK && config->client_ca_file != NULL) {
+        status = trib_tls_require_clients(*tls, config->client_ca_file, error);
+        if (status != TRIB_OK) {
+            trib_tls_free(*tls);
+            *tls = NULL;
+        }
+    }
+    return status;
+}
+
+enum trib_status trib_server_reload(struct trib_server *server, struct trib_error *error) {
+    struct trib_tls *tls;
+    enum trib_status status = make_tls(&server->config, &tls, error);
+    if (status == TRIB_OK) {
+        trib_tls_free(server->tls); /* open sessions keep what they need of it */
+        server->tls = tls;
+    }
+    return status;
+}
+
 enum trib_status trib_server_new(struct trib_loop *loop, const struct trib_server_config *config,
                                  const struct trib_server_handlers *handlers, void *context,
                                  struct trib_server **server, struct trib_error *error) {
@@ -343,12 +371,9 @@ enum trib_status trib_server_new(struct trib_loop *loop, const struct trib_serve
         trib_error_set(error, status, "server: out of memory");
         goto fail_scratch;
     }
-    if (made->config.certificate_file != NULL && made->config.key_file != NULL) {
-        status =
-            trib_tls_new(made->config.certificate_file, made->config.key_file, &made->tls, error);
-        if (status != TRIB_OK) {
-            goto fail_tls;
-        }
+    status = make_tls(&made->config, &made->tls, error);
+    if (status != TRIB_OK) {
+        goto fail_tls;
     }
     (void)uv_timer_init(trib_loop_uv(loop), &made->tick); /* neither can fail */
     (void)uv_idle_init(trib_loop_uv(loop), &made->waker);

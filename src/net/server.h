@@ -54,6 +54,8 @@ struct trib_server_config {
     /* PEM files for TLS; NULL: no TLS. The certificate file may hold a chain, leaf first. */
     const char *certificate_file;
     const char *key_file;
+    /* PEM; then TLS peers must have a certificate signed by one of these. NULL: they need none. */
+    const char *client_ca_file;
 };
 
 struct trib_server_handlers {
@@ -109,6 +111,11 @@ enum trib_status trib_server_new(struct trib_loop *loop, const struct trib_serve
  * process listens there; TRIB_EFORBIDDEN; TRIB_ELIMIT; TRIB_EMEMORY; TRIB_EIO. */
 enum trib_status trib_server_listen(struct trib_server *server, const char *address, bool is_tls,
                                     struct trib_error *error);
+
+/* Read certificate, key and client CA again, for the connections to come; those that are open go
+ * on as they are. TRIB_OK, also when there is no TLS; on error (as of trib_server_new()) the old
+ * ones stay in use. */
+enum trib_status trib_server_reload(struct trib_server *server, struct trib_error *error);
 
 /* The port of the first TCP address listened on; 0: none. */
 unsigned trib_server_port(const struct trib_server *server);

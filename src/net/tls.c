@@ -53,6 +53,25 @@ enum trib_status trib_tls_new(const char *certificate_file, const char *key_file
     return TRIB_OK;
 }
 
+enum trib_status trib_tls_require_clients(struct trib_tls *tls, const char *ca_file,
+                                          struct trib_error *error) {
+    SSL_CTX *context = context_of(tls);
+    ERR_clear_error();
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca_file); /* for the peer to choose by */
+    if (names == NULL || SSL_CTX_load_verify_file(context, ca_file) != 1) {
+        sk_X509_NAME_pop_free(names, X509_NAME_free);
+        return explain(error, TRIB_EIO, "client CA", ca_file);
+    }
+    SSL_CTX_set_client_CA_list(context, names); /* takes them */
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    /* A resumed session would not be asked for its certificate again. */
+    if (SSL_CTX_set_num_tickets(context, 0) != 1) {
+        return explain(error, TRIB_EMEMORY, "client CA", ca_file);
+    }
+    (void)SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    return TRIB_OK;
+}
+
 void trib_tls_free(struct trib_tls *tls) {
     SSL_CTX_free(context_of(tls));
 }

@@ -17,6 +17,10 @@ struct trib_tls_session; /* one connection */
  * or understood; TRIB_EINVALID: the key does not belong to the certificate; TRIB_EMEMORY. */
 enum trib_status trib_tls_new(const char *certificate_file, const char *key_file,
                               struct trib_tls **tls, struct trib_error *error);
+/* Let in only peers with a certificate that one of those in ca_file (PEM) has signed. TRIB_OK;
+ * TRIB_EIO: the file cannot be read or understood; TRIB_EMEMORY. On error *tls must be freed. */
+enum trib_status trib_tls_require_clients(struct trib_tls *tls, const char *ca_file,
+                                          struct trib_error *error);
 void trib_tls_free(struct trib_tls *tls); /* NULL allowed; sessions may still be there */
 
 /* NULL: no memory. */

@@ -2,6 +2,7 @@
 #include "node/node.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -348,6 +349,7 @@ static enum trib_status start(struct trib_node *node, struct trib_error *error) 
         .idle = {config->idle_after, config->idle_bytes},
         .certificate_file = config->certificate_file,
         .key_file = config->key_file,
+        .client_ca_file = config->client_ca_file,
     };
     status = trib_server_new(node->loop, &server_config, &trib_call_handlers, node, &node->server,
                              error);
@@ -421,9 +423,24 @@ static void begin_stop(struct trib_node *node) {
     trib_server_stop(node->server, trib_node_now(node) + STOP_PATIENCE, on_stopped, node);
 }
 
+static void reload_certificate(struct trib_node *node) {
+    struct trib_error error = {0};
+    if (node->config.certificate_file == NULL) {
+        trib_log(node->env, TRIB_LOG_INFO, "reload: there is no certificate to read again");
+    } else if (trib_server_reload(node->server, &error) == TRIB_OK) {
+        trib_log(node->env, TRIB_LOG_INFO, "reloaded certificate=%s",
+                 node->config.certificate_file);
+    } else {
+        trib_log(node->env, TRIB_LOG_ERROR, "reload_failed reason=\"%s\"", error.text);
+    }
+}
+
 static void on_signal(void *context, int number) {
-    (void)number; /* SIGTERM and SIGINT mean the same */
-    begin_stop(context);
+    if (number == SIGHUP) {
+        reload_certificate(context);
+    } else { /* SIGTERM and SIGINT mean the same */
+        begin_stop(context);
+    }
 }
 
 void trib_node_stop(struct trib_node *node) {

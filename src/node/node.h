@@ -29,6 +29,7 @@ struct trib_node_config {
     const char *public_url;       /* what join links say; default from the first address */
     const char *certificate_file; /* PEM; needed beyond loopback unless is_insecure */
     const char *key_file;
+    const char *client_ca_file;      /* PEM; then TLS clients need a certificate signed by it */
     bool is_insecure;                /* plain text beyond loopback, said out loud */
     uint64_t body_bytes_max;         /* small bodies in memory; default 256 MiB */
     size_t chunk_count_max;          /* chunks lent to large bodies; default 256 (64 MiB) */
@@ -48,7 +49,7 @@ struct trib_node;
 enum trib_status trib_node_new(const struct trib_env *env, const struct trib_node_config *config,
                                struct trib_node **node, struct trib_error *error);
 /* Serve until trib_node_stop() or SIGTERM or SIGINT: finish what is being answered, at most 5 s.
- * TRIB_OK; blocks. */
+ * SIGHUP: read the certificate files again. TRIB_OK; blocks. */
 enum trib_status trib_node_run(struct trib_node *node);
 void trib_node_stop(struct trib_node *node); /* any thread */
 void trib_node_free(struct trib_node *node); /* NULL allowed; not while running */

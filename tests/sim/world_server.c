@@ -475,6 +475,12 @@ enum trib_status trib_server_listen(struct trib_server *listening, const char *a
     return TRIB_OK;
 }
 
+enum trib_status trib_server_reload(struct trib_server *reloaded, struct trib_error *error) {
+    (void)reloaded; /* there is no TLS in this world */
+    (void)error;
+    return TRIB_OK;
+}
+
 unsigned trib_server_port(const struct trib_server *listening) {
     (void)listening;
     return 7700;

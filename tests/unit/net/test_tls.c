@@ -331,6 +331,11 @@ static void bad_files_are_named(void **state) {
     /* OpenSSL's queue of errors is left empty for whoever comes next. */
     assert_int_equal(ERR_peek_error(), 0);
     assert_int_equal(trib_tls_new(keys->certificate[0], keys->key[0], &tls, &error), TRIB_OK);
+    assert_int_equal(trib_tls_require_clients(tls, "/nowhere.pem", &error), TRIB_EIO);
+    assert_non_null(strstr(error.text, "client CA /nowhere.pem: "));
+    assert_int_equal(trib_tls_require_clients(tls, keys->key[0], &error), TRIB_EIO);
+    assert_int_equal(ERR_peek_error(), 0);
+    assert_int_equal(trib_tls_require_clients(tls, keys->certificate[0], &error), TRIB_OK);
     trib_tls_free(tls);
 }
 
