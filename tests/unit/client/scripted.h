@@ -15,8 +15,8 @@ struct scripted_step {
     const char *expected; /* the request begins with this */
     const char *reply;    /* as it goes over the wire; NULL: none */
     size_t reply_bytes;   /* 0: strlen(reply) */
-    bool is_early;        /* reply when the head is there, read nothing of the body, and wait until
-                             the client closes */
+    bool is_early;        /* reply when the head is there, read nothing for a while, then drop what
+                             comes until the client closes */
     bool is_cut;          /* close in the middle: when half of the body has been read */
     bool closes;          /* close after the reply */
     bool holds;           /* then wait until the client closes */

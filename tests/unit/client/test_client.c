@@ -464,8 +464,11 @@ static void a_long_poll_can_be_interrupted(void **state) {
     struct world world;
     pthread_t thread;
     BEGIN(&world, steps);
+    const struct trib_env *env = trib_env_system();
+    trib_time_ns before = env->monotonic(env->context);
     assert_int_equal(pthread_create(&thread, NULL, interrupt_later, world.client), 0);
     assert_int_equal(trib_client_next(world.client, &world.task), TRIB_CLIENT_INTERRUPTED);
+    assert_true(env->monotonic(env->context) - before < 10 * TRIB_SECOND);
     pthread_join(thread, NULL);
     assert_int_equal(trib_client_next(world.client, &world.task), TRIB_CLIENT_STOPPED);
     end(&world);

@@ -526,6 +526,73 @@ static void a_failing_write_is_a_lost_connection(void **state) {
     assert_int_equal(dribble_call(trib_env_system(), &dribble, &bytes, &count), TRIB_ECLOSED);
 }
 
+/* A peer that answers after 100,000 bytes and would take the rest for ever, over a connection that
+ * stays open. */
+struct eager {
+    struct dribble replies;
+    uint64_t sent_bytes;
+    int connect_count;
+};
+
+static int eager_connect(void *context, const char *host, const char *port, void **connection,
+                         char *text, size_t text_room) {
+    struct eager *eager = context;
+    eager->connect_count++;
+    eager->sent_bytes = 0;
+    return dribble_connect(&eager->replies, host, port, connection, text, text_room);
+}
+
+static long eager_read(void *context, void *connection, void *bytes, size_t count) {
+    return dribble_read(&((struct eager *)context)->replies, connection, bytes, count);
+}
+
+static bool eager_is_over(const struct eager *eager) {
+    return eager->replies.reply[eager->replies.read_bytes] == '\0';
+}
+
+static long eager_write(void *context, void *connection, const void *bytes, size_t count) {
+    struct eager *eager = context;
+    (void)connection;
+    (void)bytes;
+    if (eager_is_over(eager)) {
+        eager->replies.read_bytes = 0; /* takes anything for the next request */
+    }
+    eager->sent_bytes += count;
+    return (long)count;
+}
+
+static void eager_close(void *context, void *connection) {
+    dribble_close(&((struct eager *)context)->replies, connection);
+}
+
+static int eager_wait(void *context, void *connection, int timeout_ms) {
+    const struct eager *eager = context;
+    (void)connection;
+    return timeout_ms > 0 || (eager->sent_bytes > 100000 && !eager_is_over(eager));
+}
+
+static void half_a_request_is_never_followed_by_another(void **state) {
+    (void)state;
+    struct eager eager = {.replies = {.reply = OK_REPLY}};
+    const struct trib_transport transport = {.context = &eager,
+                                             .connect = eager_connect,
+                                             .read = eager_read,
+                                             .write = eager_write,
+                                             .close = eager_close,
+                                             .wait = eager_wait};
+    const struct trib_http_options options = {
+        .transport = &transport, .host = "far.example", .port = "443"};
+    struct pattern pattern = {.fails_at = UINT64_MAX};
+    struct trib_http *http;
+    assert_int_equal(trib_http_open(&options, &http, NULL), TRIB_OK);
+    assert_int_equal(put_pattern(http, &pattern, UINT64_C(1) << 40, NULL), TRIB_OK);
+    assert_in_range(pattern.read_to, 100000, 300000);
+    expect_body(http, "ok");
+    assert_int_equal(get(http, "/", NULL), TRIB_OK);
+    assert_int_equal(eager.connect_count, 2);
+    trib_http_close(http);
+}
+
 static void memory_may_run_out_anywhere(void **state) {
     (void)state;
     static char reply[12000];
@@ -575,6 +642,7 @@ int main(void) {
         cmocka_unit_test(heads_have_a_limit),
         cmocka_unit_test(short_reads_and_writes_are_enough),
         cmocka_unit_test(a_failing_write_is_a_lost_connection),
+        cmocka_unit_test(half_a_request_is_never_followed_by_another),
         cmocka_unit_test(memory_may_run_out_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -274,6 +274,19 @@ static void a_long_poll_is_no_silence(void **state) {
     assert_int_equal(trib_machine_next(&world.machine), TRIB_MACHINE_PAUSE);
 }
 
+static void an_answer_starts_everything_anew(void **state) {
+    (void)state;
+    struct world world;
+    set_up(&world, "link", 10);
+    assert_int_equal(CARRY(&world, &join, {200, 0, JOINED}), TRIB_CLIENT_OK);
+    /* Silences of different hours do not add up, and each may cost the token once. */
+    assert_int_equal(CARRY(&world, &ask, {0}, {200, 0, "{\"kind\":\"wait\",\"after_s\":600}"}, {0},
+                           {401, 0, NULL}, {200, 0, JOINED},
+                           {200, 0, "{\"kind\":\"wait\",\"after_s\":600}"}, {401, 0, NULL},
+                           {200, 0, JOINED}, {200, 0, TRAIN}),
+                     TRIB_CLIENT_OK);
+}
+
 static void progress_starts_the_silence_anew(void **state) {
     (void)state;
     struct world world;
@@ -440,6 +453,7 @@ int main(void) {
         cmocka_unit_test(two_clients_do_not_come_back_together),
         cmocka_unit_test(silence_is_borne_for_so_long_only),
         cmocka_unit_test(a_long_poll_is_no_silence),
+        cmocka_unit_test(an_answer_starts_everything_anew),
         cmocka_unit_test(progress_starts_the_silence_anew),
         cmocka_unit_test(retry_after_is_a_lower_bound),
         cmocka_unit_test(a_retry_after_beyond_patience_ends_it),
