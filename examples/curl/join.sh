@@ -1,7 +1,7 @@
 #!/bin/sh
 # join.sh - takes part in a run with nothing but curl and the standard tools.
 #
-#     join.sh LINK [NAME]        LINK: trib://host:port/run#token, or http(s)://host/prefix/run#token
+#     join.sh LINK [NAME]     LINK: trib://host:port/run#token, or http(s)://host/prefix/run#token
 #
 # Joins, waits for a task, fetches the version it names, answers with an update in which every value
 # is 0.001, and waits for the version that has counted it. Needs a model of F32 tensors (all are).
