@@ -1,0 +1,336 @@
+/* join.c - trib join: a process that takes part in a run with data of its own. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/data_part.h"
+#include "cli/interrupt.h"
+#include "cli/participant.h"
+#include "cli/secure.h"
+#include "client/join_link.h"
+#include "client/socket.h"
+
+#include <jansson.h>
+
+#define FAILURES_MAX 3 /* tasks in a row that came to nothing: it will not get better */
+
+struct join_options {
+    const char *link;
+    const char *client;
+    const char *role;
+    const char *data;
+    const char *part;
+    const char *partition;
+    uint64_t seed;
+    struct trib_option_list attributes;
+    bool is_once;
+    trib_time_ns retry_for;
+    const char *ca_file;
+};
+
+#define AT(member) offsetof(struct join_options, member)
+
+static const struct trib_option join_table[] = {
+    {"link", TRIB_OPTION_TEXT, AT(link), .value = "LINK", .is_positional = true,
+     .is_required = true, .meaning = "what 'run create' printed: trib://host:port/run#token"},
+    {"client", TRIB_OPTION_TEXT, AT(client), .value = "ID", .is_required = true,
+     .meaning = "name of this participant, the same every time it joins"},
+    {"role", TRIB_OPTION_TEXT, AT(role), .value = "ROLE", .initial = "trainer",
+     .meaning = "trainer, or evaluator on the held-out rows of the data"},
+    {"data", TRIB_OPTION_TEXT, AT(data), .value = "PATH", .is_required = true,
+     .meaning = "folder with IDX files or train.csv, or a .csv; each also .gz"},
+    {"part", TRIB_OPTION_TEXT, AT(part), .value = "I/N", .otherwise = "the whole",
+     .meaning = "this client's share: part I of N, counted from 0"},
+    {"partition", TRIB_OPTION_TEXT, AT(partition), .value = "HOW", .initial = "iid",
+     .meaning = "how rows are dealt out: iid, shards[:PER_CLIENT], dirichlet:ALPHA"},
+    {"seed", TRIB_OPTION_INTEGER, AT(seed), .value = "S", .initial = "1", .least = 0,
+     .most = UINT64_C(1) << 53, .meaning = "of shares and training; the same for all clients"},
+    {"attribute", TRIB_OPTION_LIST, AT(attributes), .value = "K=V", .otherwise = "none",
+     .meaning = "told to the daemon; a number where V is one"},
+    {"once", TRIB_OPTION_FLAG, AT(is_once), .meaning = "end after one task"},
+    {"retry-for", TRIB_OPTION_DURATION, AT(retry_for), .value = "DURATION", .initial = "10m",
+     .meaning = "how long a daemon that does not answer is tried again"},
+    {"ca-file", TRIB_OPTION_TEXT, AT(ca_file), .value = "FILE", .otherwise = "those of the system",
+     .meaning = "PEM file of certificates to trust"},
+    {0},
+};
+
+/* --- what the daemon is told ------------------------------------------------------------------ */
+
+/* {"site": "mercy", "gpu": 1}; NULL: malformed, and said so. */
+static char *attributes_text(const struct trib_cli *cli, const struct trib_option_list *list) {
+    json_t *object = json_object();
+    char *text = NULL;
+    for (size_t i = 0; i < list->count; i++) {
+        const char *item = list->items[i];
+        const char *equals = strchr(item, '=');
+        char name[64] = "";
+        if (equals == NULL || equals == item || (size_t)(equals - item) >= sizeof name) {
+            (void)trib_cli_fail(cli, TRIB_EXIT_USAGE, "--attribute %.64s: must be NAME=VALUE",
+                                item);
+            json_decref(object);
+            return NULL;
+        }
+        memcpy(name, item, (size_t)(equals - item));
+        json_t *number = json_loads(equals + 1, JSON_DECODE_ANY, NULL);
+        json_t *value = json_is_number(number) ? json_incref(number) : json_string(equals + 1);
+        json_decref(number);
+        (void)json_object_set_new(object, name, value); /* NULL is seen by the daemon */
+    }
+    text = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    if (text == NULL) {
+        (void)trib_cli_fail(cli, TRIB_EXIT_FAILED, "out of memory");
+    }
+    return text;
+}
+
+/* --- signals ---------------------------------------------------------------------------------- */
+
+/* For the signal handler, which cannot be given anything. */
+static struct trib_client *volatile active;
+static struct trib_sockets *volatile active_sockets;
+
+static void interrupt_client(void) {
+    if (active != NULL) {
+        trib_client_interrupt(active);
+    }
+    if (active_sockets != NULL) {
+        trib_sockets_ring(active_sockets);
+    }
+}
+
+/* --- tasks ------------------------------------------------------------------------------------ */
+
+struct joining {
+    const struct trib_cli *cli;
+    const struct join_options *options;
+    struct trib_client *client;
+    struct trib_participant participant;
+    unsigned failure_count; /* in a row */
+};
+
+static void log_result(const struct joining *joining, const struct trib_client_task *task,
+                       const struct trib_participant_result *result, trib_time_ns spent) {
+    const struct trib_env *env = joining->cli->env;
+    if (task->kind == TRIB_CLIENT_TRAIN) {
+        trib_log(env, TRIB_LOG_INFO,
+                 "trained task=%s version=%" PRIu64 " examples=%" PRIu64 " steps=%" PRIu64
+                 " loss=%.4f seconds=%.3f",
+                 task->id, task->version, result->examples, result->step_count, result->loss,
+                 (double)spent / (double)TRIB_SECOND);
+    } else {
+        trib_log(env, TRIB_LOG_INFO,
+                 "evaluated task=%s version=%" PRIu64 " examples=%" PRIu64
+                 " accuracy=%.4f loss=%.4f seconds=%.3f",
+                 task->id, task->version, result->examples, result->accuracy, result->loss,
+                 (double)spent / (double)TRIB_SECOND);
+    }
+}
+
+static enum trib_client_result answer(struct joining *joining, const struct trib_client_task *task,
+                                      const struct trib_participant_result *result) {
+    return task->kind == TRIB_CLIENT_TRAIN
+               ? trib_client_submit(joining->client, task, result->examples, result->metrics)
+               : trib_client_report(joining->client, task, result->examples, result->metrics);
+}
+
+/* The task came to nothing here: give it back, so that nobody waits for it. */
+static enum trib_client_result give_back(struct joining *joining,
+                                         const struct trib_client_task *task, const char *reason) {
+    trib_log(joining->cli->env, TRIB_LOG_WARN, "declined task=%s reason=\"%s\"", task->id, reason);
+    joining->failure_count++;
+    return trib_client_decline(joining->client, task, "it cannot be done with this data");
+}
+
+static enum trib_client_result do_task(struct joining *joining,
+                                       const struct trib_client_task *task) {
+    const struct trib_env *env = joining->cli->env;
+    const struct trib_client_tensor *tensors;
+    size_t tensor_count;
+    enum trib_client_result result =
+        trib_client_model(joining->client, task, &tensors, &tensor_count);
+    if (result != TRIB_CLIENT_OK) {
+        return result;
+    }
+    struct trib_participant_result worked;
+    struct trib_error error = {0};
+    trib_time_ns began_at = env->monotonic(env->context);
+    if (trib_participant_work(&joining->participant, task, tensors, tensor_count, &worked,
+                              &error) != TRIB_OK) {
+        return give_back(joining, task, error.text);
+    }
+    if (trib_is_interrupted()) { /* the signal came while there was no call to cut short */
+        return TRIB_CLIENT_INTERRUPTED;
+    }
+    result = answer(joining, task, &worked);
+    if (result == TRIB_CLIENT_OK) {
+        joining->failure_count = 0;
+        log_result(joining, task, &worked, env->monotonic(env->context) - began_at);
+    }
+    return result;
+}
+
+static enum trib_exit end_of(const struct joining *joining, enum trib_client_result result) {
+    switch (result) {
+    case TRIB_CLIENT_OK:
+        return TRIB_EXIT_OK;
+    case TRIB_CLIENT_STOPPED:
+        trib_log(joining->cli->env, TRIB_LOG_INFO, "stopped client=%s", joining->options->client);
+        return TRIB_EXIT_OK;
+    case TRIB_CLIENT_INTERRUPTED:
+        return TRIB_EXIT_INTERRUPTED;
+    case TRIB_CLIENT_UNREACHABLE:
+        return trib_cli_fail(joining->cli, TRIB_EXIT_UNREACHABLE, "%s",
+                             trib_client_error(joining->client));
+    default:
+        return trib_cli_fail(joining->cli, TRIB_EXIT_FAILED, "%s",
+                             trib_client_error(joining->client));
+    }
+}
+
+static enum trib_exit take_part(struct joining *joining) {
+    for (;;) {
+        struct trib_client_task task;
+        enum trib_client_result result = trib_client_next(joining->client, &task);
+        bool is_task = result == TRIB_CLIENT_OK;
+        if (is_task) {
+            result = do_task(joining, &task);
+        }
+        /* A refused update, or a version that has gone, is one task lost and no more. */
+        if (is_task && result == TRIB_CLIENT_REFUSED) {
+            trib_log(joining->cli->env, TRIB_LOG_WARN, "refused task=%s reason=\"%s\"", task.id,
+                     trib_client_error(joining->client));
+            joining->failure_count++;
+            result = TRIB_CLIENT_OK;
+        }
+        if (result != TRIB_CLIENT_OK) {
+            return end_of(joining, result);
+        }
+        if (joining->failure_count == FAILURES_MAX) {
+            return trib_cli_fail(joining->cli, TRIB_EXIT_FAILED,
+                                 "%d tasks in a row came to nothing", FAILURES_MAX);
+        }
+        if (joining->options->is_once) {
+            return joining->failure_count == 0 ? TRIB_EXIT_OK : TRIB_EXIT_FAILED;
+        }
+    }
+}
+
+/* --- joining ---------------------------------------------------------------------------------- */
+
+static enum trib_exit open_client(struct joining *joining, const struct trib_transport *transport) {
+    const struct join_options *options = joining->options;
+    char why[256];
+    char *attributes = attributes_text(joining->cli, &options->attributes);
+    if (attributes == NULL) {
+        return TRIB_EXIT_USAGE;
+    }
+    const struct trib_client_options opening = {
+        .size = sizeof opening,
+        .link = options->link,
+        .client = options->client,
+        .role = options->role,
+        .attributes = attributes,
+        .retry_for_s = (double)options->retry_for / (double)TRIB_SECOND,
+        .transport = transport,
+    };
+    enum trib_client_result result = trib_client_open(&opening, &joining->client, why, sizeof why);
+    free(attributes);
+    if (result == TRIB_CLIENT_OK) {
+        return TRIB_EXIT_OK;
+    }
+    enum trib_exit exit = result == TRIB_CLIENT_UNREACHABLE ? TRIB_EXIT_UNREACHABLE
+                          : result == TRIB_CLIENT_INVALID   ? TRIB_EXIT_USAGE
+                                                            : TRIB_EXIT_FAILED;
+    return trib_cli_fail(joining->cli, exit, "%s", why);
+}
+
+static enum trib_exit join_with(struct joining *joining, const struct trib_transport *transport) {
+    enum trib_exit result = open_client(joining, transport);
+    if (result != TRIB_EXIT_OK) {
+        return result;
+    }
+    active = joining->client;
+    trib_interrupt_catch(interrupt_client);
+    trib_log(joining->cli->env, TRIB_LOG_INFO, "joined client=%s role=%s rows=%zu",
+             joining->options->client, joining->options->role,
+             joining->participant.dataset->row_count);
+    result = take_part(joining);
+    active = NULL;
+    trib_client_close(joining->client);
+    return result;
+}
+
+/* Through TLS where the link asks for it. */
+static enum trib_exit join_link(struct joining *joining) {
+    struct trib_link link;
+    struct trib_error error = {0};
+    if (trib_join_link_parse(joining->options->link, &link, &error) != TRIB_OK) {
+        return trib_cli_fail(joining->cli, TRIB_EXIT_USAGE, "%s", error.text);
+    }
+    if (!trib_link_is_tls(&link)) {
+        return join_with(joining, NULL);
+    }
+    struct trib_sockets sockets;
+    struct trib_secure *tls;
+    if (!trib_sockets_init(&sockets, 0)) {
+        return trib_cli_fail(joining->cli, TRIB_EXIT_FAILED, "no file descriptors are left");
+    }
+    const struct trib_transport plain = trib_sockets_transport(&sockets);
+    enum trib_exit result = TRIB_EXIT_FAILED;
+    if (trib_secure_new(joining->cli->env, &plain, joining->options->ca_file, &tls, &error) !=
+        TRIB_OK) {
+        (void)trib_cli_fail(joining->cli, result, "%s", error.text);
+    } else {
+        active_sockets = &sockets;
+        result = join_with(joining, trib_secure_transport(tls));
+        active_sockets = NULL;
+        trib_secure_free(tls);
+    }
+    trib_sockets_deinit(&sockets);
+    return result;
+}
+
+static enum trib_exit join(const struct trib_cli *cli, const void *given) {
+    const struct join_options *options = given;
+    struct trib_data_part share;
+    struct trib_dataset dataset = {0};
+    struct trib_error error = {0};
+    if (strcmp(options->role, "trainer") != 0 && strcmp(options->role, "evaluator") != 0) {
+        return trib_cli_fail(cli, TRIB_EXIT_USAGE, "--role: must be trainer or evaluator");
+    }
+    if (trib_data_part_parse(options->part, options->partition, options->seed, &share, &error) !=
+        TRIB_OK) {
+        return trib_cli_fail(cli, TRIB_EXIT_USAGE, "%s", error.text);
+    }
+    share.is_test = strcmp(options->role, "evaluator") == 0;
+    if (trib_data_part_load(cli->env, options->data, &share, &dataset, &error) != TRIB_OK) {
+        return trib_cli_fail(cli, TRIB_EXIT_FAILED, "%s", error.text);
+    }
+    struct joining joining = {
+        .cli = cli,
+        .options = options,
+        .participant = {.env = cli->env,
+                        .dataset = &dataset,
+                        .client = options->client,
+                        .seed = options->seed},
+    };
+    enum trib_exit result = join_link(&joining);
+    trib_participant_deinit(&joining.participant);
+    trib_dataset_deinit(&dataset);
+    return result;
+}
+
+const struct trib_command trib_command_join = {
+    .name = "join",
+    .group = "Taking part",
+    .summary = "Train or evaluate with data of one's own until the run has stopped",
+    .details = "The model is recognised by its tensors (softmax or mlp, see model.init.trainer in\n"
+               "'trib help spec'). Only the rows of the part are loaded; none of them leaves.\n",
+    .options = join_table,
+    .options_bytes = sizeof(struct join_options),
+    .run = join,
+};

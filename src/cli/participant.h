@@ -1,0 +1,46 @@
+/* participant.h - a native trainer or evaluator: data, a model of the run, one task after another.
+ *
+ * Which trainer fits is inferred from the first model that comes (cli/native.h). */
+#ifndef TRIB_CLI_PARTICIPANT_H
+#define TRIB_CLI_PARTICIPANT_H
+
+#include "train/dataset.h"
+#include "train/trainer.h"
+#include "tributary/client.h"
+
+#define TRIB_PARTICIPANT_METRICS_BYTES 128
+
+struct trib_participant {
+    const struct trib_env *env;         /* set by the owner */
+    const struct trib_dataset *dataset; /* set by the owner; borrowed */
+    const char *client;                 /* set by the owner: its id */
+    uint64_t seed;                      /* set by the owner: of the order of rows */
+
+    /* private */
+    struct trib_trainer *trainer; /* NULL until the first model */
+    float *parameters;
+    size_t parameter_count;
+};
+
+/* What a task came to. */
+struct trib_participant_result {
+    uint64_t examples; /* that took part */
+    double loss;       /* NAN: infinite */
+    double accuracy;   /* NAN: not measured */
+    uint64_t step_count;
+    char metrics[TRIB_PARTICIPANT_METRICS_BYTES]; /* JSON, only what was measured */
+};
+
+/* Do a task on the tensors, in place. A train task reads epochs (default 1), steps, batch (32),
+ * lr (0.1), mu (0) and lr_decay (1) from its settings.
+ * TRIB_EUNSUPPORTED, TRIB_ESHAPE: the model does not fit the trainers or the data; TRIB_EINVALID: a
+ * setting; TRIB_ENONFINITE: training diverged (the tensors are as they were); TRIB_EMEMORY. */
+enum trib_status trib_participant_work(struct trib_participant *participant,
+                                       const struct trib_client_task *task,
+                                       const struct trib_client_tensor *tensors,
+                                       size_t tensor_count, struct trib_participant_result *result,
+                                       struct trib_error *error);
+void trib_participant_deinit(
+    struct trib_participant *participant); /* what it made; all-zero is safe */
+
+#endif
