@@ -16,6 +16,9 @@
 
 #define FAILURES_MAX 3 /* tasks in a row that came to nothing: it will not get better */
 
+/* A daemon that says nothing for so long, in the middle of something, is lost. */
+#define SOCKET_IDLE_MS 60000
+
 struct join_options {
     const char *link;
     const char *client;
@@ -276,7 +279,7 @@ static enum trib_exit join_link(struct joining *joining) {
     }
     struct trib_sockets sockets;
     struct trib_secure *tls;
-    if (!trib_sockets_init(&sockets, 0)) {
+    if (!trib_sockets_init(&sockets, SOCKET_IDLE_MS)) {
         return trib_cli_fail(joining->cli, TRIB_EXIT_FAILED, "no file descriptors are left");
     }
     const struct trib_transport plain = trib_sockets_transport(&sockets);
