@@ -25,14 +25,18 @@ void trib_call_reply_run(struct trib_call *call, int status, struct trib_hosted 
 }
 
 /* The same spec again is the same run; another one under its name is a conflict. */
-static void reply_existing(struct trib_call *call, struct trib_hosted *hosted,
-                           const struct trib_spec *spec) {
+static bool is_of_spec(const struct trib_hosted *hosted, const struct trib_spec *spec) {
     json_t *there = trib_spec_document(hosted->spec);
     json_t *wanted = trib_spec_document(spec);
     bool is_same = there != NULL && json_equal(there, wanted) == 1;
     json_decref(there);
     json_decref(wanted);
-    if (is_same) {
+    return is_same;
+}
+
+static void reply_existing(struct trib_call *call, struct trib_hosted *hosted,
+                           const struct trib_spec *spec) {
+    if (is_of_spec(hosted, spec)) {
         trib_call_reply_run(call, 200, hosted);
     } else {
         trib_call_refuse(call, "conflict", "run %s exists with another spec", spec->name);
@@ -69,6 +73,10 @@ static void create(struct trib_call *call, const struct trib_spec *spec) {
         return;
     }
     struct trib_hosted *hosted = trib_node_find(call->node, spec->name);
+    if (!is_of_spec(hosted, spec)) {
+        reply_existing(call, hosted, spec); /* left by an attempt with another spec */
+        return;
+    }
     call->hosted = hosted;
     if (spec->model.init == TRIB_INIT_TRAINER || spec->model.init == TRIB_INIT_RUN) {
         trib_import_by_spec(hosted, call, source);

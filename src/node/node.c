@@ -47,10 +47,23 @@ void trib_node_link(const struct trib_node *node, const struct trib_token *token
 
 /* --- runs -------------------------------------------------------------------------------------------- */
 
+/* Its data is still there: a deleted run until it is buried, a failed one until it comes back. */
+static bool is_going_or_resting(const struct trib_node *node, const char *run) {
+    bool is_there = trib_node_find_resting(node, run) != NULL;
+    for (size_t i = 0; i < node->closing_count; i++) {
+        is_there = is_there || strcmp(node->closing[i]->spec->name, run) == 0;
+    }
+    return is_there;
+}
+
 enum trib_status trib_node_create_run(struct trib_node *node, const struct trib_spec *spec,
                                       struct trib_error *error) {
     if (node->hosted_count + node->closing_count + node->resting_count >= TRIB_RUNS_MAX) {
         return trib_error_set(error, TRIB_ELIMIT, "%d runs are hosted already", TRIB_RUNS_MAX);
+    }
+    if (node->is_stopping || is_going_or_resting(node, spec->name)) {
+        return trib_error_set(error, TRIB_EUNAVAILABLE,
+                              "run %s is being closed or rests; try again", spec->name);
     }
     struct trib_text text;
     trib_text_init(&text, node->env);
@@ -63,6 +76,11 @@ enum trib_status trib_node_create_run(struct trib_node *node, const struct trib_
                                                    text.bytes, text.byte_count, error);
     trib_text_deinit(&text);
     struct trib_hosted *hosted = NULL;
+    if (status == TRIB_ECONFLICT) {
+        /* What is in the way was left by an attempt that failed after it had made the run. */
+        *error = (struct trib_error){0};
+        status = node->directory.files->sync_directory(node->directory.files->context, "runs");
+    }
     if (status == TRIB_OK) {
         status = trib_hosted_open(node, spec->name, &hosted, error);
     }
