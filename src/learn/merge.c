@@ -27,11 +27,14 @@ void trib_merge_begin(const struct trib_merge *merge) {
 }
 
 static double denominator_of(const struct trib_merge *merge, uint32_t group) {
+    const double count = (double)merge->sum->update_count[group];
     switch (merge->denominator) {
     case TRIB_DENOMINATOR_COUNT:
-        return (double)merge->sum->update_count[group] / merge->weight_unit;
+        return count / merge->weight_unit;
     case TRIB_DENOMINATOR_CONSTANT:
         return merge->constant / merge->weight_unit;
+    case TRIB_DENOMINATOR_GOAL:
+        return fmax(merge->constant, count) / merge->weight_unit;
     default:
         return (double)merge->sum->weight_total[group];
     }

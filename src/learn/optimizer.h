@@ -105,6 +105,7 @@ enum trib_denominator {
     TRIB_DENOMINATOR_WEIGHT,   /* the group's sum of weights (usual) */
     TRIB_DENOMINATOR_COUNT,    /* number of updates */
     TRIB_DENOMINATOR_CONSTANT, /* `constant` */
+    TRIB_DENOMINATOR_GOAL,     /* `constant`, or the number of updates where there are more */
 };
 
 struct trib_merge {
@@ -113,7 +114,7 @@ struct trib_merge {
     const struct trib_exact_sum *sum;
     const struct trib_optimizer *optimizer;
     enum trib_denominator denominator;
-    double constant;    /* for TRIB_DENOMINATOR_CONSTANT, > 0 */
+    double constant;    /* for TRIB_DENOMINATOR_CONSTANT and _GOAL, > 0 */
     double weight_unit; /* 2^-k: one weight unit in the weights of the spec; count and constant
                            are divided by it, to be in weight units too */
     const struct trib_optimizer_state *state; /* before; not changed */

@@ -5,6 +5,8 @@
 
 static const struct trib_policy *const policies[] = {
     &trib_policy_rounds,
+    &trib_policy_buffer,
+    &trib_policy_ticks,
 };
 
 const struct trib_policy *trib_policy_find(const char *name) {

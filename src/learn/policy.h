@@ -1,5 +1,9 @@
 /* policy.h - when a buffer of updates becomes a version and how many clients are asked; never who.
  *
+ *   rounds   a cohort per version: FedAvg and its kin
+ *   buffer   so many updates per version, clients go on without a pause: FedBuff
+ *   ticks    whatever has arrived when the clock ticks: FedFix
+ *
  * A policy is a table of pure functions over its settings, its memory and a view of the run. It
  * knows counts, weights, ages and times, no devices. The heart (run/) asks it and does the rest. */
 #ifndef TRIB_LEARN_POLICY_H
@@ -10,14 +14,25 @@
 
 enum trib_policy_short { TRIB_POLICY_SHORT_WAIT, TRIB_POLICY_SHORT_GO, TRIB_POLICY_SHORT_PAUSE };
 
+/* What the weighted sum of a buffer is divided by; each policy allows some of these. */
+enum trib_policy_divide {
+    TRIB_DIVIDE_WEIGHT, /* the sum of the weights: a weighted mean */
+    TRIB_DIVIDE_GOAL,   /* the goal K, as in FedBuff */
+    TRIB_DIVIDE_NONE,   /* 1: the weighted sum itself */
+};
+
 /* Settings that policies read; the heart fills them from the spec. */
 struct trib_policy_settings {
-    double fraction;       /* share of the present clients asked, 0 < C <= 1 */
-    double over_selection; /* o >= 0 */
-    uint32_t quorum;       /* >= 1 */
-    trib_time_ns deadline; /* < 0: from observed arrivals */
-    trib_time_ns first_deadline;
-    enum trib_policy_short if_short;
+    double fraction;             /* rounds: share of the present clients asked, 0 < C <= 1 */
+    double over_selection;       /* rounds: o >= 0 */
+    uint32_t quorum;             /* fewest updates at the deadline or tick; 0 = 1 */
+    trib_time_ns deadline;       /* rounds, buffer; TRIB_TIME_NEVER: none; rounds: < 0: observed */
+    trib_time_ns first_deadline; /* rounds */
+    enum trib_policy_short if_short; /* rounds */
+    uint32_t goal;                   /* buffer: K, updates of a version; 0 = 1 */
+    uint32_t concurrency;            /* buffer: clients that train at one time; 0 = all */
+    trib_time_ns tick;               /* ticks: > 0 */
+    enum trib_policy_divide divide;
 };
 
 /* What a policy remembers between versions; all-zero at the start, rebuilt by use after a restart
@@ -31,15 +46,19 @@ struct trib_policy_memory {
 /* What the policy declares about itself (design section 5). */
 struct trib_policy_needs {
     enum trib_denominator denominator;
+    double constant;           /* of TRIB_DENOMINATOR_CONSTANT and _GOAL */
     uint32_t buffers_max;      /* open at one time, charged to the memory budget */
     uint32_t base_versions;    /* how many old versions must stay readable */
+    uint32_t present_min;      /* fewest trainers that must be there for plan() to say yes */
     bool weights_at_admission; /* false: fold at merge, from the spool */
+    bool keeps_seats;          /* whoever trains goes on when a version is published */
+    bool asks_again;           /* whoever has answered may be asked again at once */
 };
 
 /* The plan of one buffer, fixed when it opens. */
 struct trib_plan {
-    uint32_t asked;        /* clients given a task */
-    uint32_t wanted;       /* updates that close the buffer */
+    uint32_t asked;        /* seats: clients that have a task; UINT32_MAX: for everybody */
+    uint32_t wanted;       /* updates that close the buffer; UINT32_MAX: only time does */
     uint32_t quorum;       /* updates that may close it at the deadline */
     trib_time_ns deadline; /* absolute; TRIB_TIME_NEVER: none */
 };
@@ -72,11 +91,13 @@ struct trib_policy {
                                const struct trib_policy_memory *memory,
                                const struct trib_policy_view *view, struct trib_plan *plan,
                                trib_time_ns *look_again);
-    /* A client took this long from its task to its complete update. */
+    /* A client took this long from its task to its complete update. NULL: of no interest. */
     void (*observe)(struct trib_policy_memory *memory, trib_time_ns duration);
 };
 
 extern const struct trib_policy trib_policy_rounds;
+extern const struct trib_policy trib_policy_buffer;
+extern const struct trib_policy trib_policy_ticks;
 
 /* NULL when unknown. */
 const struct trib_policy *trib_policy_find(const char *name);

@@ -21,11 +21,11 @@
 #define DEADLINE_MIN TRIB_SECOND /* a floor, so that a tick of jitter ends no round */
 
 static void declare(const struct trib_policy_settings *settings, struct trib_policy_needs *needs) {
-    (void)settings; /* Rounds need the same whatever their settings. */
     *needs = (struct trib_policy_needs){
         .denominator = TRIB_DENOMINATOR_WEIGHT,
         .buffers_max = 2, /* one merges while the next fills */
         .base_versions = 1,
+        .present_min = settings->quorum > 0 ? settings->quorum : 1,
         .weights_at_admission = true,
     };
 }

@@ -465,6 +465,14 @@ static void test_denominators(void **state) {
     next = merged(&run, 1);
     assert_true(small_values(next, run.layout)[0] == 0.5f);
     trib_block_unref(next);
+    run.merge.denominator = TRIB_DENOMINATOR_GOAL;
+    next = merged(&run, 1);
+    assert_true(small_values(next, run.layout)[0] == 0.5f);
+    trib_block_unref(next);
+    run.merge.constant = 1; /* more updates than the goal: their number */
+    next = merged(&run, 1);
+    assert_true(small_values(next, run.layout)[0] == 3.5f / 2);
+    trib_block_unref(next);
     run_deinit(&run);
 }
 
