@@ -47,13 +47,7 @@ enum trib_status trib_model_read_layout(const struct trib_env *env, const struct
     return status;
 }
 
-/* Bounds of the sums, in weight units. */
-static uint64_t weight_max_units(const struct trib_spec *spec) {
-    const struct trib_spec_strategy *strategy = &spec->strategy;
-    bool is_equal = strategy->weights == TRIB_WEIGHT_EQUAL;
-    return (is_equal ? 1 : strategy->weight_max) << strategy->weight_unit_bits;
-}
-
+/* Bound of the sums, in weight units. */
 static uint64_t weight_total_max_units(const struct trib_spec *spec) {
     return spec->strategy.weight_total_max << spec->strategy.weight_unit_bits;
 }
@@ -73,7 +67,7 @@ enum trib_status trib_model_init(struct trib_model *model, const struct trib_env
     model->current = trib_block_ref(current);
     trib_digest_of(current->bytes, current->byte_count, &model->digest);
     enum trib_status status =
-        trib_resolution_init(&model->resolution, env, layout, weight_max_units(spec),
+        trib_resolution_init(&model->resolution, env, layout, trib_spec_weight_max(spec),
                              weight_total_max_units(spec), error);
     for (uint32_t i = 0; status == TRIB_OK && i < accumulator_count; i++) {
         status = trib_exact_sum_init(&model->sums[i], env, layout, &model->resolution);
@@ -170,7 +164,7 @@ enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accum
         .sum = &model->sums[accumulator],
         .optimizer = &strategy->optimizer,
         .denominator = strategy->denominator,
-        .constant = 1.0,
+        .constant = strategy->denominator_constant,
         .weight_unit = 1.0 / (double)(UINT64_C(1) << strategy->weight_unit_bits),
         .state = &model->state,
         .next_state = &model->state,

@@ -51,7 +51,8 @@ struct trib_buffer {
     uint64_t weight_total; /* of all of these */
 };
 
-/* The round that fills buffers[0]. */
+/* The round that fills buffers[0]: seats are tasks that are given out and still waited for. Where
+ * the policy keeps seats (trib_policy_needs), those of clients that train outlive the version. */
 struct trib_round {
     bool is_open;  /* it has a plan */
     bool may_fill; /* a seat or a candidate has turned up */
@@ -93,6 +94,7 @@ struct trib_run {
     const struct trib_spec *spec;
     struct trib_run_limits limits;
     struct trib_policy_settings settings;
+    struct trib_policy_needs needs;
     struct trib_policy_memory memory;
 
     trib_time_ns now;             /* of the newest event */
@@ -112,6 +114,7 @@ struct trib_run {
     struct trib_slots slots;
     struct trib_buffer buffers[2];
     struct trib_round round;
+    uint64_t draws; /* of clients for single seats, since the start */
     struct trib_evaluations evaluations;
     struct trib_report *reports; /* [TRIB_RECORDS_MAX] */
     uint64_t records;            /* numbers given to RECORD effects so far */
@@ -153,6 +156,9 @@ void trib_admission_spooled(struct trib_run *run, const struct trib_event *event
 enum trib_task_state trib_round_task_state(const struct trib_run *run,
                                            const struct trib_client *client);
 bool trib_round_has_seat(const struct trib_run *run, const struct trib_client *client);
+/* A task that is older than the current version is replaced by one for it: nobody has begun it, or
+ * whoever did has forgotten it. */
+void trib_round_renew(struct trib_run *run, struct trib_client *client);
 /* The client is there: it may be the one that a free seat waits for. */
 void trib_round_notice(struct trib_run *run, const struct trib_client *client);
 /* An update with this base was admitted for this version. */
@@ -162,12 +168,16 @@ void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_ve
  * be (the seat goes to another). */
 void trib_round_unanswer(struct trib_run *run, struct trib_client *client, trib_version base,
                          bool is_bad);
-/* The client is silent, set aside or has another role: its seat is free, its task stays. */
+/* The client is silent, set aside or has another role: its seat is free. In a round its task stays;
+ * where seats are kept it has none any more. */
 void trib_round_lose_seat(struct trib_run *run, struct trib_client *client);
-/* The task is given back; for this version its client is not asked again for one lease. */
+/* The task is given back; for this version (where seats are kept: at all) its client is not asked
+ * again for one lease. */
 void trib_round_return(struct trib_run *run, struct trib_client *client);
 /* The run was paused this long; the deadline moves on by it. */
 void trib_round_postpone(struct trib_run *run, trib_time_ns duration);
+/* The run has stopped: nobody has a seat any more. */
+void trib_round_end(struct trib_run *run);
 void trib_round_settle(struct trib_run *run);
 trib_time_ns trib_round_deadline(const struct trib_run *run);
 

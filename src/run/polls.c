@@ -42,9 +42,14 @@ void trib_polls_join(struct trib_run *run, const struct trib_event *event) {
 
 /* --- tasks ------------------------------------------------------------------------------------ */
 
-static void name_train_task(const struct trib_client *client, char *id) {
+/* "<version>.<n>": the n-th update of its client with this base. A number that an update has is
+ * skipped: where one before it was found bad, they are not counted up in step. */
+static void name_train_task(const struct trib_run *run, const struct trib_client *client,
+                            char *id) {
     uint32_t number = client->base == client->task_version ? client->updates_of_base : 0;
-    trib_words(id, TASK_ID_BYTES, "%" PRIu64 ".%u", client->task_version, number);
+    do {
+        trib_words(id, TASK_ID_BYTES, "%" PRIu64 ".%u", client->task_version, number++);
+    } while (trib_slots_find(&run->slots, client->name, id) != TRIB_SLOT_NONE);
 }
 
 static void name_evaluation_task(trib_version version, char *id) {
@@ -78,6 +83,8 @@ static void explain_round(const struct trib_run *run, const struct trib_client *
         trib_words(reason, room, "too few trainers for version %" PRIu64, next);
     else if (run->buffers[0].state != TRIB_BUFFER_COLLECTING)
         trib_words(reason, room, "version %" PRIu64 " is in the making", next);
+    else if (run->needs.keeps_seats)
+        trib_words(reason, room, "%u clients are training already", run->round.seats_held);
     else
         trib_words(reason, room, "version %" PRIu64 " has its cohort", next);
 }
@@ -106,8 +113,8 @@ static struct trib_task task_for(const struct trib_run *run, const struct trib_c
         trib_words(task.reason, sizeof task.reason, "run stopped: %s", run->reason);
     } else if (can_train(run, client)) {
         task.kind = TRIB_TASK_TRAIN;
-        name_train_task(client, task.id);
-        if (run->round.is_open)
+        name_train_task(run, client, task.id);
+        if (run->round.is_open && !run->needs.keeps_seats)
             task.expected_by = run->round.plan.deadline;
     } else if (can_evaluate(run, client, &task.version)) {
         task.kind = TRIB_TASK_EVALUATE;
@@ -161,6 +168,7 @@ void trib_polls_settle(struct trib_run *run) {
     struct trib_client *client;
     while (trib_heart_has_room(run) && (client = trib_roster_next_called(&run->roster)) != NULL) {
         if (client->poll) {
+            trib_round_renew(run, client);
             struct trib_task task = task_for(run, client);
             if (task.kind != TRIB_TASK_WAIT || client->poll_until <= run->now)
                 answer(run, client, &task);
@@ -194,7 +202,7 @@ void trib_polls_decline(struct trib_run *run, const struct trib_event *event) {
         return;
     char id[TASK_ID_BYTES];
     enum trib_task_state state = trib_round_task_state(run, client);
-    name_train_task(client, id);
+    name_train_task(run, client, id);
     if (state != TRIB_TASK_NONE && state != TRIB_TASK_ANSWERED && strcmp(id, event->id) == 0) {
         if (state == TRIB_TASK_HELD) /* else it has been given back before */
             trib_round_return(run, client);

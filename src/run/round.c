@@ -4,17 +4,26 @@
  * who can be asked. That is a uniform sample without replacement, it does not depend on the order
  * in which clients joined, and the one asked when a seat is freed is the next in the same order.
  *
- * After every step either no seat is free or nobody is left to take it: so the policy may close a
- * round as soon as nobody is training. */
+ * Where whoever has answered is asked again (needs.asks_again), seats are freed one by one and each
+ * is a fresh draw: a fixed order would always prefer the same clients.
+ *
+ * After every step either no seat is free, or nobody is left to take it, or the updates that were
+ * wanted are there or being written: so the policy may close a round as soon as nobody is training,
+ * and whoever is asked as a version is about to come gets that version. */
 #include <stdlib.h>
 
 #include "base/random.h"
 #include "base/words.h"
 #include "run/heart.h"
 
+#define PROBES_MAX 64 /* draws in a row that may miss before everybody is ranked */
+
 enum trib_task_state trib_round_task_state(const struct trib_run *run,
                                            const struct trib_client *client) {
-    return client->task_version == run->version ? client->task_state : TRIB_TASK_NONE;
+    bool is_kept =
+        run->needs.keeps_seats && client->has_seat && client->task_state == TRIB_TASK_HELD;
+    bool is_current = client->task_version == run->version;
+    return is_current || is_kept ? client->task_state : TRIB_TASK_NONE;
 }
 
 bool trib_round_has_seat(const struct trib_run *run, const struct trib_client *client) {
@@ -30,7 +39,8 @@ static uint32_t seats_free(const struct trib_run *run) {
 }
 
 static bool is_candidate(const struct trib_run *run, const struct trib_client *client) {
-    if (!trib_client_is_available(client))
+    bool is_resting = run->needs.keeps_seats && client->rests_until > run->now;
+    if (!trib_client_is_available(client) || is_resting)
         return false;
     switch (trib_round_task_state(run, client)) {
     case TRIB_TASK_NONE:
@@ -76,25 +86,52 @@ static uint32_t rank_candidates(struct trib_run *run) {
     return count;
 }
 
-static void give_seat(struct trib_run *run, struct trib_client *client) {
-    if (trib_round_task_state(run, client) != TRIB_TASK_HELD) {
-        if (client->task_state == TRIB_TASK_HELD) {
-            client->has_late_task = true;
-            client->late_version = client->task_version;
-            client->late_asked_at = client->asked_at;
-        }
-        client->task_version = run->version;
-        client->task_state = TRIB_TASK_HELD;
-        client->asked_at = run->now;
+static void give_task(struct trib_run *run, struct trib_client *client) {
+    if (client->task_state == TRIB_TASK_HELD) {
+        client->has_late_task = true;
+        client->late_version = client->task_version;
+        client->late_asked_at = client->asked_at;
     }
+    client->task_version = run->version;
+    client->task_state = TRIB_TASK_HELD;
+    client->asked_at = run->now;
+}
+
+static void give_seat(struct trib_run *run, struct trib_client *client) {
+    if (trib_round_task_state(run, client) != TRIB_TASK_HELD)
+        give_task(run, client);
     client->has_seat = true;
     run->round.seats_held++;
     trib_roster_call(&run->roster, client);
 }
 
+void trib_round_renew(struct trib_run *run, struct trib_client *client) {
+    if (trib_round_has_seat(run, client) && client->task_version != run->version)
+        give_task(run, client);
+}
+
+/* Uniform among the candidates: the first that a uniform draw of all clients meets. NULL: they are
+ * too few to be met like this. */
+static struct trib_client *draw_candidate(struct trib_run *run) {
+    struct trib_roster *roster = &run->roster;
+    struct trib_random random;
+    trib_random_derive(&random, run->spec->seed, "seat", run->draws++);
+    for (uint32_t probe = 0; probe < PROBES_MAX && roster->count > 0; probe++) {
+        struct trib_client *client = &roster->clients[trib_random_below(&random, roster->count)];
+        if (is_candidate(run, client))
+            return client;
+    }
+    return NULL;
+}
+
 static void fill_seats(struct trib_run *run) {
     run->round.may_fill = false;
     uint32_t seats = seats_free(run);
+    struct trib_client *drawn;
+    while (run->needs.asks_again && seats > 0 && (drawn = draw_candidate(run)) != NULL) {
+        give_seat(run, drawn);
+        seats--;
+    }
     if (seats == 0)
         return;
     uint32_t count = rank_candidates(run);
@@ -115,16 +152,40 @@ static void observe(struct trib_run *run, struct trib_client *client, trib_versi
     } else {
         return;
     }
-    run->spec->strategy.policy->observe(&run->memory, run->now - asked_at);
+    if (run->spec->strategy.policy->observe)
+        run->spec->strategy.policy->observe(&run->memory, run->now - asked_at);
+}
+
+/* Names of tasks count up, so only the newest base is of interest. */
+static void count_update(struct trib_client *client, trib_version base) {
+    if (base > client->base)
+        client->updates_of_base = 0;
+    client->base = base > client->base ? base : client->base;
+    client->updates_of_base += client->base == base;
+}
+
+/* Where seats are kept: a client that holds another task than the one it answered goes on with it.
+ * One that is not to be asked again for this version is marked as having answered. */
+static void answer_kept(struct trib_run *run, struct trib_client *client, trib_version base,
+                        trib_version target) {
+    bool holds_task = trib_round_has_seat(run, client);
+    if (holds_task && client->task_version != base)
+        return;
+    trib_round_lose_seat(run, client);
+    if (run->needs.asks_again || target != run->version + 1)
+        return;
+    client->task_version = run->version;
+    client->task_state = TRIB_TASK_ANSWERED;
 }
 
 void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_version base,
                        trib_version target) {
-    if (client->base != base)
-        client->updates_of_base = 0;
-    client->base = base;
-    client->updates_of_base++;
+    count_update(client, base);
     observe(run, client, base);
+    if (run->needs.keeps_seats) {
+        answer_kept(run, client, base, target);
+        return;
+    }
     if (base != run->version || target != run->version + 1) {
         /* No answer in this round: should its buffer open again, the client may be asked. */
         if (client->task_version == base) {
@@ -147,12 +208,27 @@ void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_ve
     client->task_state = TRIB_TASK_ANSWERED;
 }
 
+/* The client has lost its seat with its update; whether it sends it again or starts anew, it may be
+ * asked, but for a bad one not at once. */
+static void unanswer_kept(struct trib_run *run, struct trib_client *client, bool is_bad) {
+    if (is_bad) {
+        trib_round_return(run, client);
+    } else if (trib_round_task_state(run, client) == TRIB_TASK_ANSWERED) {
+        client->task_state = TRIB_TASK_NONE;
+        run->round.may_fill = true;
+    }
+}
+
 void trib_round_unanswer(struct trib_run *run, struct trib_client *client, trib_version base,
                          bool is_bad) {
     if (client->base == base && client->updates_of_base > 0)
         client->updates_of_base--;
     bool is_current = client->base == base && client->updates_of_base == 0 &&
                       trib_round_task_state(run, client) == TRIB_TASK_ANSWERED;
+    if (run->needs.keeps_seats) {
+        unanswer_kept(run, client, is_bad);
+        return;
+    }
     if (base != run->version || !is_current)
         return;
     if (client->has_seat) {
@@ -168,12 +244,15 @@ void trib_round_lose_seat(struct trib_run *run, struct trib_client *client) {
     if (!trib_round_has_seat(run, client))
         return;
     client->has_seat = false;
+    if (run->needs.keeps_seats)
+        client->task_state = TRIB_TASK_NONE; /* else there would be more tasks than seats */
     run->round.seats_held--;
     run->round.may_fill = true;
 }
 
 void trib_round_return(struct trib_run *run, struct trib_client *client) {
     trib_round_lose_seat(run, client);
+    client->task_version = run->version;
     client->task_state = TRIB_TASK_RETURNED;
     client->rests_until = run->now + run->spec->lease;
     trib_roster_schedule(&run->roster, client, run->now);
@@ -196,8 +275,16 @@ static bool open_round(struct trib_run *run) {
     struct trib_plan plan;
     if (!run->spec->strategy.policy->plan(&run->settings, &run->memory, &view, &plan))
         return false;
-    run->round = (struct trib_round){.is_open = true, .may_fill = true, .plan = plan};
+    run->round.is_open = true;
+    run->round.may_fill = true;
+    run->round.plan = plan;
     return true;
+}
+
+/* The updates that close the buffer are there or being written. */
+static bool is_filled(const struct trib_run *run) {
+    const struct trib_buffer *buffer = &run->buffers[0];
+    return trib_buffer_received(buffer) + buffer->writing >= run->round.plan.wanted;
 }
 
 static void judge_round(struct trib_run *run) {
@@ -227,9 +314,15 @@ static bool is_active(const struct trib_run *run) {
 void trib_round_settle(struct trib_run *run) {
     if (!is_active(run) || (!run->round.is_open && !open_round(run)))
         return;
-    if (run->round.may_fill)
+    if (run->round.may_fill && !is_filled(run))
         fill_seats(run);
     judge_round(run);
+}
+
+void trib_round_end(struct trib_run *run) {
+    for (uint32_t index = 0; index < run->roster.count; index++)
+        run->roster.clients[index].has_seat = false;
+    run->round = (struct trib_round){.look_again = TRIB_TIME_NEVER};
 }
 
 void trib_round_postpone(struct trib_run *run, trib_time_ns duration) {

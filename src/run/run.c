@@ -11,22 +11,6 @@
 
 /* --- birth ------------------------------------------------------------------------------------ */
 
-static struct trib_policy_settings settings_from(const struct trib_spec_strategy *strategy) {
-    static const enum trib_policy_short shorts[] = {
-        [TRIB_SHORT_WAIT] = TRIB_POLICY_SHORT_WAIT,
-        [TRIB_SHORT_GO] = TRIB_POLICY_SHORT_GO,
-        [TRIB_SHORT_PAUSE] = TRIB_POLICY_SHORT_PAUSE,
-    };
-    return (struct trib_policy_settings){
-        .fraction = strategy->fraction,
-        .over_selection = strategy->over_selection,
-        .quorum = strategy->quorum,
-        .deadline = strategy->deadline,
-        .first_deadline = strategy->first_deadline,
-        .if_short = shorts[strategy->if_short],
-    };
-}
-
 struct trib_run *trib_run_new(const struct trib_env *env, const struct trib_spec *spec,
                               const struct trib_run_limits *limits) {
     TRIB_ASSERT(limits->accumulators == 1 || limits->accumulators == 2);
@@ -37,7 +21,8 @@ struct trib_run *trib_run_new(const struct trib_env *env, const struct trib_spec
     run->env = env;
     run->spec = spec;
     run->limits = *limits;
-    run->settings = settings_from(&spec->strategy);
+    run->settings = trib_spec_policy_settings(spec);
+    spec->strategy.policy->declare(&run->settings, &run->needs);
     run->round.look_again = TRIB_TIME_NEVER;
     for (uint32_t index = 0; index < 2; index++)
         run->buffers[index] = trib_buffer_empty();

@@ -10,6 +10,7 @@
 #include "base/name.h"
 #include "base/text.h"
 #include "learn/optimizer.h"
+#include "learn/policy.h"
 #include "tensor/layout.h"
 
 #include <jansson.h>
@@ -34,7 +35,10 @@ enum trib_staleness_rule {
     TRIB_STALENESS_CONSTANT,   /* 1 */
     TRIB_STALENESS_POLYNOMIAL, /* (1 + u)^-a */
     TRIB_STALENESS_HINGE,      /* 1 if u <= b, else 1 / (a (u - b) + 1) */
+    TRIB_STALENESS_LINEAR,     /* 1 + u: what is rarely counted counts more (FedFix) */
 };
+/* What makes a version; decides which other fields there are. In the order of the policies. */
+enum trib_tempo { TRIB_TEMPO_ROUNDS, TRIB_TEMPO_BUFFER, TRIB_TEMPO_TICKS };
 enum trib_durability { TRIB_DURABILITY_SPOOL, TRIB_DURABILITY_MEMORY };
 
 #define TRIB_DURATION_AUTO INT64_C(-1)
@@ -57,12 +61,17 @@ struct trib_spec_model {
 
 struct trib_spec_strategy {
     char preset[16];                  /* row of the strategy table: "fedavg", ... */
-    const struct trib_policy *policy; /* learn/policy.h; from the preset */
+    enum trib_tempo tempo;            /* from the preset, and so is: */
+    const struct trib_policy *policy; /* learn/policy.h */
     double fraction;                  /* C, 0 < C <= 1: share of the present clients asked */
     double over_selection;            /* o >= 0: ask ceil(wanted * (1 + o)) */
-    uint32_t quorum;                  /* fewest updates that make a version at the deadline; also
-                                        the fewest present clients that start a round */
-    trib_time_ns deadline;            /* TRIB_DURATION_AUTO: from observed arrivals */
+    uint32_t goal;                    /* buffer: K, updates that make a version */
+    uint32_t concurrency;             /* buffer: clients that train at one time; 0 = all */
+    trib_time_ns tick;                /* ticks: from one version to the next */
+    uint32_t quorum;                  /* fewest updates that make a version at the deadline or tick;
+                                        rounds: also the fewest present clients that start one */
+    trib_time_ns deadline;            /* TRIB_DURATION_AUTO: from observed arrivals (rounds);
+                                        TRIB_TIME_NEVER: none */
     trib_time_ns first_deadline;      /* until arrivals have been observed */
     enum trib_short_rule if_short;    /* "short": at the deadline with less than the quorum */
     enum trib_late_rule late;         /* an update whose base is not the current version */
@@ -70,13 +79,15 @@ struct trib_spec_strategy {
     enum trib_staleness_rule staleness;
     double staleness_a, staleness_b;
     enum trib_weight_rule weights;
-    uint64_t weight_max;       /* most examples one update may claim */
-    uint64_t weight_total_max; /* most examples in one version */
-    uint32_t weight_unit_bits; /* k: weights are integers in units of 2^-k */
+    enum trib_policy_divide divide; /* what the weighted sum is divided by */
+    uint64_t weight_max;            /* most examples one update may claim */
+    uint64_t weight_total_max;      /* most examples in one version */
+    uint32_t weight_unit_bits;      /* k: weights are integers in units of 2^-k */
     /* round(2^k * s(u)) for u = 0..staleness_max; fixed at creation, stored in the spec. */
     uint32_t staleness_table[TRIB_STALENESS_MAX + 1];
     struct trib_optimizer optimizer;
-    enum trib_denominator denominator;
+    enum trib_denominator denominator; /* as the policy declares them: */
+    double denominator_constant;
 };
 
 struct trib_spec_evaluate {
@@ -137,8 +148,13 @@ json_t *trib_spec_schema(void);
 /* The same as text for people: field, type, default, range, meaning. */
 void trib_spec_help(struct trib_text *text);
 
+/* What the policy needs to know of the spec. */
+struct trib_policy_settings trib_spec_policy_settings(const struct trib_spec *spec);
+
 /* Integer weight in units of 2^-k for examples and staleness; 0: refused (no examples, over
  * weight_max, staler than staleness_max). Any arguments. */
 uint64_t trib_spec_weight(const struct trib_spec *spec, uint64_t examples, uint64_t staleness);
+/* The largest that it can be. */
+uint64_t trib_spec_weight_max(const struct trib_spec *spec);
 
 #endif

@@ -48,6 +48,8 @@ static json_t *duration_value(trib_time_ns duration) {
     };
     if (duration == TRIB_DURATION_AUTO)
         return json_string("auto");
+    if (duration == TRIB_TIME_NEVER)
+        return json_string("none");
     if (duration == 0)
         return json_string("0s");
     size_t index = 0;

@@ -1,8 +1,7 @@
 /* spec_fit.c - fields that depend on each other; weights as integers (design section 5).
  *
  * A weight is examples * s(staleness) in units of 2^-k. k is the largest for which the largest
- * weight still fits 2^29, so that as little of s as possible is lost; without staleness weights
- * k is 0. pow() may be used here because the results are rounded to at most 17 bits, and because
+ * weight still fits 2^29, so that as little of s as possible is lost; where s is whole, k is 0. pow() may be used here because the results are rounded to at most 17 bits, and because
  * a weight is recorded when it is decided and never computed again. */
 #include "run/spec_fit.h"
 
@@ -14,16 +13,22 @@
 
 #define UNIT_BITS_MAX 16
 
+/* Most that one update weighs before its staleness is looked at. */
+static uint64_t fresh_weight_max(const struct trib_spec_strategy *strategy) {
+    return strategy->weights == TRIB_WEIGHT_EQUAL ? 1 : strategy->weight_max;
+}
+
 static uint32_t choose_unit_bits(const struct trib_spec_strategy *strategy) {
-    if (strategy->staleness == TRIB_STALENESS_CONSTANT)
-        return 0;
+    bool is_whole = strategy->staleness == TRIB_STALENESS_CONSTANT ||
+                    strategy->staleness == TRIB_STALENESS_LINEAR;
     uint32_t bits = 0;
-    while (bits < UNIT_BITS_MAX && strategy->weight_max << (bits + 1) <= TRIB_WEIGHT_MAX)
+    while (!is_whole && bits < UNIT_BITS_MAX &&
+           fresh_weight_max(strategy) << (bits + 1) <= TRIB_WEIGHT_MAX)
         bits++;
     return bits;
 }
 
-/* s(u), Xie et al. 2019 (FedAsync), section 5.2; s(0) = 1 in every rule. */
+/* s(u), Xie et al. 2019 (FedAsync), section 5.2; linear: policy_ticks.c. s(0) = 1 in every rule. */
 static double staleness_weight(const struct trib_spec_strategy *strategy, uint32_t staleness) {
     double u = staleness;
     double a = strategy->staleness_a;
@@ -35,6 +40,8 @@ static double staleness_weight(const struct trib_spec_strategy *strategy, uint32
         return pow(1 + u, -a);
     case TRIB_STALENESS_HINGE:
         return u <= b ? 1 : 1 / (a * (u - b) + 1);
+    case TRIB_STALENESS_LINEAR:
+        return 1 + u;
     }
     return 0;
 }
@@ -61,6 +68,19 @@ static enum trib_status check_staleness_table(const struct trib_spec_strategy *s
     return TRIB_OK;
 }
 
+static enum trib_status check_weight_max(const struct trib_spec *spec, struct trib_error *error) {
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    uint64_t largest = trib_spec_weight_max(spec) >> strategy->weight_unit_bits;
+    if (largest <= strategy->weight_total_max && largest <= TRIB_WEIGHT_MAX)
+        return TRIB_OK;
+    return trib_error_set(error, TRIB_EINVALID,
+                          "strategy.staleness_max: at %" PRIu32 " one update can weigh %" PRIu64
+                          " (at most %" PRIu64 "); lower it, or weight_max",
+                          strategy->staleness_max, largest,
+                          strategy->weight_total_max < TRIB_WEIGHT_MAX ? strategy->weight_total_max
+                                                                       : TRIB_WEIGHT_MAX);
+}
+
 static enum trib_status check_at_most(const char *field, uint64_t value, const char *limit_field,
                                       uint64_t limit, struct trib_error *error) {
     if (value <= limit)
@@ -81,8 +101,11 @@ static enum trib_status check_counts(const struct trib_spec *spec, struct trib_e
         {"strategy.quorum", quorum, "clients_max", spec->clients_max},
         {"strategy.quorum", quorum, "updates_pending_max", spec->updates_pending_max},
         {"strategy.quorum", quorum, "strategy.weight_total_max", strategy->weight_total_max},
-        {"strategy.weight_max", strategy->weight_max, "strategy.weight_total_max",
+        {"strategy.weight_max", fresh_weight_max(strategy), "strategy.weight_total_max",
          strategy->weight_total_max},
+        {"strategy.goal", strategy->goal, "updates_pending_max", spec->updates_pending_max},
+        {"strategy.goal", strategy->goal, "strategy.weight_total_max", strategy->weight_total_max},
+        {"strategy.concurrency", strategy->concurrency, "clients_max", spec->clients_max},
         {"evaluate.min_clients", spec->evaluate.clients_min, "clients_max", spec->clients_max},
     };
     enum trib_status status = TRIB_OK;
@@ -90,6 +113,48 @@ static enum trib_status check_counts(const struct trib_spec *spec, struct trib_e
         status = check_at_most(pairs[index].field, pairs[index].value, pairs[index].limit_field,
                                pairs[index].limit, error);
     return status;
+}
+
+static enum trib_status check_buffer(const struct trib_spec_strategy *strategy,
+                                     struct trib_error *error) {
+    uint32_t goal = strategy->goal, concurrency = strategy->concurrency, quorum = strategy->quorum;
+    if (concurrency > 0 && goal > concurrency)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.goal: %" PRIu32 " updates from %" PRIu32
+                              " clients (strategy.concurrency) would count some twice in each "
+                              "version; goal %" PRIu32 " works",
+                              goal, concurrency, concurrency);
+    if (strategy->deadline == TRIB_DURATION_AUTO)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.deadline: auto is for rounds; none works, or a duration "
+                              "such as 10m");
+    if (quorum > 1 && strategy->deadline == TRIB_TIME_NEVER)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.quorum: %" PRIu32 " decides nothing without a deadline; "
+                              "leave it out, or add strategy.deadline 10m",
+                              quorum);
+    if (quorum > goal)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.quorum: %" PRIu32 " is over strategy.goal, %" PRIu32
+                              ", which makes a version before the deadline",
+                              quorum, goal);
+    if (strategy->divide == TRIB_DIVIDE_GOAL && strategy->weights == TRIB_WEIGHT_EXAMPLES)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.divide: goal counts updates while strategy.weights is "
+                              "examples, so a step would grow with the data; weight works");
+    return TRIB_OK;
+}
+
+/* What a preset of one tempo cannot do; what it does not even have is refused by the table. */
+static enum trib_status check_tempo(const struct trib_spec *spec, struct trib_error *error) {
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    if (strategy->tempo == TRIB_TEMPO_BUFFER)
+        return check_buffer(strategy, error);
+    if (strategy->tempo == TRIB_TEMPO_TICKS && strategy->divide == TRIB_DIVIDE_GOAL)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.divide: %s has no goal; weight or none works",
+                              strategy->preset);
+    return TRIB_OK;
 }
 
 static enum trib_status check_model(const struct trib_spec *spec, struct trib_error *error) {
@@ -128,14 +193,26 @@ static enum trib_status check_evaluation(const struct trib_spec *spec, struct tr
     return TRIB_OK;
 }
 
+static void declare_denominator(struct trib_spec *spec) {
+    struct trib_policy_settings settings = trib_spec_policy_settings(spec);
+    struct trib_policy_needs needs;
+    spec->strategy.policy->declare(&settings, &needs);
+    spec->strategy.denominator = needs.denominator;
+    spec->strategy.denominator_constant = needs.constant;
+}
+
 enum trib_status trib_spec_fit(struct trib_spec *spec, struct trib_error *error) {
     enum trib_status status = check_counts(spec, error);
     if (status == TRIB_OK)
         status = check_model(spec, error);
     if (status == TRIB_OK)
         status = check_evaluation(spec, error);
+    if (status == TRIB_OK)
+        status = check_tempo(spec, error);
     if (status != TRIB_OK)
         return status;
     fill_staleness_table(&spec->strategy);
-    return check_staleness_table(&spec->strategy, error);
+    declare_denominator(spec);
+    status = check_staleness_table(&spec->strategy, error);
+    return status == TRIB_OK ? check_weight_max(spec, error) : status;
 }

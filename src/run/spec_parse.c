@@ -194,6 +194,8 @@ static bool read_duration(const struct trib_field *field, const json_t *value, v
     const char *text = json_string_value(value);
     if (text && field->has_auto && strcmp(text, "auto") == 0) {
         duration = TRIB_DURATION_AUTO;
+    } else if (text && field->has_none && strcmp(text, "none") == 0) {
+        duration = TRIB_TIME_NEVER;
     } else if (text) {
         if (!trib_duration_parse(text, &duration) ||
             !is_in_range(field, (double)duration / (double)TRIB_SECOND))
@@ -300,9 +302,15 @@ static bool read_preset(struct reading *reading, const struct trib_field *field,
         return false;
     struct trib_spec_strategy *strategy = &reading->spec->strategy;
     store_text(field, reading->spec, preset->name);
-    strategy->policy = preset->policy;
+    const struct trib_pace *pace = preset->pace;
+    strategy->tempo = pace->tempo;
+    strategy->policy = pace->policy;
+    strategy->deadline = pace->deadline;
+    strategy->staleness_max = pace->staleness_max;
+    strategy->staleness = pace->staleness;
+    strategy->weights = pace->weights;
+    strategy->divide = pace->divide;
     strategy->optimizer = *preset->optimizer;
-    strategy->denominator = preset->denominator;
     reading->strategy = preset;
     return true;
 }

@@ -28,6 +28,10 @@
 #define MOMENTUM_KINDS (BIT(TRIB_OPTIMIZER_MOMENTUM) | BIT(TRIB_OPTIMIZER_NESTEROV))
 #define SECOND_KINDS (BIT(TRIB_OPTIMIZER_ADAM) | BIT(TRIB_OPTIMIZER_YOGI))
 #define ADAPTIVE_KINDS (BIT(TRIB_OPTIMIZER_ADAGRAD) | SECOND_KINDS)
+#define ROUNDS BIT(TRIB_TEMPO_ROUNDS)
+#define BUFFER BIT(TRIB_TEMPO_BUFFER)
+#define TICKS BIT(TRIB_TEMPO_TICKS)
+#define IN_ROUNDS ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS, "presets that work in rounds")
 #define DECAYING_RULES (BIT(TRIB_STALENESS_POLYNOMIAL) | BIT(TRIB_STALENESS_HINGE))
 
 static const char *const inits[] = {"upload", "first-client", NULL};
@@ -35,7 +39,8 @@ static const char *const trainers[] = {"softmax", "mlp", NULL};
 static const char *const roles[] = {"train", "average", "freeze", "local", NULL};
 static const char *const short_rules[] = {"wait", "go", "pause", NULL};
 static const char *const late_rules[] = {"count", "refuse", NULL};
-static const char *const staleness_rules[] = {"constant", "polynomial", "hinge", NULL};
+static const char *const staleness_rules[] = {"constant", "polynomial", "hinge", "linear", NULL};
+static const char *const divide_rules[] = {"weight", "goal", "none", NULL};
 static const char *const weight_rules[] = {"examples", "equal", NULL};
 static const char *const optimizers[] = {"sgd",  "momentum", "nesterov", "adagrad",
                                          "adam", "yogi",     NULL};
@@ -101,27 +106,44 @@ static const struct trib_field fields[] = {
     {"strategy.preset", TRIB_FIELD_PRESET, AT(strategy.preset), .initial = "\"fedavg\"",
      .meaning = "algorithm that gives the other fields their defaults"},
     {"strategy.fraction", TRIB_FIELD_REAL, AT(strategy.fraction), .initial = "1.0", FROM(0, 1),
-     .is_above = true, .meaning = "share of the present clients asked in a round (C)"},
+     .is_above = true, IN_ROUNDS, .meaning = "share of the present clients asked in a round (C)"},
     {"strategy.over_selection", TRIB_FIELD_REAL, AT(strategy.over_selection), .initial = "0.0",
-     FROM(0, 100), .meaning = "share of clients asked beyond those needed"},
+     FROM(0, 100), IN_ROUNDS, .meaning = "share of clients asked beyond those needed"},
+    {"strategy.goal", TRIB_FIELD_INTEGER, AT(strategy.goal), .initial = "10", FROM(1, COUNT_MAX),
+     ONLY_IF(struct trib_spec, strategy.tempo, BUFFER, "preset fedbuff"),
+     .meaning = "updates that make a version (K)"},
+    {"strategy.concurrency", TRIB_FIELD_INTEGER, AT(strategy.concurrency), .initial = "0",
+     FROM(0, COUNT_MAX), ONLY_IF(struct trib_spec, strategy.tempo, BUFFER, "preset fedbuff"),
+     .meaning = "clients that train at one time (C); 0 = all that are present"},
+    {"strategy.tick", TRIB_FIELD_DURATION, AT(strategy.tick), .initial = "\"1m\"",
+     FROM(0.001, LONGEST), ONLY_IF(struct trib_spec, strategy.tempo, TICKS, "preset fedfix"),
+     .meaning = "time from one version to the next"},
     {"strategy.quorum", TRIB_FIELD_INTEGER, AT(strategy.quorum), .initial = "1", FROM(1, COUNT_MAX),
-     .meaning = "fewest clients that start a round, fewest updates that end it at its deadline"},
-    {"strategy.deadline", TRIB_FIELD_DURATION, AT(strategy.deadline), .initial = "\"auto\"",
-     FROM(0.001, LONGEST), .has_auto = true,
-     .meaning = "longest round; auto = from the arrivals of the rounds before"},
+     .meaning = "fewest updates that make a version at the deadline or tick; in rounds also the "
+                "fewest clients that start one"},
+    {"strategy.deadline", TRIB_FIELD_DURATION, AT(strategy.deadline),
+     .otherwise = "auto in rounds, none with fedbuff", FROM(0.001, LONGEST), .has_auto = true,
+     .has_none = true,
+     ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS | BUFFER,
+             "presets that work in rounds, and fedbuff"),
+     .meaning = "longest time to a version; auto = from the arrivals of the rounds before"},
     {"strategy.first_deadline", TRIB_FIELD_DURATION, AT(strategy.first_deadline),
-     .initial = "\"6h\"", FROM(0.001, LONGEST),
+     .initial = "\"6h\"", FROM(0.001, LONGEST), IN_ROUNDS,
      .meaning = "with deadline auto: longest round while no arrivals have been seen"},
     {"strategy.short", TRIB_FIELD_CHOICE, AT(strategy.if_short), .initial = "\"wait\"",
-     .choices = short_rules, .meaning = "at the deadline with fewer updates than the quorum"},
+     .choices = short_rules, IN_ROUNDS,
+     .meaning = "at the deadline with fewer updates than the quorum"},
     {"strategy.late", TRIB_FIELD_CHOICE, AT(strategy.late), .initial = "\"count\"",
-     .choices = late_rules, .meaning = "an update whose base is not the current version"},
-    {"strategy.staleness_max", TRIB_FIELD_INTEGER, AT(strategy.staleness_max), .initial = "16",
-     FROM(0, TRIB_STALENESS_MAX), .meaning = "oldest base, in versions; older is refused"},
-    {"strategy.staleness", TRIB_FIELD_CHOICE, AT(strategy.staleness), .initial = "\"constant\"",
+     .choices = late_rules, IN_ROUNDS,
+     .meaning = "an update whose base is not the current version"},
+    {"strategy.staleness_max", TRIB_FIELD_INTEGER, AT(strategy.staleness_max),
+     .otherwise = "16, with fedbuff 100", FROM(0, TRIB_STALENESS_MAX),
+     .meaning = "oldest base, in versions; older is refused"},
+    {"strategy.staleness", TRIB_FIELD_CHOICE, AT(strategy.staleness),
+     .otherwise = "constant in rounds, polynomial with fedbuff, linear with fedfix",
      .choices = staleness_rules,
-     .meaning = "weight of an update u versions old: 1, (1 + u)^-a, or 1 up to b and then "
-                "1 / (a (u - b) + 1)"},
+     .meaning = "weight of an update u versions old: 1; (1 + u)^-a; 1 up to b and then "
+                "1 / (a (u - b) + 1); 1 + u, which makes up for being counted rarely"},
     {"strategy.staleness_a", TRIB_FIELD_REAL, AT(strategy.staleness_a), .initial = "0.5",
      FROM(0, 1000),
      ONLY_IF(struct trib_spec, strategy.staleness, DECAYING_RULES, "staleness polynomial or hinge"),
@@ -130,8 +152,14 @@ static const struct trib_field fields[] = {
      FROM(0, TRIB_STALENESS_MAX),
      ONLY_IF(struct trib_spec, strategy.staleness, BIT(TRIB_STALENESS_HINGE), "staleness hinge"),
      .meaning = "b of the staleness rule, in versions"},
-    {"strategy.weights", TRIB_FIELD_CHOICE, AT(strategy.weights), .initial = "\"examples\"",
-     .choices = weight_rules, .meaning = "weight of an update: its examples, or 1 for each"},
+    {"strategy.weights", TRIB_FIELD_CHOICE, AT(strategy.weights),
+     .otherwise = "examples in rounds, else equal", .choices = weight_rules,
+     .meaning = "weight of an update: its examples, or 1 for each"},
+    {"strategy.divide", TRIB_FIELD_CHOICE, AT(strategy.divide),
+     .otherwise = "goal with fedbuff, weight with fedfix", .choices = divide_rules,
+     ONLY_IF(struct trib_spec, strategy.tempo, BUFFER | TICKS, "presets fedbuff and fedfix"),
+     .meaning = "what the weighted sum of the updates is divided by: the sum of their weights, the "
+                "goal (more if there are more updates), or 1"},
     {"strategy.weight_max", TRIB_FIELD_INTEGER, AT(strategy.weight_max), .initial = "1048576",
      FROM(1, (double)TRIB_WEIGHT_MAX),
      .meaning = "most examples one update may claim; more is refused"},
@@ -363,8 +391,8 @@ void trib_field_expect(const struct trib_field *field, struct trib_text *text) {
         expect_choices(field, text);
         break;
     case TRIB_FIELD_DURATION:
-        trib_text_format(text, "%sa duration such as 90s or 1h30m, or seconds,",
-                         field->has_auto ? "auto, or " : "");
+        trib_text_format(text, "%s%sa duration such as 90s or 1h30m, or seconds,",
+                         field->has_auto ? "auto, " : "", field->has_none ? "none, or " : "");
         expect_range(field, " s", text);
         break;
     case TRIB_FIELD_BYTES:

@@ -39,6 +39,7 @@ struct trib_field {
     double least, most;            /* range; in seconds for durations */
     bool is_above, is_below;       /* the range leaves out least, most */
     bool has_auto;                 /* duration: "auto" = TRIB_DURATION_AUTO */
+    bool has_none;                 /* duration: "none" = TRIB_TIME_NEVER */
     bool has_null;                 /* real: null = NAN */
     const char *const *choices;    /* NULL at the end; in the order of the enum */
     size_t decider, decider_bytes; /* the field applies only if the enum or bool there ... */

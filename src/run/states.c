@@ -101,7 +101,7 @@ static void apply_change(struct trib_run *run, const struct trib_change *change)
     if (change->to == TRIB_RUN_STOPPED) {
         trib_buffers_drop_all(run);
         run->ending = (struct trib_ending){0};
-        run->round = (struct trib_round){.look_again = TRIB_TIME_NEVER};
+        trib_round_end(run);
     }
     if (change->to == TRIB_RUN_RUNNING) {
         trib_round_postpone(run, state_lasted);

@@ -90,9 +90,23 @@ static const char *plural(uint64_t count) {
     return count == 1 ? "" : "s";
 }
 
+static void tell_tick(const struct trib_run *run, trib_time_ns now, uint32_t received,
+                      char *sentence) {
+    const struct trib_plan *plan = &run->round.plan;
+    trib_time_ns left = plan->deadline > now ? plan->deadline - now : 0;
+    trib_words(sentence, SENTENCE_BYTES,
+               "the tick of version %" PRIu64 " in %.1f s (%u update%s, at least %u)",
+               run->version + 1, (double)left / (double)TRIB_SECOND, received, plural(received),
+               plan->quorum);
+}
+
 static void tell_round(const struct trib_run *run, trib_time_ns now, char *sentence) {
     const struct trib_plan *plan = &run->round.plan;
     uint32_t received = trib_buffer_received(&run->buffers[0]);
+    if (plan->wanted == UINT32_MAX) {
+        tell_tick(run, now, received, sentence);
+        return;
+    }
     uint32_t missing = plan->wanted > received ? plan->wanted - received : 0;
     char deadline[48] = "";
     if (plan->deadline != TRIB_TIME_NEVER) {
@@ -105,9 +119,9 @@ static void tell_round(const struct trib_run *run, trib_time_ns now, char *sente
 }
 
 static void tell_running(const struct trib_run *run, trib_time_ns now, char *sentence) {
-    uint32_t quorum = run->settings.quorum > 0 ? run->settings.quorum : 1;
+    uint32_t needed = run->needs.present_min;
     uint32_t present = run->roster.trainers_available;
-    uint32_t missing = present < quorum ? quorum - present : 0;
+    uint32_t missing = present < needed ? needed - present : 0;
     if (run->ending.is_set && now < run->ending.until)
         trib_words(sentence, SENTENCE_BYTES, "the evaluation of version %" PRIu64, run->version);
     else if (run->ending.is_set)
@@ -120,7 +134,7 @@ static void tell_running(const struct trib_run *run, trib_time_ns now, char *sen
         tell_round(run, now, sentence);
     else
         trib_words(sentence, SENTENCE_BYTES, "%u more trainer%s (%u of %u present)", missing,
-                   plural(missing), present, quorum);
+                   plural(missing), present, needed);
 }
 
 static void tell(const struct trib_run *run, trib_time_ns now, char *sentence) {
@@ -155,9 +169,9 @@ void trib_run_status(const struct trib_run *run, trib_time_ns now, struct trib_r
         .present = run->roster.present,
         .training = round->seats_held,
         .set_aside = run->roster.set_aside,
-        .asked = round->plan.asked,
+        .asked = run->needs.keeps_seats ? round->seats_held : round->plan.asked,
         .received = trib_buffer_received(&run->buffers[0]),
-        .wanted = round->plan.wanted,
+        .wanted = round->plan.wanted == UINT32_MAX ? round->plan.quorum : round->plan.wanted,
         .quorum = round->plan.quorum,
         .round_open = round->is_open && is_collecting,
         .deadline = round->is_open ? round->plan.deadline : TRIB_TIME_NEVER,

@@ -6,6 +6,10 @@
  *   FedAdagrad, FedAdam, FedYogi   Reddi et al. 2021, Algorithm 2: beta1 0.9 (Adagrad 0), beta2
  *                    0.99, tau 0.001, v starting at tau^2.
  *   Nesterov         DiLoCo, Douillard et al. 2023: learning rate 0.7, momentum 0.9.
+ *   FedBuff          Nguyen et al. 2022, Algorithm 1 and section 5: K 10, updates weighted by
+ *                    1/sqrt(1 + staleness), sum divided by K. There is no largest staleness in the
+ *                    paper; ours is 100, where the weight is a tenth.
+ *   FedFix           Fraboni et al. 2023: equal clients, weights 1 + staleness.
  *
  * Reddi et al. tune the server's learning rate for each task and recommend none. With small tau
  * the first step of Adam and Yogi moves a parameter by nearly lr * (1 - beta1) / sqrt(1 - beta2),
@@ -32,18 +36,46 @@ static const struct trib_optimizer optimizers[TRIB_OPTIMIZER_COUNT] = {
 #undef ROW
 };
 
+static const struct trib_pace rounds = {
+    .tempo = TRIB_TEMPO_ROUNDS,
+    .policy = &trib_policy_rounds,
+    .deadline = TRIB_DURATION_AUTO,
+    .staleness_max = 16,
+    .staleness = TRIB_STALENESS_CONSTANT,
+    .weights = TRIB_WEIGHT_EXAMPLES,
+    .divide = TRIB_DIVIDE_WEIGHT,
+};
+static const struct trib_pace buffer = {
+    .tempo = TRIB_TEMPO_BUFFER,
+    .policy = &trib_policy_buffer,
+    .deadline = TRIB_TIME_NEVER,
+    .staleness_max = 100,
+    .staleness = TRIB_STALENESS_POLYNOMIAL,
+    .weights = TRIB_WEIGHT_EQUAL,
+    .divide = TRIB_DIVIDE_GOAL,
+};
+static const struct trib_pace ticks = {
+    .tempo = TRIB_TEMPO_TICKS,
+    .policy = &trib_policy_ticks,
+    .deadline = TRIB_TIME_NEVER,
+    .staleness_max = 16,
+    .staleness = TRIB_STALENESS_LINEAR,
+    .weights = TRIB_WEIGHT_EQUAL,
+    .divide = TRIB_DIVIDE_WEIGHT,
+};
+
 static const struct trib_strategy strategies[] = {
     {
         .name = "fedavg",
         .meaning = "rounds; weighted mean of locally trained models",
-        .policy = &trib_policy_rounds,
+        .pace = &rounds,
         .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
         .train = "{}",
     },
     {
         .name = "fedsgd",
         .meaning = "rounds; one step on all local data, which averages gradients",
-        .policy = &trib_policy_rounds,
+        .pace = &rounds,
         .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
         .train = "{\"steps\": 1, \"batch\": 0}",
         .is_pace_fixed = true,
@@ -51,36 +83,50 @@ static const struct trib_strategy strategies[] = {
     {
         .name = "fedprox",
         .meaning = "fedavg whose clients are pulled towards the model they started from (mu)",
-        .policy = &trib_policy_rounds,
+        .pace = &rounds,
         .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
         .train = "{\"mu\": 0.01}",
     },
     {
         .name = "fedavgm",
         .meaning = "fedavg with momentum on the server",
-        .policy = &trib_policy_rounds,
+        .pace = &rounds,
         .optimizer = &optimizers[TRIB_OPTIMIZER_MOMENTUM],
         .train = "{}",
     },
     {
         .name = "fedadagrad",
         .meaning = "fedavg with Adagrad on the server",
-        .policy = &trib_policy_rounds,
+        .pace = &rounds,
         .optimizer = &optimizers[TRIB_OPTIMIZER_ADAGRAD],
         .train = "{}",
     },
     {
         .name = "fedadam",
         .meaning = "fedavg with Adam on the server",
-        .policy = &trib_policy_rounds,
+        .pace = &rounds,
         .optimizer = &optimizers[TRIB_OPTIMIZER_ADAM],
         .train = "{}",
     },
     {
         .name = "fedyogi",
         .meaning = "fedavg with Yogi on the server",
-        .policy = &trib_policy_rounds,
+        .pace = &rounds,
         .optimizer = &optimizers[TRIB_OPTIMIZER_YOGI],
+        .train = "{}",
+    },
+    {
+        .name = "fedbuff",
+        .meaning = "a version per `goal` updates; clients go on without waiting for each other",
+        .pace = &buffer,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{}",
+    },
+    {
+        .name = "fedfix",
+        .meaning = "a version per `tick` of a clock, from whatever has arrived",
+        .pace = &ticks,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
         .train = "{}",
     },
 };

@@ -5,15 +5,25 @@
 #ifndef TRIB_RUN_STRATEGY_H
 #define TRIB_RUN_STRATEGY_H
 
-#include "learn/optimizer.h"
-#include "learn/policy.h"
+#include "run/spec.h"
+
+/* What presets of one tempo have in common: the policy, and the defaults of the fields that another
+ * tempo wants otherwise. */
+struct trib_pace {
+    enum trib_tempo tempo;
+    const struct trib_policy *policy;
+    trib_time_ns deadline;
+    uint32_t staleness_max;
+    enum trib_staleness_rule staleness;
+    enum trib_weight_rule weights;
+    enum trib_policy_divide divide;
+};
 
 struct trib_strategy {
     const char *name;    /* "fedavg" */
     const char *meaning; /* one line for people */
-    const struct trib_policy *policy;
+    const struct trib_pace *pace;
     const struct trib_optimizer *optimizer;
-    enum trib_denominator denominator;
     const char *train;  /* JSON object of client settings, added where the spec is silent */
     bool is_pace_fixed; /* epochs, steps and batch in `train` are what defines the algorithm */
 };

@@ -77,6 +77,22 @@ static trib_time_ns around(struct play *play, trib_time_ns usual) {
 
 /* --- the scene -------------------------------------------------------------------------------- */
 
+/* Half of all worlds have no rounds. */
+static void choose_tempo(struct play *play) {
+    struct trib_spec_strategy *strategy = &play->spec.strategy;
+    if (chance(play, 0.5))
+        return;
+    bool is_buffer = chance(play, 0.6);
+    bool has_deadline = is_buffer && chance(play, 0.3);
+    strategy->policy = trib_policy_find(is_buffer ? "buffer" : "ticks");
+    strategy->late = TRIB_LATE_COUNT;
+    strategy->goal = 1 + (uint32_t)below(play, 5);
+    strategy->concurrency = chance(play, 0.5) ? 0 : strategy->goal + (uint32_t)below(play, 4);
+    strategy->tick = (trib_time_ns)(10 + below(play, 120)) * TRIB_SECOND;
+    strategy->deadline = has_deadline ? 90 * TRIB_SECOND : TRIB_TIME_NEVER;
+    play->spec.stop.versions *= 3;
+}
+
 static void choose_spec(struct play *play, uint64_t seed) {
     static const double fractions[] = {1, 1, 0.5, 0.3};
     struct trib_spec_strategy *strategy = &play->spec.strategy;
@@ -116,6 +132,7 @@ static void choose_spec(struct play *play, uint64_t seed) {
         play->spec.stop.after = 2 * HOUR;
     if (strategy->weights == TRIB_WEIGHT_EQUAL)
         strategy->weight_total_max = chance(play, 0.3) ? 3 : 1000;
+    choose_tempo(play);
 }
 
 static void choose_devices(struct play *play) {
@@ -447,6 +464,8 @@ static bool is_over(const struct play *play) {
     return play->operator_request == 0;
 }
 
+static uint64_t play_counts[2]; /* versions without and with rounds */
+
 static uint64_t play_seed(uint64_t seed) {
     static struct listener listener;
     struct play play = {0};
@@ -481,6 +500,7 @@ static uint64_t play_seed(uint64_t seed) {
     }
     world_check_end(play.world);
     uint64_t version = play.world->version;
+    play_counts[play.spec.strategy.policy == &trib_policy_rounds] += version;
     world_free(play.world);
     return version;
 }
@@ -504,6 +524,7 @@ static void promises_hold_in_random_worlds(void **state) {
         versions += play_seed(seed);
     /* Worlds in which nothing happens would hold every promise. */
     assert_true(versions >= 3 * count);
+    assert_true(play_counts[false] >= count && play_counts[true] >= count);
 }
 
 int main(void) {

@@ -6,6 +6,7 @@
  * change that is meant: TRIB_TRANSCRIPTS=write, then read the difference.
  *
  *   spec KEY VALUE ...        settings, see spec_fields
+ *   policy NAME               rounds (usual), buffer or ticks
  *   brief                     count effects of a kind, and complete jobs without a word
  *   hold JOB ...              these jobs complete only when the script says so
  *   [   2.0] dev-1 > ask wait 30
@@ -69,6 +70,9 @@ struct field {
 static const struct field spec_fields[] = {
     {"fraction", FIELD_DOUBLE, AT(strategy.fraction), {0}},
     {"over_selection", FIELD_DOUBLE, AT(strategy.over_selection), {0}},
+    {"goal", FIELD_U32, AT(strategy.goal), {0}},
+    {"concurrency", FIELD_U32, AT(strategy.concurrency), {0}},
+    {"tick", FIELD_SECONDS, AT(strategy.tick), {0}},
     {"quorum", FIELD_U32, AT(strategy.quorum), {0}},
     {"deadline", FIELD_SECONDS, AT(strategy.deadline), {0}},
     {"first_deadline", FIELD_SECONDS, AT(strategy.first_deadline), {0}},
@@ -151,6 +155,13 @@ static void set_weight_unit(struct trib_spec_strategy *strategy, uint32_t bits) 
         strategy->staleness_table[staleness] = (1u << bits) - staleness;
 }
 
+/* Those that are not rounds have no deadline but one that the script sets after this. */
+static void set_policy(struct trib_spec_strategy *strategy, const char *name) {
+    strategy->policy = trib_policy_find(name);
+    assert_non_null(strategy->policy);
+    strategy->deadline = TRIB_TIME_NEVER;
+}
+
 static const char *const job_names[] = {"spool", "fold", "merge", "persist", "record"};
 
 static void set_scene(struct player *player, char **words, size_t count) {
@@ -158,6 +169,10 @@ static void set_scene(struct player *player, char **words, size_t count) {
     bool is_hold = strcmp(words[0], "hold") == 0;
     if (strcmp(words[0], "brief") == 0)
         player->is_brief = true;
+    if (strcmp(words[0], "policy") == 0) {
+        set_policy(&player->spec.strategy, words[1]);
+        return;
+    }
     for (size_t word = 1; word + !is_hold < count; word += is_hold ? 1 : 2) {
         size_t known = 0;
         if (is_hold) {
@@ -168,6 +183,10 @@ static void set_scene(struct player *player, char **words, size_t count) {
         } else if (strcmp(words[word], "weight_unit_bits") == 0) {
             known = 1;
             set_weight_unit(&player->spec.strategy, (uint32_t)strtoul(words[word + 1], NULL, 10));
+        } else if (strcmp(words[word], "weights_linear") == 0) {
+            known = 1;
+            for (uint32_t u = 0; u <= player->spec.strategy.staleness_max; u++)
+                player->spec.strategy.staleness_table[u] = 1 + u;
         } else if (strcmp(words[word], "accumulators") == 0) {
             known = player->accumulators = (uint32_t)strtoul(words[word + 1], NULL, 10);
         } else {

@@ -354,6 +354,11 @@ static void check_status(struct world *world) {
     world_require(world, status.counted == world->counted, "updates are counted once");
     world_require(world, status.dropped == world->dropped, "updates are dropped once");
     world_require(world, status.waiting_for[0] != 0, "the status says what the run waits for");
+    world_require(world, status.training <= world->client_count, "only clients train");
+    uint32_t concurrency = world->spec->strategy.concurrency;
+    bool is_buffer = world->spec->strategy.policy == &trib_policy_buffer;
+    world_require(world, !is_buffer || concurrency == 0 || status.training <= concurrency,
+                  "no more clients train than strategy.concurrency");
 }
 
 void world_step(struct world *world, struct trib_event event) {

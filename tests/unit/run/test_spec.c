@@ -78,6 +78,75 @@ static void a_name_and_a_model_are_enough(void **state) {
     trib_spec_free(spec);
 }
 
+/* What fields there are, and their defaults, depend on the tempo of the preset. */
+static void check_strategy(const char *given, const char *expected) {
+    char text[512];
+    snprintf(text, sizeof text, "{'name':'a','model':{},'strategy':{%s}}", given);
+    struct trib_spec *spec = parse(text);
+    json_t *document = trib_spec_document(spec);
+    json_t *wanted = load(expected);
+    int flags = JSON_COMPACT | JSON_REAL_PRECISION(15);
+    char *actual_text = json_dumps(json_object_get(document, "strategy"), flags);
+    char *wanted_text = json_dumps(wanted, flags);
+    assert_string_equal(actual_text, wanted_text);
+    free(actual_text);
+    free(wanted_text);
+    json_decref(wanted);
+    json_decref(document);
+    trib_spec_free(spec);
+}
+
+static void each_tempo_has_fields_and_defaults_of_its_own(void **state) {
+    (void)state;
+    check_strategy("'preset':'fedbuff'",
+                   "{'preset':'fedbuff','goal':10,'concurrency':0,'quorum':1,'deadline':'none',"
+                   "'staleness_max':100,'staleness':'polynomial','staleness_a':0.5,"
+                   "'weights':'equal','divide':'goal','weight_max':1048576,"
+                   "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy("'preset':'fedbuff','goal':3,'concurrency':7,'quorum':2,'deadline':'10m',"
+                   "'staleness':'constant','weights':'examples','divide':'none'",
+                   "{'preset':'fedbuff','goal':3,'concurrency':7,'quorum':2,'deadline':'10m',"
+                   "'staleness_max':100,'staleness':'constant','weights':'examples',"
+                   "'divide':'none','weight_max':1048576,'weight_total_max':1073741824,"
+                   "'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy("'preset':'fedfix'",
+                   "{'preset':'fedfix','tick':'1m','quorum':1,'staleness_max':16,"
+                   "'staleness':'linear','weights':'equal','divide':'weight',"
+                   "'weight_max':1048576,'weight_total_max':1073741824,"
+                   "'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy("'preset':'fedavg','deadline':'none','weights':'equal','weight_total_max':5",
+                   "{'preset':'fedavg','fraction':1.0,'over_selection':0.0,'quorum':1,"
+                   "'deadline':'none','first_deadline':'6h','short':'wait','late':'count',"
+                   "'staleness_max':16,'staleness':'constant','weights':'equal',"
+                   "'weight_max':1048576,'weight_total_max':5,"
+                   "'server':{'optimizer':'sgd','lr':1.0}}");
+}
+
+static void the_policy_declares_the_denominator(void **state) {
+    (void)state;
+    static const struct {
+        const char *strategy;
+        enum trib_denominator denominator;
+        double constant;
+    } rows[] = {
+        {"'preset':'fedbuff','goal':7", TRIB_DENOMINATOR_GOAL, 7},
+        {"'preset':'fedbuff','divide':'weight'", TRIB_DENOMINATOR_WEIGHT, 1},
+        {"'preset':'fedbuff','divide':'none'", TRIB_DENOMINATOR_CONSTANT, 1},
+        {"'preset':'fedfix'", TRIB_DENOMINATOR_WEIGHT, 1},
+        {"'preset':'fedfix','divide':'none'", TRIB_DENOMINATOR_CONSTANT, 1},
+        {"'preset':'fedavg'", TRIB_DENOMINATOR_WEIGHT, 0},
+    };
+    for (size_t index = 0; index < COUNT(rows); index++) {
+        char text[256];
+        snprintf(text, sizeof text, "{'name':'a','model':{},'strategy':{%s}}",
+                 rows[index].strategy);
+        struct trib_spec *spec = parse(text);
+        assert_int_equal(spec->strategy.denominator, rows[index].denominator);
+        assert_true(spec->strategy.denominator_constant == rows[index].constant);
+        trib_spec_free(spec);
+    }
+}
+
 /* Every field differs from its default. */
 static const char everything[] =
     "{'name':'chest-xray','seed':7,"
@@ -305,13 +374,13 @@ static const struct {
      "strategy.short: must be one of wait, go, pause, not \"wiat\"; did you mean wait?"},
     {"'strategy':{'preset':'fedadm'}",
      "strategy.preset: must be one of fedavg, fedsgd, fedprox, fedavgm, fedadagrad, fedadam, "
-     "fedyogi, not \"fedadm\"; did you mean fedadam?"},
+     "fedyogi, fedbuff, fedfix, not \"fedadm\"; did you mean fedadam?"},
     {"'strategy':{'deadline':'soon'}",
-     "strategy.deadline: must be auto, or a duration such as 90s or 1h30m, or seconds, from 0.001 "
-     "to 315360000 s, not \"soon\""},
+     "strategy.deadline: must be auto, none, or a duration such as 90s or 1h30m, or seconds, from "
+     "0.001 to 315360000 s, not \"soon\""},
     {"'strategy':{'deadline':'0s'}",
-     "strategy.deadline: must be auto, or a duration such as 90s or 1h30m, or seconds, from 0.001 "
-     "to 315360000 s, not \"0s\""},
+     "strategy.deadline: must be auto, none, or a duration such as 90s or 1h30m, or seconds, from "
+     "0.001 to 315360000 s, not \"0s\""},
     {"'lease':'auto'", "lease: must be a duration such as 90s or 1h30m, or seconds, from 1 to "
                        "315360000 s, not \"auto\""},
     {"'keep':{'disk':'lots'}",
@@ -352,7 +421,42 @@ static const struct {
     {"'strategy':{'preset':'fedsgd'},'train':{'batch':10}",
      "train.batch: preset fedsgd fixes {\"steps\": 1, \"batch\": 0}; use fedavg for local "
      "training"},
+    {"'strategy':{'goal':5}", "strategy.goal: only with preset fedbuff"},
+    {"'strategy':{'tick':5}", "strategy.tick: only with preset fedfix"},
+    {"'strategy':{'divide':'goal'}", "strategy.divide: only with presets fedbuff and fedfix"},
+    {"'strategy':{'preset':'fedbuff','fraction':0.5}",
+     "strategy.fraction: only with presets that work in rounds"},
+    {"'strategy':{'preset':'fedbuff','late':'refuse'}",
+     "strategy.late: only with presets that work in rounds"},
+    {"'strategy':{'preset':'fedfix','deadline':'1m'}",
+     "strategy.deadline: only with presets that work in rounds, and fedbuff"},
+    {"'strategy':{'preset':'fedfix','concurrency':3}",
+     "strategy.concurrency: only with preset fedbuff"},
     /* values that do not fit each other */
+    {"'strategy':{'preset':'fedbuff','goal':11,'concurrency':4}",
+     "strategy.goal: 11 updates from 4 clients (strategy.concurrency) would count some twice in "
+     "each version; goal 4 works"},
+    {"'strategy':{'preset':'fedbuff','deadline':'auto'}",
+     "strategy.deadline: auto is for rounds; none works, or a duration such as 10m"},
+    {"'strategy':{'preset':'fedbuff','quorum':3}",
+     "strategy.quorum: 3 decides nothing without a deadline; leave it out, or add "
+     "strategy.deadline 10m"},
+    {"'strategy':{'preset':'fedbuff','quorum':11,'deadline':'10m'}",
+     "strategy.quorum: 11 is over strategy.goal, 10, which makes a version before the deadline"},
+    {"'strategy':{'preset':'fedbuff','weights':'examples'}",
+     "strategy.divide: goal counts updates while strategy.weights is examples, so a step would "
+     "grow with the data; weight works"},
+    {"'strategy':{'preset':'fedbuff','goal':20},'updates_pending_max':10",
+     "strategy.goal: 20 is over updates_pending_max, 10"},
+    {"'strategy':{'preset':'fedbuff','concurrency':20},'clients_max':10",
+     "strategy.concurrency: 20 is over clients_max, 10"},
+    {"'strategy':{'preset':'fedbuff','weight_total_max':9}",
+     "strategy.goal: 10 is over strategy.weight_total_max, 9"},
+    {"'strategy':{'preset':'fedfix','divide':'goal'}",
+     "strategy.divide: fedfix has no goal; weight or none works"},
+    {"'strategy':{'preset':'fedfix','weight_total_max':16}",
+     "strategy.staleness_max: at 16 one update can weigh 17 (at most 16); lower it, or "
+     "weight_max"},
     {"'strategy':{'quorum':11},'clients_max':10", "strategy.quorum: 11 is over clients_max, 10"},
     {"'strategy':{'quorum':11},'updates_pending_max':10",
      "strategy.quorum: 11 is over updates_pending_max, 10"},
@@ -504,6 +608,18 @@ static void staleness_tables_are_rounded_once(void **state) {
     trib_spec_free(spec);
 }
 
+/* FedFix: an update that took u + 1 versions stands for all of them. */
+static void linear_weights_are_whole(void **state) {
+    (void)state;
+    struct trib_spec *spec = parse("{'name':'a','model':{},'strategy':{'preset':'fedfix',"
+                                   "'weights':'examples','weight_max':100}}");
+    assert_int_equal(spec->strategy.weight_unit_bits, 0);
+    assert_int_equal(trib_spec_weight(spec, 5, 0), 5);
+    assert_int_equal(trib_spec_weight(spec, 5, 3), 20);
+    assert_int_equal(trib_spec_weight_max(spec), 1700);
+    trib_spec_free(spec);
+}
+
 static void the_unit_is_as_fine_as_the_largest_weight_allows(void **state) {
     (void)state;
     static const struct {
@@ -527,7 +643,7 @@ static void the_unit_is_as_fine_as_the_largest_weight_allows(void **state) {
 static void the_table_is_well_formed(void **state) {
     (void)state;
     const struct trib_field *field;
-    const struct trib_field *parents[64];
+    const struct trib_field *parents[128];
     size_t parent_count = 0;
     for (size_t row = 0; (field = trib_field_at(row)); row++) {
         /* Every row has a parent above it, or is at the top; no path is there twice. */
@@ -536,8 +652,8 @@ static void the_table_is_well_formed(void **state) {
             parent_rows += trib_field_is_child(parents[index], field);
         if (parent_rows != 1)
             fail_msg("%s has %zu parents", field->path, parent_rows);
-        parents[parent_count++ % 64] = field;
-        parent_count = parent_count < 64 ? parent_count : 64;
+        parents[parent_count++ % 128] = field;
+        parent_count = parent_count < 128 ? parent_count : 128;
         for (size_t other = 0; other < row; other++)
             assert_string_not_equal(field->path, trib_field_at(other)->path);
         bool has_default = field->initial || field->is_required || field->otherwise ||
@@ -734,6 +850,9 @@ int main(void) {
         cmocka_unit_test(a_document_gives_the_same_spec_again),
         cmocka_unit_test(durations_and_sizes_are_text_or_numbers),
         cmocka_unit_test(whole_numbers_may_have_a_point),
+        cmocka_unit_test(each_tempo_has_fields_and_defaults_of_its_own),
+        cmocka_unit_test(the_policy_declares_the_denominator),
+        cmocka_unit_test(linear_weights_are_whole),
         cmocka_unit_test(presets_fill_in_the_server_and_the_client),
         cmocka_unit_test(errors_name_the_field_and_what_is_allowed),
         cmocka_unit_test(name_and_model_are_required),

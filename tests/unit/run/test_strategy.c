@@ -13,21 +13,24 @@ static void presets_have_the_published_numbers(void **state) {
         double lr, momentum, beta1;
         const char *train;
         bool is_pace_fixed;
+        const struct trib_policy *policy;
     } rows[] = {
-        {"fedavg", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false},
-        {"fedsgd", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{\"steps\": 1, \"batch\": 0}", true},
-        {"fedprox", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{\"mu\": 0.01}", false},
-        {"fedavgm", TRIB_OPTIMIZER_MOMENTUM, 1, 0.9, 0.9, "{}", false},
-        {"fedadagrad", TRIB_OPTIMIZER_ADAGRAD, 0.1, 0, 0, "{}", false},
-        {"fedadam", TRIB_OPTIMIZER_ADAM, 0.01, 0, 0.9, "{}", false},
-        {"fedyogi", TRIB_OPTIMIZER_YOGI, 0.01, 0, 0.9, "{}", false},
+        {"fedavg", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_rounds},
+        {"fedsgd", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{\"steps\": 1, \"batch\": 0}", true,
+         &trib_policy_rounds},
+        {"fedprox", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{\"mu\": 0.01}", false, &trib_policy_rounds},
+        {"fedavgm", TRIB_OPTIMIZER_MOMENTUM, 1, 0.9, 0.9, "{}", false, &trib_policy_rounds},
+        {"fedadagrad", TRIB_OPTIMIZER_ADAGRAD, 0.1, 0, 0, "{}", false, &trib_policy_rounds},
+        {"fedadam", TRIB_OPTIMIZER_ADAM, 0.01, 0, 0.9, "{}", false, &trib_policy_rounds},
+        {"fedyogi", TRIB_OPTIMIZER_YOGI, 0.01, 0, 0.9, "{}", false, &trib_policy_rounds},
+        {"fedbuff", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_buffer},
+        {"fedfix", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_ticks},
     };
     size_t count = sizeof rows / sizeof *rows;
     for (size_t index = 0; index < count; index++) {
         const struct trib_strategy *strategy = trib_strategy_find(rows[index].name);
         assert_non_null(strategy);
-        assert_ptr_equal(strategy->policy, &trib_policy_rounds);
-        assert_int_equal(strategy->denominator, TRIB_DENOMINATOR_WEIGHT);
+        assert_ptr_equal(strategy->pace->policy, rows[index].policy);
         assert_int_equal(strategy->optimizer->kind, rows[index].kind);
         assert_int_equal(strategy->optimizer->variant, TRIB_VARIANT_PAPER);
         assert_true(strategy->optimizer->lr == rows[index].lr);

@@ -1,0 +1,170 @@
+/* test_tempo.c - presets without rounds from their spec to the numbers of a version, against vectors
+ * that were computed independently (tests/vectors). */
+#include "node/model.h"
+
+#include <math.h>
+
+#include "learn/small_model.h"
+#include "learn/vectors.h"
+#include "support/check.h"
+
+/* Takes the document. */
+static struct trib_spec *parse(json_t *document) {
+    struct trib_spec *spec = NULL;
+    struct trib_error error = {0};
+    assert_non_null(document);
+    if (trib_spec_parse(trib_env_system(), document, &spec, &error) != TRIB_OK) {
+        fail_msg("%s", error.text);
+    }
+    json_decref(document);
+    return spec;
+}
+
+static struct trib_spec *fedbuff_of(const json_t *inputs, const char *divide, bool has_examples) {
+    return parse(json_pack(
+        "{s:s, s:{}, s:{s:s, s:i, s:s, s:s, s:i, s:i, s:{s:f}}}", "name", "vector", "model",
+        "strategy", "preset", "fedbuff", "goal", (int)vectors_number(inputs, "K"), "divide", divide,
+        "weights", has_examples ? "examples" : "equal", "weight_max", 64, "weight_total_max", 1000,
+        "server", "lr", vectors_number(inputs, "eta_server")));
+}
+
+static void model_init(struct trib_model *model, const struct trib_spec *spec) {
+    const struct trib_env *env = trib_env_system();
+    const float zero[2] = {0};
+    struct trib_layout *layout = vector_layout(env, 2, 16);
+    struct trib_block *version = small_version(env, layout, zero);
+    assert_int_equal(trib_model_init(model, env, spec, layout, version, 0, 1, NULL), TRIB_OK);
+    trib_block_unref(version);
+}
+
+/* One arrival as the daemon takes it: staleness and weight at admission, then count and fold. */
+static void add_arrival(struct trib_model *model, const json_t *arrival) {
+    double delta[2];
+    vectors_numbers(json_object_get(arrival, "delta"), delta, 2);
+    const float values[2] = {(float)delta[0], (float)delta[1]};
+    uint64_t base = (uint64_t)vectors_number(arrival, "base_version");
+    uint64_t examples = (uint64_t)vectors_number(arrival, "examples");
+    uint64_t weight = trib_spec_weight(model->spec, examples, model->version - base);
+    struct small_update update;
+    small_update_init(&update, trib_env_system(), model->layout, 1, TRIB_F32, values, weight);
+    struct trib_weighted_update weighted = {&trib_codec_dense, update.update, weight};
+    assert_int_equal(trib_model_count(model, 0, &weighted), TRIB_OK);
+    assert_int_equal(trib_model_fold(model, 0, &weighted, 1, 0, 2), TRIB_OK);
+    small_update_deinit(&update);
+}
+
+static void make_version(struct trib_model *model) {
+    assert_int_equal(trib_model_merge_begin(model, 0), TRIB_OK);
+    assert_int_equal(trib_model_merge_range(model, 0, 2, NULL), TRIB_OK);
+    trib_model_merge_end(model, 0);
+    trib_model_advance(model);
+}
+
+/* Weights are integers in units of 2^-16: half a unit of error in each, which is all there is. */
+static void check_version(const struct trib_model *model, const json_t *logged) {
+    double expected[2];
+    vectors_numbers(json_object_get(logged, "x"), expected, 2);
+    assert_int_equal(model->version, vectors_number(logged, "version"));
+    const float *values = small_values(model->current, model->layout);
+    for (size_t i = 0; i < 2; i++) {
+        double tolerance = VECTOR_TOLERANCE_FP32 * fabs(expected[i]) + 0x1p-17;
+        if (fabs(values[i] - expected[i]) > tolerance) {
+            fail_msg("version %d: %.9g is not %.9g", (int)model->version, values[i], expected[i]);
+        }
+    }
+}
+
+static void fedbuff_is_the_published_rule(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *divide;
+        bool has_examples;
+    } rows[] = {
+        {"divide_by_K", "goal", false},
+        {"divide_by_sum_of_weights", "weight", false},
+        {"divide_by_sum_of_weights_times_examples", "weight", true},
+        {"weighted_sum_no_normalisation", "none", false},
+    };
+    json_t *file = vectors_load("fedbuff.json");
+    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
+        const json_t *item = vectors_case(file, rows[row].name);
+        const json_t *inputs = vectors_at(item, "inputs");
+        struct trib_spec *spec = fedbuff_of(inputs, rows[row].divide, rows[row].has_examples);
+        assert_int_equal(spec->strategy.weight_unit_bits, 16);
+        struct trib_model model;
+        model_init(&model, spec);
+        size_t index;
+        json_t *logged;
+        json_array_foreach((json_t *)vectors_at(item, "outputs.log"), index, logged) {
+            add_arrival(&model, json_array_get(vectors_at(inputs, "arrivals"), index));
+            if (json_is_true(json_object_get(logged, "flushed"))) {
+                make_version(&model);
+                check_version(&model, logged);
+            }
+        }
+        assert_int_equal(model.version, 3);
+        trib_model_deinit(&model);
+        trib_spec_free(spec);
+    }
+    json_decref(file);
+}
+
+/* merge.json: the sum of leaves by base version is what the root would have summed. */
+static void updates_of_five_bases_make_one_sum(void **state) {
+    (void)state;
+    json_t *file = vectors_load("merge.json");
+    const json_t *item = vectors_case(file, "fedbuff_buckets_by_base_version");
+    const json_t *arrivals = vectors_at(item, "inputs.arrivals");
+    struct trib_spec *spec = parse(
+        json_pack("{s:s, s:{}, s:{s:s, s:i, s:i}}", "name", "vector", "model", "strategy", "preset",
+                  "fedbuff", "goal", (int)json_array_size(arrivals), "weight_total_max", 1000));
+    struct trib_model model;
+    model_init(&model, spec);
+    model.version = (trib_version)vectors_number(item, "inputs.current_version");
+    size_t index;
+    json_t *arrival;
+    json_array_foreach((json_t *)arrivals, index, arrival) {
+        (void)json_object_set_new(arrival, "examples", json_integer(1));
+        add_arrival(&model, arrival);
+    }
+    make_version(&model);
+    double expected[2];
+    vectors_numbers(vectors_at(item, "outputs.divided_by_K"), expected, 2);
+    const float *values = small_values(model.current, model.layout);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(fabs(values[i] - expected[i]) <= VECTOR_TOLERANCE_FP32 + 0x1p-17);
+    }
+    trib_model_deinit(&model);
+    trib_spec_free(spec);
+    json_decref(file);
+}
+
+/* fedfix.json: d = ceil(tau / tick) * p; a client that takes n ticks is n - 1 versions old. */
+static void fedfix_makes_up_for_slowness(void **state) {
+    (void)state;
+    json_t *file = vectors_load("fedfix.json");
+    const json_t *item = vectors_case(file, "fedfix");
+    struct trib_spec *spec =
+        parse(json_pack("{s:s, s:{}, s:{s:s, s:s, s:i}}", "name", "vector", "model", "strategy",
+                        "preset", "fedfix", "weights", "examples", "weight_max", 1000));
+    double durations[3], shares[3], expected[3];
+    vectors_numbers(vectors_at(item, "inputs.tau"), durations, 3);
+    vectors_numbers(vectors_at(item, "inputs.p"), shares, 3);
+    vectors_numbers(vectors_at(item, "outputs.d_i"), expected, 3);
+    for (size_t i = 0; i < 3; i++) {
+        double ticks = ceil(durations[i] / vectors_number(item, "inputs.delta_t"));
+        uint64_t weight = trib_spec_weight(spec, (uint64_t)(100 * shares[i]), (uint64_t)ticks - 1);
+        assert_true(fabs((double)weight / 100 - expected[i]) <= VECTOR_TOLERANCE);
+    }
+    trib_spec_free(spec);
+    json_decref(file);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fedbuff_is_the_published_rule),
+        cmocka_unit_test(updates_of_five_bases_make_one_sum),
+        cmocka_unit_test(fedfix_makes_up_for_slowness),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
