@@ -95,6 +95,10 @@ bool trib_run_restore_update(struct trib_run *run, const struct trib_pending *pe
     admitted->target = pending->target > run->version + 1 ? run->version + 2 : run->version + 1;
     trib_buffer_of(run, admitted->target)->weight_total += admitted->weight;
     trib_buffer_add_durable(run, *slot);
+    /* It was admitted after the buffer before its own had been closed; one that was full would
+     * wait for a quorum that it has no room for. */
+    if (admitted->target == run->version + 2)
+        run->buffers[0].state = TRIB_BUFFER_CLOSED;
     trib_round_answer(run, client, admitted->base, admitted->target);
     run->has_more = true;
     return true;
