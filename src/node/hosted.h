@@ -82,7 +82,9 @@ struct trib_hosted {
     /* record.c: the recording job */
     struct trib_record *recorded, *recorded_last; /* waiting */
     struct trib_record *recording;                /* being written */
-    trib_time_ns checkpoint_at;                   /* of the newest checkpoint */
+    enum trib_status
+        record_status;          /* recording job only: of the record that could not be written */
+    trib_time_ns checkpoint_at; /* of the newest checkpoint */
     struct trib_places uncheckpointed; /* counted since then: released with the next one */
 
     /* for status, history and watchers */

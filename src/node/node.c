@@ -162,13 +162,12 @@ void trib_node_delete_run(struct trib_node *node, struct trib_hosted *hosted) {
     trib_timer_arm(node->pulse, trib_node_now(node));
 }
 
-/* The heart has failed a run because the disk refused: what is acknowledged is on it, so the run is
- * closed and brought back as after a restart, as soon as the disk is well again. */
+/* The disk refused something that a run cannot do without, whether the heart has heard of it or
+ * not: what is acknowledged is on it, so the run is closed and brought back as after a restart, as
+ * soon as the disk is well again. */
 static void close_failed(struct trib_node *node) {
     for (size_t i = 0; i < node->hosted_count;) {
-        struct trib_run_status status;
-        trib_run_status(node->hosted[i]->run, trib_node_now(node), &status);
-        if (status.state == TRIB_RUN_FAILED && node->hosted[i]->io_status != TRIB_OK) {
+        if (node->hosted[i]->io_status != TRIB_OK) {
             close_run(node, i);
         } else {
             i++;

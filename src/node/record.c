@@ -262,12 +262,18 @@ static enum trib_status index_all(struct trib_hosted *hosted) {
     return trib_index_commit(hosted->index_writer, trib_ledger_count(hosted->ledger));
 }
 
+/* After one record that ledger or index could not take there is no other until the run is opened
+ * again: it might be written behind a gap, or the index might believe that it has them all. */
 static void write_records(void *context) {
     struct trib_hosted *hosted = context;
-    enum trib_status status = append_all(hosted);
+    enum trib_status status = hosted->record_status;
+    if (status == TRIB_OK) {
+        status = append_all(hosted);
+    }
     if (status == TRIB_OK) {
         status = index_all(hosted);
     }
+    hosted->record_status = status;
     for (struct trib_record *r = hosted->recording; r != NULL; r = r->next) {
         r->status = status;
         if (r->reply == TRIB_RECORD_REPLY_READ) {
