@@ -215,6 +215,8 @@ bool trib_reports_recorded(struct trib_run *run, const struct trib_event *event)
 /* The version that clients are to evaluate; false: none. */
 bool trib_reports_due(const struct trib_run *run, trib_version *version);
 bool trib_reports_may(const struct trib_run *run, const struct trib_client *client);
+/* A client that may evaluate is present: somebody to wait for. */
+bool trib_reports_has_evaluator(const struct trib_run *run);
 
 /* --- states.c --- */
 void trib_states_model(struct trib_run *run);

@@ -25,6 +25,15 @@ static bool is_under_way(const struct trib_run *run, uint32_t client_index, trib
 }
 
 /* Sound and of a version that takes reports, or refused. */
+bool trib_reports_has_evaluator(const struct trib_run *run) {
+    for (uint32_t index = 0; index < run->roster.count; index++) {
+        const struct trib_client *client = &run->roster.clients[index];
+        if (client->is_present && trib_reports_may(run, client))
+            return true;
+    }
+    return false;
+}
+
 static bool is_welcome(struct trib_run *run, const struct trib_event *event,
                        struct trib_client *client) {
     bool has_model = run->state != TRIB_RUN_AWAITING_MODEL;

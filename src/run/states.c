@@ -206,7 +206,7 @@ static void end(struct trib_run *run, bool awaits_evaluation, const char *format
     struct trib_ending *ending = &run->ending;
     *ending = (struct trib_ending){.is_set = true, .until = run->now};
     trib_version version;
-    if (awaits_evaluation && trib_reports_due(run, &version))
+    if (awaits_evaluation && trib_reports_due(run, &version) && trib_reports_has_evaluator(run))
         ending->until += run->spec->evaluate.deadline;
     va_list arguments;
     va_start(arguments, format);
