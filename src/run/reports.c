@@ -24,7 +24,6 @@ static bool is_under_way(const struct trib_run *run, uint32_t client_index, trib
     return false;
 }
 
-/* Sound and of a version that takes reports, or refused. */
 bool trib_reports_has_evaluator(const struct trib_run *run) {
     for (uint32_t index = 0; index < run->roster.count; index++) {
         const struct trib_client *client = &run->roster.clients[index];
@@ -34,6 +33,7 @@ bool trib_reports_has_evaluator(const struct trib_run *run) {
     return false;
 }
 
+/* Sound and of a version that takes reports, or refused. */
 static bool is_welcome(struct trib_run *run, const struct trib_event *event,
                        struct trib_client *client) {
     bool has_model = run->state != TRIB_RUN_AWAITING_MODEL;
