@@ -12,6 +12,7 @@
 #include "world.h"
 
 #define HEX TRIB_DIGEST_HEX_BYTES
+#define CLIENTS_MAX 16
 #define SEGMENTS_GAP 64 /* numbers without a segment after which no further one is looked for */
 
 struct settled {
@@ -44,6 +45,9 @@ static struct {
     char state[32]; /* the last one recorded */
     struct evaluation *evaluations;
     size_t evaluation_count;
+
+    char clients[CLIENTS_MAX][64]; /* joined */
+    size_t client_count;
 
     uint64_t offset;       /* of the ledger: read up to here */
     uint64_t record_count; /* records up to there */
@@ -277,6 +281,23 @@ static void take_evaluation(const json_t *record) {
     judge.evaluations[judge.evaluation_count++] = fresh;
 }
 
+static bool is_joined(const char *client) {
+    for (size_t i = 0; i < judge.client_count; i++) {
+        if (strcmp(judge.clients[i], client) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void take_client(const json_t *record) {
+    const char *client = text_of(record, "client");
+    if (!is_joined(client)) {
+        TRIB_ASSERT(judge.client_count < CLIENTS_MAX);
+        (void)snprintf(judge.clients[judge.client_count++], sizeof judge.clients[0], "%s", client);
+    }
+}
+
 static void take_record(const char *text, size_t text_bytes) {
     json_t *record = json_loadb(text, text_bytes, JSON_REJECT_DUPLICATES, NULL);
     if (record == NULL) {
@@ -292,6 +313,8 @@ static void take_record(const char *text, size_t text_bytes) {
         take_state(record);
     } else if (strcmp(type, "evaluation") == 0) {
         take_evaluation(record);
+    } else if (strcmp(type, "client") == 0) {
+        take_client(record);
     }
     json_decref(record);
 }
@@ -547,6 +570,10 @@ void judge_replied(const struct network_request *request, int status, const char
         check_creation();
     } else if (request->purpose == NETWORK_STATUS) {
         check_named(document, "the status");
+    } else if (request->purpose == NETWORK_JOIN) {
+        if (!is_joined(request->client)) {
+            world_fail("%s is told that it has joined; it is not durable", request->client);
+        }
     } else if (request->purpose == NETWORK_EVALUATION &&
                !is_evaluated(request->client, number_of(document, "version"))) {
         world_fail("%s was told that its evaluation counts; it is not durable", request->client);

@@ -27,7 +27,7 @@ enum phase { TROUBLE, CALM, STOPPING, DRAINING, ASKING, ENDING, ASKING_AGAIN, EN
 static const char *const phase_names[] = {"trouble", "calm",   "stopping",     "draining",
                                           "asking",  "ending", "asking again", "ended"};
 /* Longest virtual time in each; beyond it there is no progress. */
-static const trib_time_ns patience[] = {HOUR,        24 * HOUR,   HOUR,        10 * MINUTE,
+static const trib_time_ns patience[] = {HOUR,        3 * HOUR,    HOUR,        10 * MINUTE,
                                         10 * MINUTE, 10 * MINUTE, 10 * MINUTE, 0};
 
 static struct {
@@ -51,14 +51,14 @@ static const char *one_of(const char *const *words, size_t count) {
            sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
 
 static void choose_sizes(struct judge_rules *rules) {
-    uint64_t kind = world_below(20);
+    uint64_t kind = world_below(30);
     rules->counts[0] = 1 + (uint32_t)world_below(200);
     rules->counts[1] = 1 + (uint32_t)world_below(20);
     rules->counts[2] = 1 + (uint32_t)world_below(10);
     if (kind == 0) {
-        rules->counts[0] = 300000; /* bodies over 1 MiB */
+        rules->counts[0] = 265000; /* bodies over 1 MiB */
     } else if (kind == 1) {
-        rules->counts[0] = 530000; /* and work in two parts */
+        rules->counts[0] = 525000; /* and work in two parts */
     } else if (kind < 4) {
         rules->counts[0] = 20000;
     }
@@ -124,7 +124,7 @@ static void choose_world(struct judge_rules *rules, struct people_rules *people)
         .delta_max = rules->delta_max,
         .weight_max = rules->weight_max,
     };
-    plan.until = world.now + world_delay(MINUTE, 30 * MINUTE);
+    plan.until = world.now + world_delay(MINUTE, is_large ? 4 * MINUTE : 30 * MINUTE);
     plan.crash_chance = world_chance(0.15) ? 0 : 0.003 + 0.02 * trib_random_unit(&world.chance);
     plan.disk_chance = world_chance(0.3) ? 0 : 0.03 * trib_random_unit(&world.chance);
 }

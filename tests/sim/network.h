@@ -21,6 +21,7 @@ enum network_purpose {
     NETWORK_EVALUATION,
     NETWORK_CONTROL,
     NETWORK_STATUS,
+    NETWORK_JOIN,
 };
 
 struct network_request {

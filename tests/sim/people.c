@@ -180,7 +180,7 @@ static void joined(void *context, const struct network_answer *answer) {
 static void join(struct person *person) {
     char path[100];
     (void)snprintf(path, sizeof path, "/clients/%s", person->name);
-    struct network_request request = ask(person, NETWORK_OTHER, "PUT", path);
+    struct network_request request = ask(person, NETWORK_JOIN, "PUT", path);
     request.body = person->is_evaluator ? "{\"role\": \"evaluator\"}"
                    : world_chance(0.5)  ? "{}"
                                         : "{\"attributes\": {\"site\": \"mercy\"}}";
