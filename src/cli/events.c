@@ -31,6 +31,9 @@ static const char *value_of(const char *line, const char *field) {
 
 /* True when the line ended an event. */
 static bool take_line(struct trib_event_stream *stream) {
+    if (stream->line.byte_count > 0 && stream->line.bytes[stream->line.byte_count - 1] == '\r') {
+        stream->line.byte_count--;
+    }
     trib_text_add(&stream->line, "", 1); /* so that an empty line is a text too */
     if (stream->line.is_failed) {
         return false;
@@ -45,6 +48,9 @@ static bool take_line(struct trib_event_stream *stream) {
         stream->has_data = true;
     }
     bool is_end = line[0] == '\0' && stream->has_data;
+    if (line[0] == '\0' && !is_end) {
+        stream->name[0] = '\0'; /* an event without data is none */
+    }
     clear(&stream->line);
     return is_end && !stream->data.is_failed;
 }
@@ -62,9 +68,6 @@ bool trib_event_stream_feed(struct trib_event_stream *stream, const char *bytes,
         const char *end = memchr(start, '\n', count - *used);
         size_t line_bytes = end == NULL ? count - *used : (size_t)(end - start);
         *used += line_bytes + (end == NULL ? 0 : 1);
-        if (end != NULL && line_bytes > 0 && start[line_bytes - 1] == '\r') {
-            line_bytes--;
-        }
         trib_text_add(&stream->line, start, line_bytes);
         if (end != NULL && take_line(stream)) {
             stream->is_over = true;
