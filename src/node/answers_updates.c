@@ -164,7 +164,7 @@ void trib_call_upload_complete(struct trib_call *call, struct trib_upload *uploa
     }
     upload->is_lent = true;
     upload->hosted->jobs++;
-    if (trib_work_submit(call->node->loop, look_inside, looked_inside, upload) != TRIB_OK) {
+    if (trib_share_submit(&upload->hosted->share, look_inside, looked_inside, upload) != TRIB_OK) {
         upload->is_lent = false;
         trib_hosted_job_done(upload->hosted);
         trib_call_refuse(call, "busy", "out of memory; try again");

@@ -9,6 +9,7 @@
 #include "node/hosted.h"
 #include "node/node.h"
 #include "node/refusals.h"
+#include "node/shares.h"
 #include "node/token.h"
 
 /* A run whose disk failed: closed, and opened again when the pause is over. */
@@ -24,8 +25,11 @@ struct trib_node {
     struct trib_node_config config; /* every default filled in; texts borrowed from the caller */
     struct trib_directory directory;
     struct trib_loop *loop;
+    struct trib_shares shares; /* of its workers, between runs */
     struct trib_server *server;
     struct trib_pool *pool;   /* chunks for large bodies */
+    size_t starved_count;     /* uploads that wait for one, in queues per run */
+    size_t chunk_turn;        /* the run that was lent one last */
     struct trib_timer *pulse; /* once a second: keeps event streams awake, ends closed runs */
     struct trib_hosted *hosted[TRIB_RUNS_MAX];
     size_t hosted_count;
@@ -62,8 +66,6 @@ enum trib_status trib_node_create_run(struct trib_node *node, const struct trib_
 void trib_node_delete_run(struct trib_node *node, struct trib_hosted *hosted);
 /* The link of a run with a token in it; text has TRIB_LINK_TEXT_BYTES of room. */
 void trib_node_link(const struct trib_node *node, const struct trib_token *token, char *text);
-/* A chunk came back to the pool: uploads that starve may read again. */
-void trib_node_chunk_returned(struct trib_node *node);
 trib_time_ns trib_node_now(const struct trib_node *node);
 
 #endif

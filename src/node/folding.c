@@ -128,7 +128,7 @@ static void start_batch(struct trib_folding *folding) {
         folding->batch_count++;
     }
     folding->phases = (struct trib_phases){
-        .loop = hosted->node->loop,
+        .share = &hosted->share,
         .part_count = part_count_for(hosted->node, hosted->model.layout->element_count),
         .context = folding,
         .prepare = prepare_batch,
@@ -194,7 +194,7 @@ static void merge_done(void *context, enum trib_status status) {
 void trib_folding_merge(struct trib_hosted *hosted, uint32_t accumulator) {
     hosted->merging_accumulator = accumulator;
     hosted->merging = (struct trib_phases){
-        .loop = hosted->node->loop,
+        .share = &hosted->share,
         .part_count = part_count_for(hosted->node, hosted->model.layout->element_count),
         .context = hosted,
         .prepare = begin_merge,

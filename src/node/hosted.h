@@ -14,6 +14,7 @@
 #include "node/model.h"
 #include "node/phases.h"
 #include "node/revoked.h"
+#include "node/shares.h"
 #include "node/upload.h"
 #include "node/watch.h"
 #include "run/run.h"
@@ -54,6 +55,8 @@ struct trib_hosted {
     struct trib_timer *timer;       /* for trib_run_deadline() */
     char path[TRIB_NAME_BYTES + 8]; /* "runs/<name>" */
 
+    struct trib_share share; /* of the worker threads */
+
     struct trib_model model;
     bool has_model;
     char *settings;             /* of train tasks: JSON; NULL until the first one (carry.c) */
@@ -64,6 +67,8 @@ struct trib_hosted {
     struct trib_index *index;        /* loop thread: look-ups */
     struct trib_index *index_writer; /* recording job only */
     struct trib_spool *spool;        /* commit job only, but for bodies and readers */
+
+    struct trib_upload *starved, *starved_last; /* upload.c: wait for a chunk, oldest first */
 
     struct trib_upload **slots; /* [updates_pending_max]: the update behind each slot */
 

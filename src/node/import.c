@@ -239,7 +239,7 @@ static struct trib_import *new_import(struct trib_hosted *hosted, struct trib_ca
 }
 
 static void start(struct trib_import *import) {
-    if (trib_work_submit(import->hosted->node->loop, work, done, import) != TRIB_OK) {
+    if (trib_share_submit(&import->hosted->share, work, done, import) != TRIB_OK) {
         import->status = trib_error_set(&import->error, TRIB_EUNAVAILABLE, "out of memory");
         fail(import);
     }

@@ -117,7 +117,7 @@ void trib_intake_spool(struct trib_hosted *hosted, struct trib_upload *upload) {
     hosted->jobs++;
     upload->status = TRIB_OK;
     upload->error = (struct trib_error){0};
-    if (trib_work_submit(hosted->node->loop, check, check_done, upload) != TRIB_OK) {
+    if (trib_share_submit(&hosted->share, check, check_done, upload) != TRIB_OK) {
         upload->status = trib_error_set(&upload->error, TRIB_EUNAVAILABLE, "out of memory");
         report(upload);
         trib_hosted_job_done(hosted);
@@ -188,7 +188,7 @@ void trib_intake_pump(struct trib_hosted *hosted) {
     hosted->releasing = hosted->released;
     hosted->released = emptied;
     hosted->jobs++;
-    if (trib_work_submit(hosted->node->loop, commit, commit_done, hosted) != TRIB_OK) {
+    if (trib_share_submit(&hosted->share, commit, commit_done, hosted) != TRIB_OK) {
         commit(hosted);
         commit_done(hosted);
     }

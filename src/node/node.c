@@ -29,16 +29,6 @@ struct trib_hosted *trib_node_find(const struct trib_node *node, const char *run
     return NULL;
 }
 
-void trib_node_chunk_returned(struct trib_node *node) {
-    for (struct trib_call *call = node->calls; call != NULL; call = call->next) {
-        if (call->upload != NULL && call->upload->is_starved) {
-            call->upload->is_starved = false;
-            trib_call_resume(call);
-            return; /* one chunk came back: one upload goes on */
-        }
-    }
-}
-
 void trib_node_link(const struct trib_node *node, const struct trib_token *token, char *text) {
     char token_text[TRIB_TOKEN_TEXT_BYTES];
     trib_token_format(node->directory.key, token, token_text);
@@ -224,6 +214,7 @@ static void on_pulse(void *context) {
     for (size_t i = 0; i < node->hosted_count; i++) {
         trib_watchers_keep_awake(&node->hosted[i]->watchers, trib_node_now(node));
     }
+    trib_upload_hurry(node);
     bury(node);
     if (!node->is_stopping) {
         close_failed(node);
@@ -344,7 +335,9 @@ static enum trib_status restore_run(void *context, const char *run) {
 
 static enum trib_status start(struct trib_node *node, struct trib_error *error) {
     const struct trib_node_config *config = &node->config;
-    struct trib_loop_config loop_config = {.worker_count = config->worker_count};
+    /* A run gets worker_count threads and never the last one: node/shares.h. */
+    unsigned threads = config->worker_count + 1;
+    struct trib_loop_config loop_config = {.worker_count = threads};
     enum trib_status status =
         trib_directory_open(&node->directory, node->env, config->data_dir, error);
     if (status == TRIB_OK) {
@@ -356,6 +349,7 @@ static enum trib_status start(struct trib_node *node, struct trib_error *error) 
     if (status != TRIB_OK) {
         return status;
     }
+    trib_shares_init(&node->shares, node->loop, threads);
     node->pool = trib_pool_new(node->env, TRIB_CHUNK_BYTES, config->chunk_count_max);
     node->pulse = trib_timer_new(node->loop, on_pulse, node);
     if (node->pool == NULL || node->pulse == NULL) {

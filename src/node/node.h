@@ -35,7 +35,7 @@ struct trib_node_config {
     size_t chunk_count_max;          /* chunks lent to large bodies; default 256 (64 MiB) */
     uint64_t model_bytes_max;        /* all models with their sums; default 8 GiB */
     size_t connections_max;          /* default 4096 */
-    unsigned worker_count;           /* default: one per processor, at least 4 */
+    unsigned worker_count;           /* threads for one run; all get one more; default 4 */
     trib_time_ns idle_after;         /* the idle rule; default 30 s */
     uint64_t idle_bytes;             /* default 1 KiB */
     trib_create_model *create_model; /* NULL: specs with {trainer: ...} are refused */

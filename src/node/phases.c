@@ -48,7 +48,7 @@ static void end_job(void *context) {
 }
 
 static void submit(struct trib_phases *phases, void (*work)(void *), void (*done)(void *)) {
-    if (trib_work_submit(phases->loop, work, done, phases) != TRIB_OK) {
+    if (trib_share_submit(phases->share, work, done, phases) != TRIB_OK) {
         work(phases);
         done(phases);
     }

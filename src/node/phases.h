@@ -7,12 +7,12 @@
 #ifndef TRIB_NODE_PHASES_H
 #define TRIB_NODE_PHASES_H
 
-#include "net/loop.h"
+#include "node/shares.h"
 
 #include <stdatomic.h>
 
 struct trib_phases {
-    struct trib_loop *loop;
+    struct trib_share *share;                   /* of the workers */
     uint32_t part_count;                        /* >= 1 */
     void *context;                              /* first argument of the steps */
     enum trib_status (*prepare)(void *context); /* NULL: nothing to prepare */

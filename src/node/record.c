@@ -423,7 +423,7 @@ static void pump(struct trib_hosted *hosted) {
     hosted->recording = hosted->recorded;
     hosted->recorded = hosted->recorded_last = NULL;
     hosted->jobs++;
-    if (trib_work_submit(hosted->node->loop, write_records, records_written, hosted) != TRIB_OK) {
+    if (trib_share_submit(&hosted->share, write_records, records_written, hosted) != TRIB_OK) {
         write_records(hosted);
         records_written(hosted);
     }

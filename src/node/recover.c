@@ -461,6 +461,7 @@ enum trib_status trib_hosted_open(struct trib_node *node, const char *name,
         return trib_error_set(error, TRIB_EMEMORY, "out of memory");
     }
     fresh->node = node;
+    fresh->share.shares = &node->shares;
     trib_revoked_init(&fresh->revoked, node->env);
     (void)snprintf(fresh->path, sizeof fresh->path, "runs/%s", name);
     struct recovery recovery = {.hosted = fresh, .error = error};

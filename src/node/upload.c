@@ -1,8 +1,10 @@
 /* upload.c - one update's body on its way: from the first byte until it is folded.
  *
  * A large body has one chunk being filled and at most one being written, so its memory is two
- * chunks whatever its size. When no chunk can be lent the exchange is not read; node.c resumes
- * whoever starves when a chunk comes back. */
+ * chunks whatever its size. When no chunk can be lent the exchange is not read and the upload
+ * stands in its run's queue: a chunk that comes back goes to the runs in turn. Slow clients cannot
+ * keep all chunks to themselves: while others wait, what has been filling for a second is written
+ * as it is and its chunk lent to the next. */
 #include "node/upload.h"
 
 #include "node/daemon.h"
@@ -38,17 +40,80 @@ struct trib_upload *trib_upload_new(struct trib_hosted *hosted, struct trib_call
     return upload;
 }
 
+/* --- chunks ------------------------------------------------------------------------------------- */
+
+static void wait_for_chunk(struct trib_upload *upload) {
+    struct trib_hosted *hosted = upload->hosted;
+    upload->is_starved = true;
+    upload->next = NULL;
+    if (hosted->starved == NULL) {
+        hosted->starved = upload;
+    } else {
+        hosted->starved_last->next = upload;
+    }
+    hosted->starved_last = upload;
+    hosted->node->starved_count++;
+}
+
+static void wait_no_more(struct trib_upload *upload) {
+    struct trib_hosted *hosted = upload->hosted;
+    struct trib_upload *previous = NULL;
+    for (struct trib_upload *u = hosted->starved; u != upload; u = u->next) {
+        previous = u;
+    }
+    if (previous == NULL) {
+        hosted->starved = upload->next;
+    } else {
+        previous->next = upload->next;
+    }
+    if (hosted->starved_last == upload) {
+        hosted->starved_last = previous;
+    }
+    upload->is_starved = false;
+    hosted->node->starved_count--;
+}
+
+/* The first in the queue of the run whose turn it is. */
+static struct trib_upload *next_starved(struct trib_node *node) {
+    for (size_t i = 0; i < node->hosted_count; i++) {
+        node->chunk_turn = (node->chunk_turn + 1) % node->hosted_count;
+        if (node->hosted[node->chunk_turn]->starved != NULL) {
+            return node->hosted[node->chunk_turn]->starved;
+        }
+    }
+    return NULL; /* only runs that are being closed */
+}
+
+static bool lend_chunk(struct trib_upload *upload) {
+    struct trib_node *node = upload->hosted->node;
+    upload->chunk = trib_pool_lend(node->pool);
+    upload->chunk_filled = 0;
+    upload->chunk_at = trib_node_now(node);
+    return upload->chunk != NULL;
+}
+
+void trib_upload_lend_chunks(struct trib_node *node) {
+    struct trib_upload *upload;
+    while (node->starved_count > 0 && (upload = next_starved(node)) != NULL && lend_chunk(upload)) {
+        wait_no_more(upload);
+        trib_call_resume(upload->call);
+    }
+}
+
 static void return_chunk(struct trib_node *node, unsigned char **chunk) {
     if (*chunk != NULL) {
         trib_pool_return(node->pool, *chunk);
         *chunk = NULL;
-        trib_node_chunk_returned(node);
+        trib_upload_lend_chunks(node);
     }
 }
 
 void trib_upload_free(struct trib_upload *upload) {
     if (upload == NULL) {
         return;
+    }
+    if (upload->is_starved) {
+        wait_no_more(upload);
     }
     if (upload->writing != NULL || upload->is_lent) {
         upload->is_orphan = true; /* a worker still reads it: freed when it reports */
@@ -87,11 +152,32 @@ static void start_writing(struct trib_upload *upload) {
     upload->writing_bytes = upload->chunk_filled;
     upload->chunk = NULL;
     upload->chunk_filled = 0;
-    struct trib_loop *loop = upload->hosted->node->loop;
-    upload->hosted->jobs++;
-    if (trib_work_submit(loop, write_chunk, chunk_written, upload) != TRIB_OK) {
+    struct trib_hosted *hosted = upload->hosted;
+    hosted->jobs++;
+    if (trib_share_submit(&hosted->share, write_chunk, chunk_written, upload) != TRIB_OK) {
         write_chunk(upload);
         chunk_written(upload);
+    }
+}
+
+#define CHUNK_PATIENCE TRIB_SECOND
+
+void trib_upload_hurry(struct trib_node *node) {
+    trib_upload_lend_chunks(node); /* there may be memory again */
+    for (struct trib_call *call = node->calls; call != NULL; call = call->next) {
+        struct trib_upload *upload = call->upload;
+        if (node->starved_count == 0) {
+            return;
+        }
+        if (upload == NULL || upload->chunk == NULL || upload->writing != NULL ||
+            trib_node_now(node) - upload->chunk_at < CHUNK_PATIENCE) {
+            continue;
+        }
+        if (upload->chunk_filled > 0) {
+            start_writing(upload);
+        } else {
+            return_chunk(node, &upload->chunk);
+        }
     }
 }
 
@@ -137,12 +223,13 @@ void *trib_upload_lend(struct trib_upload *upload, size_t *room) {
     if (upload->chunk != NULL && upload->chunk_filled == TRIB_CHUNK_BYTES) {
         return NULL; /* full, and the one before is still being written */
     }
-    if (upload->chunk == NULL) {
-        upload->chunk = trib_pool_lend(upload->hosted->node->pool);
-        upload->is_starved = upload->chunk == NULL;
-        if (upload->is_starved) {
-            return NULL;
-        }
+    if (upload->is_starved) {
+        return NULL;
+    }
+    /* Who waits already goes first. */
+    if (upload->chunk == NULL && (upload->hosted->node->starved_count > 0 || !lend_chunk(upload))) {
+        wait_for_chunk(upload);
+        return NULL;
     }
     *room = TRIB_CHUNK_BYTES - upload->chunk_filled;
     return upload->chunk + upload->chunk_filled;

@@ -17,6 +17,7 @@
 
 struct trib_hosted;
 struct trib_call;
+struct trib_node;
 
 struct trib_upload {
     struct trib_hosted *hosted;
@@ -31,10 +32,11 @@ struct trib_upload {
     struct trib_spool_body *file; /* large body; NULL for small ones, and once spooled */
     unsigned char *chunk;         /* being filled; NULL: none lent */
     size_t chunk_filled;
+    trib_time_ns chunk_at;  /* when it was lent */
     unsigned char *writing; /* being written to `file` by a worker */
     size_t writing_bytes;
     bool is_complete; /* the last byte has arrived */
-    bool is_starved;  /* waits for a chunk of the pool */
+    bool is_starved;  /* waits for a chunk of the pool, in the queue of its run */
     bool is_lent;     /* a worker looks at the complete body */
     bool is_orphan;   /* to be dropped when the worker reports */
 
@@ -59,6 +61,11 @@ void *trib_upload_lend(struct trib_upload *upload, size_t *room);
 void trib_upload_filled(struct trib_upload *upload, size_t count);
 /* The server's complete(): `ready` is called, at once or when the last chunk is in its file. upload->status says how it went. */
 void trib_upload_complete(struct trib_upload *upload);
+
+/* Give the chunks that are free to the uploads that wait for one: runs take turns. */
+void trib_upload_lend_chunks(struct trib_node *node);
+/* Once a second: while uploads wait, take chunks back from those that are slow to fill theirs. */
+void trib_upload_hurry(struct trib_node *node);
 
 /* The bytes of a complete body. */
 struct trib_source trib_upload_source(const struct trib_upload *upload);

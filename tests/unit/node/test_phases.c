@@ -8,6 +8,8 @@
 struct job {
     struct trib_phases phases;
     struct trib_loop *loop;
+    struct trib_shares shares;
+    struct trib_share share;
     _Atomic int prepared, parts[PARTS_MAX], finished;
     enum trib_status fail_prepare, fail_part, fail_finish;
     int done;
@@ -44,8 +46,10 @@ static void done(void *context, enum trib_status status) {
 
 static void run(struct job *job, uint32_t part_count) {
     assert_int_equal(trib_loop_new(trib_env_system(), NULL, &job->loop), TRIB_OK);
+    trib_shares_init(&job->shares, job->loop, 4);
+    job->share = (struct trib_share){.shares = &job->shares};
     job->phases = (struct trib_phases){
-        .loop = job->loop,
+        .share = &job->share,
         .part_count = part_count,
         .context = job,
         .prepare = prepare,

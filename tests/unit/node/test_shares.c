@@ -1,0 +1,167 @@
+/* test_shares.c - runs take turns at the workers; none gets the last thread; every job ends once. */
+#include "node/shares.h"
+
+#include "support/check.h"
+#include "support/env_faulty.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#define JOBS_MAX 64
+#define THREADS 3
+
+struct world {
+    struct trib_loop *loop;
+    struct trib_shares shares;
+    struct trib_share runs[3];
+    pthread_mutex_t gate; /* held while jobs shall not end */
+    pthread_mutex_t lock;
+    char begun[JOBS_MAX + 1]; /* a letter per job, in the order of their beginning */
+    size_t begun_count, ended_count, submitted_count;
+};
+
+struct job {
+    struct world *world;
+    char letter;
+    int works, dones;
+};
+
+static void work(void *context) {
+    struct job *job = context;
+    struct world *world = job->world;
+    pthread_mutex_lock(&world->lock);
+    TRIB_ASSERT(world->begun_count < JOBS_MAX);
+    world->begun[world->begun_count++] = job->letter;
+    pthread_mutex_unlock(&world->lock);
+    pthread_mutex_lock(&world->gate);
+    pthread_mutex_unlock(&world->gate);
+    job->works++;
+}
+
+static void done(void *context) {
+    struct job *job = context;
+    struct world *world = job->world;
+    job->dones++;
+    if (++world->ended_count == world->submitted_count) {
+        trib_loop_stop(world->loop);
+    }
+}
+
+static void set_up(struct world *world, const struct trib_env *env) {
+    *world = (struct world){.gate = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER};
+    struct trib_loop_config config = {.worker_count = THREADS};
+    assert_int_equal(trib_loop_new(env, &config, &world->loop), TRIB_OK);
+    trib_shares_init(&world->shares, world->loop, THREADS);
+    for (size_t i = 0; i < 3; i++) {
+        world->runs[i].shares = &world->shares;
+    }
+}
+
+static void submit(struct world *world, size_t run, struct job *job, char letter) {
+    *job = (struct job){.world = world, .letter = letter};
+    world->submitted_count++;
+    assert_int_equal(trib_share_submit(&world->runs[run], work, done, job), TRIB_OK);
+}
+
+static size_t count_begun(struct world *world) {
+    pthread_mutex_lock(&world->lock);
+    size_t count = world->begun_count;
+    pthread_mutex_unlock(&world->lock);
+    return count;
+}
+
+static void wait_for_begun(struct world *world, size_t count) {
+    while (count_begun(world) < count) {
+    }
+}
+
+static void finish(struct world *world, const struct job *jobs, size_t count) {
+    trib_loop_run(world->loop);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(jobs[i].works, 1);
+        assert_int_equal(jobs[i].dones, 1);
+    }
+    assert_int_equal(world->shares.under_way, 0);
+    assert_null(world->shares.first);
+    trib_loop_free(world->loop);
+}
+
+/* A floods: its jobs take all threads but one, and B's job begins at once. */
+static void the_last_thread_is_for_others(void **state) {
+    (void)state;
+    struct world world;
+    struct job jobs[11];
+    set_up(&world, trib_env_system());
+    pthread_mutex_lock(&world.gate);
+    for (size_t i = 0; i < 10; i++) {
+        submit(&world, 0, &jobs[i], 'a');
+    }
+    wait_for_begun(&world, THREADS - 1);
+    assert_int_equal(world.shares.under_way, THREADS - 1);
+    submit(&world, 1, &jobs[10], 'b');
+    wait_for_begun(&world, THREADS);
+    assert_string_equal(world.begun, "aab");
+    pthread_mutex_unlock(&world.gate);
+    finish(&world, jobs, 11);
+}
+
+/* What begins after the first ones is one of each run in turn, however many a run has waiting. */
+static void runs_take_turns(void **state) {
+    (void)state;
+    struct world world;
+    struct job jobs[30];
+    set_up(&world, trib_env_system());
+    pthread_mutex_lock(&world.gate);
+    for (size_t i = 0; i < 20; i++) {
+        submit(&world, 0, &jobs[i], 'a');
+    }
+    for (size_t i = 20; i < 25; i++) {
+        submit(&world, 1, &jobs[i], 'b');
+    }
+    for (size_t i = 25; i < 30; i++) {
+        submit(&world, 2, &jobs[i], 'c');
+    }
+    wait_for_begun(&world, THREADS);
+    pthread_mutex_unlock(&world.gate);
+    finish(&world, jobs, 30);
+    /* The threads may enter two neighbours in either order: a job of c comes among the first 2 + 3
+     * turns, and all of b and c before the last of a by far. */
+    assert_true(strchr(world.begun, 'c') - world.begun <= 6);
+    assert_true(strrchr(world.begun, 'b') - world.begun <= 18);
+    assert_true(strrchr(world.begun, 'c') - world.begun <= 19);
+}
+
+/* Whatever allocation fails: a job is refused and nothing of it happens, or it ends exactly once. */
+static void no_memory_loses_no_job(void **state) {
+    (void)state;
+    struct trib_env_faulty faulty;
+    bool has_failed = true;
+    for (uint64_t nth = 1; has_failed; nth++) {
+        struct world world;
+        struct job jobs[12];
+        trib_env_faulty_init(&faulty);
+        set_up(&world, &faulty.env);
+        trib_env_faulty_fail(&faulty, nth);
+        for (size_t i = 0; i < 12; i++) {
+            jobs[i] = (struct job){.world = &world, .letter = 'a'};
+            world.submitted_count++;
+            if (trib_share_submit(&world.runs[i % 2], work, done, &jobs[i]) != TRIB_OK) {
+                assert_int_equal(jobs[i].works, 0);
+                world.submitted_count--;
+                jobs[i].works = jobs[i].dones = 1;
+            }
+        }
+        finish(&world, jobs, 12);
+        has_failed = faulty.has_failed;
+        trib_env_faulty_deinit(&faulty);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_last_thread_is_for_others),
+        cmocka_unit_test(runs_take_turns),
+        cmocka_unit_test(no_memory_loses_no_job),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
