@@ -1,0 +1,211 @@
+"""test_tempo.py - versions without rounds: FedBuff's buffers and FedFix's ticks on the real daemon."""
+import collections
+import json
+import math
+import pathlib
+import random
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+from harness import TRIB, Daemon, main, read_safetensors, safetensors, wait_for
+
+VECTORS = pathlib.Path(__file__).resolve().parents[1] / "vectors"
+MODEL = safetensors({"w": ([2], [0, 0])})
+
+
+def delta(*values):
+    return safetensors({"w": ([2], list(values))})
+
+
+def versions_of(run):
+    return [r["record"] for r in run.ledger()
+            if r["record"]["type"] == "version" and r["record"]["version"] > 0]
+
+
+class Tempo(unittest.TestCase):
+    def setUp(self):
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.close)
+
+    def create(self, strategy, name="r", **more):
+        return self.daemon.create({"name": name, "strategy": strategy, **more}, MODEL)
+
+    def verify(self, run):
+        """Everything that is kept is made again and gives the same digests."""
+        self.daemon.stop()
+        done = subprocess.run([TRIB, "ledger", "verify", self.daemon.data, run.name, "--json"],
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.daemon.start()
+
+    def test_fedbuff_is_the_published_rule(self):
+        divisions = {"divide_by_K": "goal", "divide_by_sum_of_weights": "weight",
+                     "weighted_sum_no_normalisation": "none"}
+        for case in json.loads((VECTORS / "fedbuff.json").read_text())["cases"]:
+            if case["name"] not in divisions:
+                continue
+            with self.subTest(case=case["name"]):
+                run = self.create({"preset": "fedbuff", "goal": case["inputs"]["K"],
+                                   "divide": divisions[case["name"]],
+                                   "server": {"lr": case["inputs"]["eta_server"]}},
+                                  divisions[case["name"]], keep={"updates": "forever"})
+                client = run.join("dev")
+                for i, (arrival, logged) in enumerate(zip(case["inputs"]["arrivals"],
+                                                          case["outputs"]["log"])):
+                    reply = client.put(f"u{i}", delta(*arrival["delta"]),
+                                       base=arrival["base_version"], examples=arrival["examples"])
+                    self.assertEqual(reply.status, 200, reply.body)
+                    self.assertEqual(reply.json()["staleness"], logged["staleness"])
+                    if logged["flushed"]:
+                        wait_for(lambda: run.version() == logged["version"])
+                        got = read_safetensors(run.model().body)["w"]
+                        for value, expected in zip(got, logged["x"]):
+                            self.assertAlmostEqual(value, expected, delta=1e-5)
+                self.verify(run)
+
+    def test_a_slow_client_holds_up_nobody_and_one_client_fills_a_buffer(self):
+        run = self.create({"preset": "fedbuff", "goal": 2})
+        slow, fast = run.join("slow"), run.join("fast")
+        begun = slow.train_task()
+        for version in range(3):
+            for number in range(2):
+                task = fast.train_task()
+                self.assertEqual(task["task"], f"{version}.{number}")
+                fast.put(task["task"], delta(1, 1), base=version, examples=1)
+            wait_for(lambda: run.version() == version + 1)
+        late = slow.put(begun["task"], delta(1, 1), base=begun["version"], examples=1)
+        self.assertEqual(late.status, 200, late.body)
+        self.assertEqual(late.json()["staleness"], 3)
+        self.assertEqual(late.json()["weight"], 65536 // 2)  # 1 / sqrt(1 + 3)
+        self.assertEqual(slow.train_task()["version"], 3)
+
+    def test_too_stale_is_refused_and_says_so(self):
+        run = self.create({"preset": "fedbuff", "goal": 1, "staleness_max": 1})
+        client = run.join("dev")
+        for version in range(2):
+            client.put(f"u{version}", delta(1, 1), base=version, examples=1)
+            wait_for(lambda: run.version() == version + 1)
+        reply = client.put("old", delta(1, 1), base=0, examples=1)
+        self.assertEqual(reply.status, 409)
+        self.assertEqual(reply.json()["code"], "stale")
+
+    def test_concurrency_is_kept(self):
+        run = self.create({"preset": "fedbuff", "goal": 2, "concurrency": 2})
+        clients = [run.join(f"dev-{i}") for i in range(4)]
+        tasks = {client: client.task() for client in clients}
+        seated = [client for client in clients if tasks[client]["kind"] == "train"]
+        self.assertEqual(len(seated), 2)
+        waits = next(task for task in tasks.values() if task["kind"] == "wait")
+        self.assertIn("2 clients are training", waits["reason"])
+        self.assertEqual(run.status()["clients"]["training"], 2)
+        seated[0].put("u", delta(1, 1), base=0, examples=1)
+        wait_for(lambda: sum(c.task()["kind"] == "train" for c in clients) == 2)
+        self.assertEqual(run.status()["clients"]["training"], 2)
+
+    def test_a_fleet_of_threads_goes_on_through_kills(self):
+        goal = 3
+        run = self.create({"preset": "fedbuff", "goal": goal}, stop={"versions": 25},
+                          evaluate={"every": 0}, keep={"updates": "forever"})
+        clients = [run.join(f"dev-{i}") for i in range(5)]
+        acknowledged = collections.Counter()
+
+        def work(client, seed):
+            dice = random.Random(seed)
+            while True:
+                try:
+                    task = client.task(1)
+                    if task["kind"] == "stop":
+                        return
+                    if task["kind"] != "train":
+                        continue
+                    time.sleep(dice.choice([0, 0.01, 0.05]))
+                    reply = client.put(task["task"], delta(dice.random(), dice.random()),
+                                       base=task["version"], examples=1)
+                    if reply.status == 200:
+                        acknowledged[client.name, task["task"]] += 1
+                except (OSError, AssertionError, ValueError):
+                    time.sleep(0.05)  # the daemon is being restarted
+
+        threads = [threading.Thread(target=work, args=(c, i), daemon=True)
+                   for i, c in enumerate(clients)]
+        for thread in threads:
+            thread.start()
+        for version in (6, 14):
+            wait_for(lambda: run.version() >= version, 60, f"version {version}")
+            self.daemon.restart(signal.SIGKILL)
+        for thread in threads:
+            thread.join(60)
+            self.assertFalse(thread.is_alive())
+        versions = versions_of(run)
+        self.assertEqual([v["version"] for v in versions], list(range(1, 26)))
+        counted = collections.Counter()
+        for version in versions:
+            self.assertGreaterEqual(len(version["updates"]), goal)
+            for update in version["updates"]:
+                counted[update["client"], update["update"]] += 1
+                self.assertEqual(update["staleness"], version["version"] - 1 - update["base"])
+                weight = 65536 / math.sqrt(1 + update["staleness"])
+                self.assertAlmostEqual(update["weight"], weight, delta=0.5)
+        self.assertEqual(set(counted.values()), {1})
+        dropped = {(u["client"], u["update"]) for r in run.ledger()
+                   for u in r["record"].get("dropped", [])}
+        self.assertEqual(set(acknowledged) - set(counted) - dropped, set())
+        self.verify(run)
+
+    def test_a_deadline_closes_a_buffer_with_its_quorum(self):
+        run = self.create({"preset": "fedbuff", "goal": 10, "quorum": 2, "deadline": "500ms"})
+        client = run.join("dev")
+        for i in range(2):
+            client.put(f"u{i}", delta(5, 5), base=0, examples=1)
+        wait_for(lambda: run.version() == 1, 10)
+        self.assertEqual(read_safetensors(run.model().body)["w"], [1.0, 1.0])  # 2 * 5 / 10
+
+    def test_ticks_make_versions_of_whatever_is_there(self):
+        run = self.create({"preset": "fedfix", "tick": "600ms"})
+        fast, slow = run.join("fast"), run.join("slow")
+        begun = slow.train_task()
+        for version in range(2):
+            task = fast.train_task()
+            self.assertEqual(task["task"], f"{version}.0")
+            fast.put(task["task"], delta(1, 1), base=version, examples=1)
+            self.assertEqual(run.version(), version)  # not before the tick
+            self.assertEqual(fast.task()["kind"], "wait")
+            wait_for(lambda: run.version() == version + 1)
+        late = slow.put(begun["task"], delta(4, 4), base=0, examples=7).json()
+        self.assertEqual((late["staleness"], late["weight"]), (2, 3))
+        task = fast.train_task()
+        fast.put(task["task"], delta(0, 0), base=2, examples=1)
+        wait_for(lambda: run.version() == 3)
+        # If the tick fell between the two, the fast one is not in version 3.
+        together = {u["client"]: u["weight"] for u in versions_of(run)[2]["updates"]}
+        expected = 2 + 4 * together["slow"] / sum(together.values())
+        self.assertEqual(read_safetensors(run.model(3).body)["w"], [expected, expected])
+        settled = wait_for(lambda: run.status()["updates"]["counted"] == 4 and run.version())
+        time.sleep(2)  # three ticks with nothing to count
+        self.assertEqual(run.version(), settled)
+
+    def test_a_restart_keeps_what_waits_for_a_tick(self):
+        run = self.create({"preset": "fedfix", "tick": "1s"})
+        client = run.join("dev")
+        self.assertEqual(client.put("u", delta(1, 2), base=0, examples=1).status, 200)
+        self.daemon.restart(signal.SIGKILL)
+        client.task()
+        wait_for(lambda: run.version() == 1)
+        self.assertEqual(read_safetensors(run.model().body)["w"], [1.0, 2.0])
+
+    def test_a_spec_that_makes_no_sense_is_refused_with_one_that_does(self):
+        for strategy, hint in (({"preset": "fedbuff", "goal": 9, "concurrency": 4}, "goal 4 works"),
+                               ({"preset": "fedbuff", "quorum": 3}, "deadline"),
+                               ({"preset": "fedbuff", "weights": "examples"}, "weight works"),
+                               ({"preset": "fedfix", "fraction": 0.5}, "only with")):
+            spec = {"name": "bad", "model": {"init": "upload"}, "strategy": strategy}
+            reply = self.daemon.request("POST", "/v1/runs", spec, self.daemon.admin)
+            self.assertEqual(reply.status // 100, 4, reply.body)
+            self.assertIn(hint, reply.json()["message"])
+
+
+if __name__ == "__main__":
+    main()
