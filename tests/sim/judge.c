@@ -70,15 +70,16 @@ static void *grown(void *list, size_t count, size_t bytes) {
 void judge_begin(const struct judge_rules *rules) {
     memset(&judge, 0, sizeof judge);
     judge.rules = *rules;
-    if (rules->is_polynomial) {
-        while (judge.weight_bits < 16 &&
-               rules->weight_max << (judge.weight_bits + 1) <= UINT64_C(1) << 29) {
-            judge.weight_bits++;
-        }
-    }
     uint64_t largest = rules->is_equal ? 1 : rules->weight_max;
+    while (rules->is_polynomial && judge.weight_bits < 16 &&
+           largest << (judge.weight_bits + 1) <= UINT64_C(1) << 29) {
+        judge.weight_bits++;
+    }
     sums_begin(&judge.sums, rules->counts, rules->delta_max, largest << judge.weight_bits,
                rules->weight_total_max << judge.weight_bits, rules->momentum);
+    judge.sums.divisor = rules->divisor;
+    judge.sums.goal = rules->goal;
+    judge.sums.weight_unit = UINT64_C(1) << judge.weight_bits;
     judge.first = sums_version(&judge.sums, &judge.first_bytes);
 }
 
@@ -532,6 +533,9 @@ static void check_named(const json_t *document, const char *what) {
 static void check_status_code(const struct network_request *request, int status,
                               const json_t *document) {
     const char *code = text_of(document, "code");
+    if (request->purpose == NETWORK_CREATE && status == 400) {
+        world_fail("the spec is refused: %s", text_of(document, "message"));
+    }
     if (status == 500 && strcmp(code, "io") != 0) {
         world_fail("%s %s: 500 %s", request->method, request->target, code);
     }

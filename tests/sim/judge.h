@@ -24,6 +24,8 @@ struct judge_rules {
     bool is_equal;                         /* weights: equal */
     bool is_polynomial;                    /* staleness: polynomial with a = 0.5 */
     double momentum;
+    enum sums_divisor divisor;
+    uint64_t goal;
     uint32_t counts[SUMS_TENSORS];
 };
 

@@ -64,6 +64,34 @@ static void choose_sizes(struct judge_rules *rules) {
     }
 }
 
+/* Rounds mostly, else a version per so many updates, or per tick of a clock. */
+static void choose_tempo(struct judge_rules *rules, bool is_momentum, uint64_t quorum, char *text,
+                         size_t room) {
+    uint64_t kind = world_below(10);
+    if (kind < 6) {
+        (void)snprintf(
+            text, room,
+            "\"preset\": \"%s\", \"fraction\": %s, \"over_selection\": %s, \"deadline\": %s, "
+            "\"first_deadline\": \"2m\", \"short\": \"%s\", \"late\": \"%s\"",
+            is_momentum ? "fedavgm" : "fedavg", ONE_OF("1.0", "1.0", "0.5"), ONE_OF("0.0", "0.5"),
+            ONE_OF("\"auto\"", "\"5s\"", "\"30s\"", "\"5m\""),
+            ONE_OF("wait", "wait", "go", "pause"), ONE_OF("count", "count", "refuse"));
+    } else if (kind < 9) {
+        static const char *const words[] = {"weight", "goal", "none"};
+        rules->divisor = rules->is_equal ? (enum sums_divisor)world_below(3) : SUMS_BY_WEIGHT;
+        rules->goal = quorum + world_below(3);
+        (void)snprintf(text, room,
+                       "\"preset\": \"fedbuff\", \"goal\": %" PRIu64
+                       ", \"concurrency\": %u, \"divide\": \"%s\", \"deadline\": \"%s\"",
+                       rules->goal, world_chance(0.5) ? 0 : (unsigned)rules->goal,
+                       words[rules->divisor], ONE_OF("20s", "2m"));
+    } else {
+        (void)snprintf(text, room,
+                       "\"preset\": \"fedfix\", \"tick\": \"%s\", \"divide\": \"weight\"",
+                       ONE_OF("5s", "1m"));
+    }
+}
+
 static void choose_world(struct judge_rules *rules, struct people_rules *people) {
     memset(&plan, 0, sizeof plan);
     choose_sizes(rules);
@@ -76,36 +104,34 @@ static void choose_world(struct judge_rules *rules, struct people_rules *people)
     rules->weight_max = world_chance(0.5) ? 1048576 : 1 + world_below(1000);
     rules->weight_total_max =
         world_chance(0.7) ? 1073741824 : rules->weight_max * (1 + world_below(4));
-    rules->is_equal = world_chance(0.2);
+    rules->is_equal = world_chance(0.3);
     rules->is_polynomial = world_chance(0.3);
     uint64_t quorum = 1 + world_below(trainers);
     if (quorum > rules->weight_total_max) {
         quorum = 1;
     }
+    char tempo[400];
+    choose_tempo(rules, is_momentum, quorum, tempo, sizeof tempo);
     plan.is_checkpointed_always = world_chance(0.5);
     const char *keep_updates = world_chance(0.15) ? "forever" : "until-counted";
     (void)snprintf(
         plan.spec, sizeof plan.spec,
         "{\"name\": \"%s\", \"seed\": %" PRIu64
         ", \"model\": {\"delta_max\": %g, \"tensors\": [{\"match\": \"c.frozen\", \"role\": "
-        "\"freeze\"}]}, \"strategy\": {\"preset\": \"%s\", \"fraction\": %s, \"over_selection\": %s, "
-        "\"quorum\": %" PRIu64 ", \"deadline\": %s, \"first_deadline\": \"2m\", \"short\": \"%s\", "
-        "\"late\": \"%s\", \"staleness\": \"%s\", \"staleness_max\": 8, \"weights\": \"%s\", "
-        "\"weight_max\": %" PRIu64 ", \"weight_total_max\": %" PRIu64
+        "\"freeze\"}]}, \"strategy\": {%s, \"quorum\": %" PRIu64 ", \"staleness\": \"%s\", "
+        "\"staleness_max\": 8, \"weights\": \"%s\", \"weight_max\": %" PRIu64
+        ", \"weight_total_max\": %" PRIu64
         ", \"server\": {\"optimizer\": \"%s\", \"lr\": 1.0}}, \"evaluate\": {\"every\": %u, "
         "\"on\": %s, \"deadline\": \"30s\"}, \"keep\": {\"versions\": {\"last\": %u, \"every\": %u}, "
         "\"updates\": \"%s\"}, \"lease\": \"%s\", \"checkpoint_every\": \"%s\", "
         "\"updates_pending_max\": %u}",
-        RUN, world.seed, rules->delta_max, is_momentum ? "fedavgm" : "fedavg",
-        ONE_OF("1.0", "1.0", "0.5"), ONE_OF("0.0", "0.5"), quorum,
-        ONE_OF("\"auto\"", "\"5s\"", "\"30s\"", "\"5m\""), ONE_OF("wait", "wait", "go", "pause"),
-        ONE_OF("count", "count", "refuse"), rules->is_polynomial ? "polynomial" : "constant",
-        rules->is_equal ? "equal" : "examples", rules->weight_max, rules->weight_total_max,
-        is_momentum ? "momentum" : "sgd", (unsigned)world_below(3),
-        ONE_OF("[\"evaluators\"]", "[\"clients\", \"evaluators\"]"), 1 + (unsigned)world_below(4),
-        (unsigned)world_below(4), keep_updates, ONE_OF("20s", "2m", "10m"),
-        plan.is_checkpointed_always ? "0s" : ONE_OF("10s", "1m", "10m"),
-        (unsigned)(quorum + world_below(world_chance(0.3) ? 3 : 60)));
+        RUN, world.seed, rules->delta_max, tempo, quorum,
+        rules->is_polynomial ? "polynomial" : "constant", rules->is_equal ? "equal" : "examples",
+        rules->weight_max, rules->weight_total_max, is_momentum ? "momentum" : "sgd",
+        (unsigned)world_below(3), ONE_OF("[\"evaluators\"]", "[\"clients\", \"evaluators\"]"),
+        1 + (unsigned)world_below(4), (unsigned)world_below(4), keep_updates,
+        ONE_OF("20s", "2m", "10m"), plan.is_checkpointed_always ? "0s" : ONE_OF("10s", "1m", "10m"),
+        (unsigned)(quorum + rules->goal + world_below(world_chance(0.3) ? 3 : 60)));
     plan.is_checkpointed_always =
         plan.is_checkpointed_always && strcmp(keep_updates, "until-counted") == 0;
     plan.config = (struct trib_node_config){
@@ -123,6 +149,7 @@ static void choose_world(struct judge_rules *rules, struct people_rules *people)
         .other_run_chance = world_chance(0.5) ? 0 : 0.3,
         .delta_max = rules->delta_max,
         .weight_max = rules->weight_max,
+        .is_equal = rules->is_equal,
     };
     plan.until = world.now + world_delay(MINUTE, is_large ? 4 * MINUTE : 30 * MINUTE);
     plan.crash_chance = world_chance(0.15) ? 0 : 0.003 + 0.02 * trib_random_unit(&world.chance);

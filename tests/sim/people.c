@@ -104,6 +104,9 @@ static bool spoil(struct judge_sent *sent, float *deltas, size_t count) {
         deltas[world_below(count)] = (float)people.rules.delta_max * 1.25F;
         return true;
     case 2:
+        if (people.rules.is_equal) {
+            return false;
+        }
         sent->examples = people.rules.weight_max + 1 + world_below(1000);
         return true;
     default:

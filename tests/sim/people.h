@@ -19,6 +19,7 @@ struct people_rules {
     double other_run_chance; /* that somebody does something in a second run */
     double delta_max;
     uint64_t weight_max;
+    bool is_equal; /* examples do not matter */
 };
 
 void people_begin(const struct people_rules *rules);

@@ -90,14 +90,26 @@ void sums_add(struct sums *sums, const float *deltas, uint64_t weight) {
         sums->totals[i] += term(deltas[i], weight, sums->shift);
     }
     sums->weight_total += weight;
+    sums->update_count++;
+}
+
+static double divisor_of(const struct sums *sums) {
+    uint64_t most = sums->update_count > sums->goal ? sums->update_count : sums->goal;
+    switch (sums->divisor) {
+    case SUMS_BY_GOAL:
+        return (double)(most * sums->weight_unit);
+    case SUMS_BY_ONE:
+        return (double)sums->weight_unit;
+    default:
+        return (double)sums->weight_total;
+    }
 }
 
 void sums_merge(struct sums *sums) {
     size_t train_count = sums->counts[0];
     for (size_t i = 0; i < sums_update_count(sums); i++) {
         TRIB_ASSERT(sums->totals[i] <= INT64_MAX && sums->totals[i] >= INT64_MIN);
-        double mean =
-            ldexp((double)(int64_t)sums->totals[i], -sums->shift) / (double)sums->weight_total;
+        double mean = ldexp((double)(int64_t)sums->totals[i], -sums->shift) / divisor_of(sums);
         if (i < train_count && sums->momentum > 0) {
             double speed = sums->momentum * (double)sums->speeds[i] + mean;
             sums->values[i] = (float)((double)sums->values[i] + speed);
@@ -107,7 +119,7 @@ void sums_merge(struct sums *sums) {
         }
         sums->totals[i] = 0;
     }
-    sums->weight_total = 0;
+    sums->weight_total = sums->update_count = 0;
 }
 
 /* --- safetensors ---------------------------------------------------------------------------------------- */

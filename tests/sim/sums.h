@@ -13,8 +13,18 @@
 __extension__ typedef __int128 sums_wide; /* no ISO C, but every compiler of ours */
 __extension__ typedef unsigned __int128 sums_size;
 
+/* What the sum of a buffer is divided by. */
+enum sums_divisor {
+    SUMS_BY_WEIGHT, /* the sum of its weights */
+    SUMS_BY_GOAL,   /* `goal`, or the number of its updates if that is more */
+    SUMS_BY_ONE,
+};
+
 struct sums {
     /* set once */
+    enum sums_divisor divisor;
+    uint64_t goal;
+    uint64_t weight_unit;          /* 2^k: what a weight of 1 is counted as */
     uint32_t counts[SUMS_TENSORS]; /* elements of each tensor */
     int shift;                     /* F: one term is rint(weight * x * 2^F) */
     double momentum;               /* 0: plain SGD with rate 1 */
@@ -23,11 +33,11 @@ struct sums {
     float *speeds; /* of a.weight, with momentum */
     /* the buffer */
     sums_wide *totals;
-    uint64_t weight_total;
+    uint64_t weight_total, update_count;
 };
 
 /* delta_max, weight_max, weight_total_max (in units) decide F as in design section 5. values are
- * drawn from the seed. */
+ * drawn from the seed. Divides by weight, if nothing else is set. */
 void sums_begin(struct sums *sums, const uint32_t counts[SUMS_TENSORS], double delta_max,
                 uint64_t weight_max, uint64_t weight_total_max, double momentum);
 void sums_end(struct sums *sums);

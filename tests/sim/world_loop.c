@@ -158,6 +158,10 @@ static void do_work(void *context) {
 
 enum trib_status trib_work_submit(struct trib_loop *loop, void (*work)(void *context),
                                   void (*done)(void *context), void *context) {
+    if (world_fault(0.003)) {
+        world_trace("        no memory for work");
+        return TRIB_EMEMORY; /* the daemon does it itself, or refuses */
+    }
     struct work *job = trib_allocate(loop->env, 1, sizeof *job);
     TRIB_ASSERT(job != NULL);
     *job = (struct work){loop, work, done, context};
