@@ -166,10 +166,81 @@ enum trib_status trib_record_append(struct trib_hosted *hosted, const json_t *do
     return status;
 }
 
+/* Remove the versions that no rule keeps; what cannot be removed now is tried again next time. */
+static void prune_versions(const struct trib_record *record, uint32_t last,
+                           trib_version checkpoint) {
+    struct trib_hosted *hosted = record->hosted;
+    const struct trib_env *env = hosted->node->env;
+    const struct trib_files *files = hosted->node->directory.files;
+    struct trib_keep keep = {
+        .last = last,
+        .every = hosted->spec->keep.every,
+        .has_best = hosted->spec->keep.best && record->has_best,
+        .best = record->best,
+        .has_checkpoint = true,
+        .checkpoint = checkpoint,
+    };
+    struct trib_numbers present;
+    if (trib_checkpoint_list_versions(env, files, hosted->path, &present) != TRIB_OK) {
+        return;
+    }
+    uint64_t *doomed = trib_allocate(env, present.count + 1, sizeof *doomed);
+    size_t count =
+        doomed == NULL ? 0 : trib_keep_choose(&keep, present.numbers, present.count, doomed);
+    for (size_t i = 0; i < count; i++) {
+        bool is_root = doomed[i] == 0 && hosted->spec->keep.updates_forever;
+        if (!is_root) { /* kept updates can only be recomputed from the first version on */
+            (void)trib_checkpoint_remove_version(files, hosted->path, doomed[i]);
+        }
+    }
+    trib_release(env, doomed, present.count + 1, sizeof *doomed);
+    trib_numbers_deinit(&present);
+}
+
+/* Its checkpoint is durable: older versions and states go as the rules say. */
+static void prune(const struct trib_record *record) {
+    struct trib_hosted *hosted = record->hosted;
+    const struct trib_files *files = hosted->node->directory.files;
+    prune_versions(record, hosted->spec->keep.last, record->version);
+    struct trib_numbers states;
+    if (trib_checkpoint_list_states(hosted->node->env, files, hosted->path, &states) != TRIB_OK) {
+        return;
+    }
+    for (size_t i = 0; i < states.count; i++) {
+        if (states.numbers[i] < record->version) {
+            (void)trib_checkpoint_remove_state(files, hosted->path, states.numbers[i]);
+        }
+    }
+    trib_numbers_deinit(&states);
+}
+
+/* The disk is full: the versions that its checkpoint would push out go before it is written. The
+ * checkpoint that a restart would begin with stays. */
+static void make_room(const struct trib_record *record) {
+    struct trib_hosted *hosted = record->hosted;
+    struct trib_numbers states;
+    if (trib_checkpoint_list_states(hosted->node->env, hosted->node->directory.files, hosted->path,
+                                    &states) != TRIB_OK) {
+        return;
+    }
+    trib_version checkpoint = 0;
+    for (size_t i = 0; i < states.count; i++) {
+        if (states.numbers[i] < record->version) {
+            checkpoint = states.numbers[i];
+        }
+    }
+    trib_numbers_deinit(&states);
+    prune_versions(record, hosted->spec->keep.last - 1, checkpoint);
+}
+
 static enum trib_status append_record(struct trib_record *record) {
     struct trib_hosted *hosted = record->hosted;
     if (record->is_checkpoint) {
         enum trib_status status = write_checkpoint(record);
+        if (status == TRIB_EFULL) {
+            make_room(record);
+            status = write_checkpoint(record);
+        }
         if (status != TRIB_OK) {
             return status;
         }
@@ -181,45 +252,6 @@ static enum trib_status append_record(struct trib_record *record) {
                                   train_means(record->uploads, record->upload_count));
     }
     return trib_record_append(hosted, record->document);
-}
-
-/* Old versions and states that no rule keeps; what cannot be removed now is tried again next time. */
-static void prune(const struct trib_record *record) {
-    struct trib_hosted *hosted = record->hosted;
-    trib_version newest = record->version;
-    const struct trib_env *env = hosted->node->env;
-    const struct trib_files *files = hosted->node->directory.files;
-    struct trib_keep keep = {
-        .last = hosted->spec->keep.last,
-        .every = hosted->spec->keep.every,
-        .has_best = hosted->spec->keep.best && record->has_best,
-        .best = record->best,
-        .has_checkpoint = true,
-        .checkpoint = newest,
-    };
-    struct trib_numbers present;
-    if (trib_checkpoint_list_versions(env, files, hosted->path, &present) == TRIB_OK) {
-        uint64_t *doomed = trib_allocate(env, present.count + 1, sizeof *doomed);
-        size_t count =
-            doomed == NULL ? 0 : trib_keep_choose(&keep, present.numbers, present.count, doomed);
-        for (size_t i = 0; i < count; i++) {
-            bool is_root = doomed[i] == 0 && hosted->spec->keep.updates_forever;
-            if (!is_root) { /* kept updates can only be recomputed from the first version on */
-                (void)trib_checkpoint_remove_version(files, hosted->path, doomed[i]);
-            }
-        }
-        trib_release(env, doomed, present.count + 1, sizeof *doomed);
-        trib_numbers_deinit(&present);
-    }
-    struct trib_numbers states;
-    if (trib_checkpoint_list_states(env, files, hosted->path, &states) == TRIB_OK) {
-        for (size_t i = 0; i < states.count; i++) {
-            if (states.numbers[i] < newest) {
-                (void)trib_checkpoint_remove_state(files, hosted->path, states.numbers[i]);
-            }
-        }
-        trib_numbers_deinit(&states);
-    }
 }
 
 /* One line of JSON per record, as GET .../ledger gives them. */
@@ -314,7 +346,8 @@ static void answer_reader(struct trib_record *record) {
     }
     call->record = NULL;
     if (record->status != TRIB_OK) {
-        trib_call_refuse(call, "io", "ledger: %s", trib_status_text(record->status));
+        trib_call_refuse(call, trib_status_code(record->status), "ledger: %s",
+                         trib_status_text(record->status));
     } else {
         trib_call_reply_text(call, "application/x-ndjson", &record->text);
     }
@@ -333,7 +366,8 @@ static void answer_asker(struct trib_record *record) {
     }
     call->record = NULL;
     if (record->status != TRIB_OK) {
-        trib_call_refuse(call, "io", "ledger: %s", trib_status_text(record->status));
+        trib_call_refuse(call, trib_status_code(record->status), "ledger: %s",
+                         trib_status_text(record->status));
     } else if (record->answer != NULL) {
         trib_call_reply(call, record->answer_status, json_incref(record->answer));
     } else {

@@ -263,11 +263,23 @@ static enum trib_status sort_entry(void *context, const struct trib_spool_entry 
     return TRIB_OK;
 }
 
+/* A segment goes as a whole, when none of its entries is needed any more: what is released stays
+ * on disk for up to two segments. So they are small, and smaller where there is a quota. */
+#define SEGMENT_BYTES_MAX (UINT64_C(4) << 20)
+#define SEGMENTS_IN_QUOTA 16
+
+static uint64_t segment_bytes(const struct trib_spec *spec) {
+    uint64_t quota = spec->keep.disk_bytes_max;
+    uint64_t share = quota / SEGMENTS_IN_QUOTA;
+    return quota == 0 || share > SEGMENT_BYTES_MAX ? SEGMENT_BYTES_MAX : share + 1;
+}
+
 static enum trib_status open_spool(struct recovery *recovery, const char *name) {
     struct trib_hosted *hosted = recovery->hosted;
     struct trib_node *node = hosted->node;
     char path[TRIB_DIRECTORY_PATH_BYTES];
     struct trib_spool_options options = {
+        .segment_bytes = segment_bytes(hosted->spec),
         .inline_bytes_max = TRIB_UPLOAD_INLINE_BYTES,
         .bytes_max = hosted->spec->keep.disk_bytes_max,
     };

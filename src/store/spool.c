@@ -112,6 +112,15 @@ static enum trib_status reap(struct trib_spool *spool) {
     return TRIB_OK;
 }
 
+/* The disk is full: what the failed group has written of itself may be the very room that the next
+ * segment needs. Nothing hangs on it: what cannot be cut off is not looked at. */
+static void cut_remains(struct trib_spool *spool) {
+    const struct trib_files *files = spool->folder.files;
+    struct trib_journal *journal = &spool->journal;
+    if (files->truncate(files->context, journal->file, journal->synced_bytes) == TRIB_OK)
+        (void)files->sync(files->context, journal->file);
+}
+
 /* No more entries for the newest segment: it ends where it was last synced. */
 static void retire(struct trib_spool *spool) {
     struct segment *segment = newest(spool);
@@ -500,6 +509,8 @@ enum trib_status trib_spool_sync(struct trib_spool *spool, struct trib_error *er
             retire(spool);
     } else {
         trib_journal_break(&spool->journal);
+        if (status == TRIB_EFULL)
+            cut_remains(spool);
         retire(spool);
         trib_error_set(error, status, "commit %llu updates: %s", (unsigned long long)spool->pending,
                        trib_status_text(status));
