@@ -79,6 +79,8 @@ static const char *contents(const char *name) {
         return NULL;
     size_t count = fread(text, 1, sizeof text - 1, file);
     fclose(file);
+    for (size_t index = 0; index < count; index++)
+        text[index] = text[index] == '\0' ? '0' : text[index]; /* not the end of the text */
     text[count] = '\0';
     return text;
 }
