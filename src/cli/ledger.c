@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/print.h"
+#include "cli/receipt.h"
 #include "cli/remote.h"
 #include "node/audit.h"
 
@@ -11,6 +12,7 @@ struct ledger_options {
     const char *data_dir;
     uint64_t from;
     bool is_json;
+    struct trib_receipt_options receipt;
     struct trib_remote_options remote;
 };
 
@@ -131,9 +133,18 @@ const struct trib_command trib_command_ledger_show = {
 
 static const struct trib_option verify_table[] = {
     {"data-dir", TRIB_OPTION_TEXT, AT(data_dir), .value = "DIR", .is_positional = true,
-     .is_required = true, .meaning = "data directory of a daemon that is not running"},
-    {"run", TRIB_OPTION_TEXT, AT(run), .value = "RUN", .is_positional = true, .is_required = true,
-     .meaning = "name of the run"},
+     .otherwise = "only with --receipt",
+     .meaning = "data directory of a daemon that is not running"},
+    {"run", TRIB_OPTION_TEXT, AT(run), .value = "RUN", .is_positional = true,
+     .otherwise = "only with --receipt", .meaning = "name of the run"},
+    {"receipt", TRIB_OPTION_TEXT, AT(receipt.signed_file), .value = "FILE",
+     .otherwise = "the whole run",
+     .meaning = "check this instead: what an update was answered with, or .../ledger/head"},
+    {"key", TRIB_OPTION_TEXT, AT(receipt.key_file), .value = "FILE",
+     .otherwise = "needed with --receipt", .meaning = "the daemon's ledger.pub"},
+    {"ledger", TRIB_OPTION_TEXT, AT(receipt.ledger_file), .value = "FILE",
+     .otherwise = "that of DIR and RUN, if given",
+     .meaning = "what 'trib ledger show RUN --json' printed"},
     {"json", TRIB_OPTION_FLAG, AT(is_json), .meaning = "print JSON"},
     {0},
 };
@@ -166,8 +177,28 @@ static enum trib_exit print_report(const struct trib_cli *cli,
     return TRIB_EXIT_OK;
 }
 
+static enum trib_exit verify_receipt(const struct trib_cli *cli,
+                                     const struct ledger_options *options) {
+    struct trib_receipt_options receipt = options->receipt;
+    receipt.data_dir = options->data_dir;
+    receipt.run = options->run;
+    if (receipt.key_file == NULL) {
+        return trib_cli_fail(cli, TRIB_EXIT_USAGE, "--receipt needs --key");
+    }
+    return trib_receipt_verify(cli, &receipt);
+}
+
 static enum trib_exit verify(const struct trib_cli *cli, const void *given) {
     const struct ledger_options *options = given;
+    if ((options->data_dir == NULL) != (options->run == NULL)) {
+        return trib_cli_fail(cli, TRIB_EXIT_USAGE, "DIR and RUN belong together");
+    }
+    if (options->receipt.signed_file != NULL) {
+        return verify_receipt(cli, options);
+    }
+    if (options->data_dir == NULL) {
+        return trib_cli_fail(cli, TRIB_EXIT_USAGE, "give DIR and RUN, or --receipt and --key");
+    }
     struct trib_audit_report report = {0};
     struct trib_error error = {0};
     if (trib_audit_run(cli->env, options->data_dir, options->run, &report, &error) != TRIB_OK) {

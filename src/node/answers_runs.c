@@ -171,3 +171,8 @@ void trib_answer_ledger(struct trib_call *call, const struct trib_http_request *
     (void)request; /* the target says it all */
     trib_record_read(call->hosted, call);
 }
+
+void trib_answer_ledger_head(struct trib_call *call, const struct trib_http_request *request) {
+    (void)request; /* the target says it all */
+    trib_record_read_head(call->hosted, call);
+}

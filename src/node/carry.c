@@ -137,6 +137,16 @@ static const char *dropped_why(struct trib_hosted *hosted, const struct trib_cal
     return status == TRIB_OK ? row->reason : "";
 }
 
+/* What the client can keep; nothing is promised of what is only in memory. */
+static void add_receipt(struct trib_upload *upload, json_t *document) {
+    char line[TRIB_SIGNED_TEXT_BYTES];
+    const char *receipt =
+        upload->receipt != NULL ? upload->receipt : trib_upload_receipt(upload, line);
+    (void)json_object_set_new(document, "receipt", json_string(receipt));
+    trib_text_release(upload->hosted->node->env, upload->receipt);
+    upload->receipt = NULL;
+}
+
 static void carry_acknowledge(struct trib_hosted *hosted, const struct trib_effect *effect) {
     static const char *const fates[] = {"", "spooled", "counted", "dropped"};
     struct trib_call *call = call_of(effect);
@@ -160,7 +170,11 @@ static void carry_acknowledge(struct trib_hosted *hosted, const struct trib_effe
         receipt.base = view.base;
     }
     bool is_new = call->admitted != NULL; /* until the call is answered */
-    trib_call_reply(call, 200, trib_receipt_document(&receipt));
+    json_t *document = trib_receipt_document(&receipt);
+    if (is_spooled && is_durable) {
+        add_receipt(hosted->slots[effect->slot], document);
+    }
+    trib_call_reply(call, 200, document);
     if (is_new) {
         tell(hosted, "update",
              json_pack("{s:s, s:s, s:I}", "client", call->token.subject, "update", call->target.id,

@@ -10,6 +10,7 @@
 #include "node/node.h"
 #include "node/refusals.h"
 #include "node/shares.h"
+#include "node/signed.h"
 #include "node/token.h"
 
 /* A run whose disk failed: closed, and opened again when the pause is over. */
@@ -24,6 +25,7 @@ struct trib_node {
     const struct trib_env *env;
     struct trib_node_config config; /* every default filled in; texts borrowed from the caller */
     struct trib_directory directory;
+    struct trib_signature_key *ledger_key; /* of receipts and heads */
     struct trib_loop *loop;
     struct trib_shares shares; /* of its workers, between runs */
     struct trib_server *server;

@@ -73,6 +73,11 @@ static void check(void *context) {
     if (status == TRIB_OK && upload->file != NULL && needs_sync) {
         status = trib_spool_body_finish(upload->file);
     }
+    if (status == TRIB_OK && needs_sync) { /* signing costs more than many a small update */
+        char line[TRIB_SIGNED_TEXT_BYTES];
+        upload->receipt =
+            trib_text_copy(upload->hosted->node->env, trib_upload_receipt(upload, line));
+    }
     upload->status = status;
     if (status != TRIB_OK && upload->error.status == TRIB_OK) {
         (void)trib_error_set(&upload->error, status, "%s", trib_status_text(status));

@@ -344,6 +344,9 @@ static enum trib_status start(struct trib_node *node, struct trib_error *error) 
         status = write_admin_token(node, error);
     }
     if (status == TRIB_OK) {
+        status = trib_signed_key_open(node->env, node->directory.files, &node->ledger_key, error);
+    }
+    if (status == TRIB_OK) {
         status = trib_loop_new(node->env, &loop_config, &node->loop);
     }
     if (status != TRIB_OK) {
@@ -489,6 +492,7 @@ void trib_node_free(struct trib_node *node) {
     trib_timer_free(node->pulse);
     trib_loop_free(node->loop);
     trib_pool_free(node->pool);
+    trib_signature_key_free(node->ledger_key);
     trib_directory_close(&node->directory);
     trib_release(node->env, node, 1, sizeof *node);
 }

@@ -271,10 +271,34 @@ static enum trib_status add_line(void *context, const struct trib_ledger_record 
     return reader->text.byte_count > READ_BYTES_MAX ? TRIB_ELIMIT : TRIB_OK; /* enough for once */
 }
 
+/* The head of what is synced, signed. */
+static enum trib_status add_head(struct trib_record *reader) {
+    const struct trib_hosted *hosted = reader->hosted;
+    struct trib_signed_head head = {
+        .index = trib_ledger_count(hosted->ledger) - 1, /* of a run there is one at least */
+        .time = (uint64_t)wall(hosted),
+    };
+    char line[TRIB_SIGNED_TEXT_BYTES], digest[TRIB_DIGEST_HEX_BYTES];
+    memcpy(head.run, hosted->spec->name, sizeof head.run);
+    trib_ledger_head(hosted->ledger, &head.digest);
+    trib_digest_to_hex(&head.digest, digest);
+    (void)trib_signed_head_write(hosted->node->ledger_key, &head, line);
+    trib_text_format(&reader->text,
+                     "{\"index\":%llu,\"digest\":\"%s\",\"time\":%llu,\"signature\":\"%s\","
+                     "\"head\":\"%s\"}",
+                     (unsigned long long)head.index, digest, (unsigned long long)head.time,
+                     strrchr(line, '~') + 1, line);
+    return reader->text.is_failed ? TRIB_EMEMORY : TRIB_OK;
+}
+
+static bool is_reader(const struct trib_record *record) {
+    return record->reply == TRIB_RECORD_REPLY_READ || record->reply == TRIB_RECORD_REPLY_HEAD;
+}
+
 static enum trib_status append_all(struct trib_hosted *hosted) {
     enum trib_status status = TRIB_OK;
     for (struct trib_record *r = hosted->recording; r != NULL && status == TRIB_OK; r = r->next) {
-        if (r->reply != TRIB_RECORD_REPLY_READ) {
+        if (!is_reader(r)) {
             status = append_record(r);
         }
     }
@@ -312,6 +336,8 @@ static void write_records(void *context) {
             enum trib_status read =
                 trib_ledger_read(hosted->ledger, r->from, TRIB_RECORDS_READ_MAX, r, add_line);
             r->status = read == TRIB_ELIMIT ? TRIB_OK : read;
+        } else if (r->reply == TRIB_RECORD_REPLY_HEAD) {
+            r->status = add_head(r);
         } else if (status == TRIB_OK && r->is_checkpoint) {
             prune(r);
         }
@@ -349,7 +375,9 @@ static void answer_reader(struct trib_record *record) {
         trib_call_refuse(call, trib_status_code(record->status), "ledger: %s",
                          trib_status_text(record->status));
     } else {
-        trib_call_reply_text(call, "application/x-ndjson", &record->text);
+        bool is_head = record->reply == TRIB_RECORD_REPLY_HEAD;
+        trib_call_reply_text(call, is_head ? "application/json" : "application/x-ndjson",
+                             &record->text);
     }
 }
 
@@ -392,6 +420,7 @@ static void answer(struct trib_record *record) {
     case TRIB_RECORD_REPLY_CALL:
         answer_asker(record);
         return;
+    case TRIB_RECORD_REPLY_HEAD:
     case TRIB_RECORD_REPLY_READ:
         answer_reader(record);
         return;
@@ -432,7 +461,7 @@ static void records_written(void *context) {
     while (next != NULL) {
         struct trib_record *record = next;
         next = record->next;
-        if (record->status != TRIB_OK && record->reply != TRIB_RECORD_REPLY_READ) {
+        if (record->status != TRIB_OK && !is_reader(record)) {
             trib_hosted_note_failure(hosted, record->status);
             trib_log(hosted->node->env, TRIB_LOG_ERROR, "record_failed run=%s reason=\"%s\"",
                      hosted->spec->name, trib_status_text(record->status));
@@ -572,13 +601,22 @@ void trib_record_evaluation(struct trib_hosted *hosted, const struct trib_effect
     enqueue(hosted, record);
 }
 
-void trib_record_read(struct trib_hosted *hosted, struct trib_call *call) {
-    struct trib_record *record = new_record(hosted, TRIB_RECORD_REPLY_READ, json_object());
+static void read_for(struct trib_hosted *hosted, struct trib_call *call,
+                     enum trib_record_reply reply) {
+    struct trib_record *record = new_record(hosted, reply, json_object());
     record->call = call;
     record->from = call->target.from;
     trib_text_init(&record->text, hosted->node->env);
     call->record = record;
     enqueue(hosted, record);
+}
+
+void trib_record_read(struct trib_hosted *hosted, struct trib_call *call) {
+    read_for(hosted, call, TRIB_RECORD_REPLY_READ);
+}
+
+void trib_record_read_head(struct trib_hosted *hosted, struct trib_call *call) {
+    read_for(hosted, call, TRIB_RECORD_REPLY_HEAD);
 }
 
 static void enqueue_for_call(struct trib_hosted *hosted, struct trib_call *call, json_t *document,

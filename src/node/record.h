@@ -24,6 +24,7 @@ enum trib_record_reply {
     TRIB_RECORD_REPLY_PERSISTED, /* PERSISTED */
     TRIB_RECORD_REPLY_RECORDED,  /* RECORDED */
     TRIB_RECORD_REPLY_CALL,      /* the call that asked for the record is answered */
+    TRIB_RECORD_REPLY_HEAD,      /* nothing is written: the call wants the ledger's head, signed */
     TRIB_RECORD_REPLY_READ,      /* nothing is written: the call wants to read the ledger */
 };
 
@@ -37,10 +38,10 @@ struct trib_record {
     const struct trib_block *block; /* of the version; borrowed from the model */
     struct trib_upload **uploads;   /* counted in the version, sorted by client, then id */
     size_t upload_count;
-    struct trib_call *call; /* CALL, READ: who waits; NULL: has gone */
+    struct trib_call *call; /* CALL, HEAD, READ: who waits; NULL: has gone */
     json_t *answer;         /* CALL: owned; NULL: 204 */
     int answer_status;      /* of `answer` */
-    struct trib_text text;  /* READ: JSON lines */
+    struct trib_text text;  /* HEAD: JSON; READ: JSON lines */
     uint64_t from;          /* READ: first record wanted */
     bool has_best;          /* when the record was asked for: for retention */
     trib_version best;
@@ -72,6 +73,8 @@ void trib_record_client(struct trib_hosted *hosted, struct trib_call *call, json
  * TRIB_RECORDS_READ_MAX lines; the reader goes on with `from`. */
 #define TRIB_RECORDS_READ_MAX 1000
 void trib_record_read(struct trib_hosted *hosted, struct trib_call *call);
+/* Answer the call with the signed head of the ledger, between two writes. */
+void trib_record_read_head(struct trib_hosted *hosted, struct trib_call *call);
 void trib_record_forget_call(struct trib_record *record);
 
 /* Write one document to the ledger, without syncing. Thread: the recording job, or before there is one. */

@@ -122,7 +122,23 @@ void trib_upload_free(struct trib_upload *upload) {
     struct trib_hosted *hosted = upload->hosted;
     return_chunk(hosted->node, &upload->chunk);
     trib_upload_drop_body(upload);
+    trib_text_release(hosted->node->env, upload->receipt);
     trib_release(hosted->node->env, upload, 1, sizeof *upload);
+}
+
+const char *trib_upload_receipt(const struct trib_upload *upload, char *text) {
+    const struct trib_spool_entry *entry = &upload->entry;
+    struct trib_signed_receipt receipt = {
+        .digest = entry->digest,
+        .base = entry->base,
+        .weight = entry->weight,
+        .version = entry->target,
+        .time = (uint64_t)entry->wall_s,
+    };
+    memcpy(receipt.run, upload->hosted->spec->name, sizeof receipt.run);
+    memcpy(receipt.client, entry->client, sizeof receipt.client);
+    memcpy(receipt.update, entry->update, sizeof receipt.update);
+    return trib_signed_receipt_write(upload->hosted->node->ledger_key, &receipt, text);
 }
 
 void trib_upload_drop_body(struct trib_upload *upload) {

@@ -45,6 +45,7 @@ struct trib_upload {
     bool is_head_wrong; /* the error is about headers or metadata, not about tensors */
     trib_slot slot;
     bool is_spooled;          /* durable: entry.place is set */
+    char *receipt;            /* signed on a worker, until it is told; NULL: made when needed */
     bool is_settled;          /* released from its slot */
     struct trib_upload *next; /* in the queue it stands in */
 };
@@ -71,6 +72,8 @@ void trib_upload_hurry(struct trib_node *node);
 struct trib_source trib_upload_source(const struct trib_upload *upload);
 /* The code on the wire for `error`. */
 const char *trib_upload_error_code(const struct trib_upload *upload);
+/* The signed receipt of an admitted update whose digest is known (node/signed.h), into text. */
+const char *trib_upload_receipt(const struct trib_upload *upload, char *text);
 /* The body is no longer needed in memory (or, not spooled, at all). */
 void trib_upload_drop_body(struct trib_upload *upload);
 /* upload->head from the headers and the body's own metadata; TRIB_EINVALID when they contradict

@@ -59,6 +59,7 @@ static const struct trib_route_rule rules[] = {
     ROW(EVALUATION_PUT, PUT, RUN "/evaluations/{id}", CLIENT, JSON),
     ROW(EVENTS, GET, RUN "/events", READ, NO_BODY),
     ROW(LEDGER, GET, RUN "/ledger", READ, HEAD_TOO, QUERY(FROM)),
+    ROW(LEDGER_HEAD, GET, RUN "/ledger/head", READ, NO_BODY),
     ROW(HISTORY, GET, RUN "/history", READ, HEAD_TOO),
     ROW(METRICS, GET, "/metrics", READ, HEAD_TOO),
     ROW(HEALTH, GET, "/healthz", OPEN, HEAD_TOO),

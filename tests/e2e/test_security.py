@@ -3,14 +3,18 @@
 The daemon takes what a proxy forwarded for traffic from outside, also over loopback: so these tests
 ask with X-Forwarded-For where a stranger's rights are meant.
 """
+import hashlib
 import json
+import pathlib
 import re
+import signal
 import socket
+import subprocess
 import threading
 import time
 import unittest
 
-from harness import Daemon, main, safetensors, wait_for
+from harness import TRIB, Daemon, main, safetensors, wait_for
 
 MODEL = safetensors({"w": ([2], [0, 0])})
 DELTA = safetensors({"w": ([2], [1, 2])})
@@ -259,6 +263,127 @@ class Attempts(Secured):
     def test_no_token_is_no_attempt(self):
         answers = [self.ask("POST", "/r/pause") for _ in range(30)]
         self.assertEqual(answers, [(401, "token")] * 30)
+
+
+class Receipts(Secured):
+    """What the daemon has signed can be checked by whoever has its public key."""
+
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(self.daemon.directory)
+        self.run_ = self.daemon.create({"name": "s", "strategy": {"quorum": 2}}, MODEL)
+        self.client = self.run_.join("dev")
+        self.key = f"{self.daemon.data}/ledger.pub"
+
+    def save(self, name, content):
+        path = self.folder / name
+        path.write_bytes(content)
+        return str(path)
+
+    def verify(self, signed, *more, key=None):
+        return subprocess.run([TRIB, "ledger", "verify", "--receipt", signed, "--key",
+                               key or self.key, *more], capture_output=True, text=True)
+
+    def assert_good(self, checked, *words):
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        for word in words:
+            self.assertIn(word, checked.stdout)
+
+    def assert_bad(self, checked, word):
+        self.assertEqual(checked.returncode, 1, checked.stdout)
+        self.assertIn(word, checked.stderr)
+
+    def count_two(self):
+        """Two updates make version 1; the reply to the first."""
+        first = self.client.put("u", DELTA, base=0, examples=7)
+        self.assertEqual(first.status, 200, first.body)
+        self.run_.join("dev-2").put("v", DELTA, base=0, examples=3)
+        wait_for(lambda: self.run_.version() == 1)
+        return first
+
+    def ledger_file(self):
+        return self.save("ledger.json", self.run_.get("/ledger").body)
+
+    def test_a_receipt_says_what_was_taken(self):
+        receipt = self.client.put("u", DELTA, base=0, examples=7).json()["receipt"]
+        word, run, client, update, digest, base, weight, version, when, _ = receipt.split("~")
+        self.assertEqual((word, run, client, update), ("tributary-receipt-1", "s", "dev", "u"))
+        self.assertEqual(digest, hashlib.sha256(DELTA).hexdigest())
+        self.assertEqual((base, weight, version), ("0", "7", "1"))
+        self.assertAlmostEqual(int(when), time.time(), delta=600)
+        for restart in (False, True):
+            if restart:
+                self.daemon.restart(signal.SIGKILL)
+            again = self.client.put("u", DELTA, base=0, examples=7)
+            self.assertEqual(again.json()["receipt"], receipt)
+
+    def test_any_program_can_check_it(self):
+        receipt = self.client.put("u", DELTA, base=0, examples=7).json()["receipt"]
+        text, signature = receipt.rsplit("~", 1)
+        words = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", self.key, "-rawin", "-in",
+                 self.save("text", text.encode()), "-sigfile",
+                 self.save("signature", bytes.fromhex(signature))]
+        checked = subprocess.run(words, capture_output=True, text=True)
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+
+    def test_a_counted_update_is_found_in_the_ledger(self):
+        reply = self.count_two()
+        signed = self.save("receipt", reply.json()["receipt"].encode())
+        self.assert_good(self.verify(signed), "update u of client dev in run s")
+        self.assert_good(self.verify(signed, "--ledger", self.ledger_file()),
+                         "counted once, in version 1")
+        self.assert_good(self.verify(self.save("reply", reply.body)), "update u of client dev")
+        self.daemon.stop()
+        self.assert_good(self.verify(signed, self.daemon.data, "s"), "counted once, in version 1")
+        self.assert_bad(self.verify(signed, self.daemon.data, "r"), "signed for run s")
+        self.daemon.start()
+
+    def test_a_dropped_update_is_found_in_the_ledger(self):
+        signed = self.save("receipt", self.client.put("u", DELTA, base=0, examples=7).body)
+        self.assert_bad(self.verify(signed, "--ledger", self.ledger_file()),
+                        "neither counts nor drops it")
+        self.assertEqual(self.run_.control("stop").status, 200)
+        self.assert_good(self.verify(signed, "--ledger", self.ledger_file()), "dropped: ")
+
+    def test_what_was_changed_is_noticed(self):
+        receipt = self.count_two().json()["receipt"]
+        self.assert_bad(self.verify(self.save("a", receipt.replace("~7~", "~8~").encode())),
+                        "not signed with this key")
+        self.assert_bad(self.verify(self.save("b", b"rubbish")), "no receipt")
+        other = Daemon()
+        self.addCleanup(other.close)
+        signed = self.save("receipt", receipt.encode())
+        self.assert_bad(self.verify(signed, key=f"{other.data}/ledger.pub"),
+                        "not signed with this key")
+        lines = pathlib.Path(self.ledger_file()).read_bytes().splitlines(keepends=True)
+        for name, ledger in (("less", lines[1:]), ("order", lines[1::-1] + lines[2:]),
+                             ("weight", [line.replace(b'"weight":7', b'"weight":9')
+                                         for line in lines])):
+            with self.subTest(ledger=name):
+                self.assert_bad(self.verify(signed, "--ledger", self.save(name, b"".join(ledger))),
+                                "does not follow from those before it")
+
+    def test_the_head_of_a_ledger_is_signed(self):
+        self.count_two()
+        reply = self.run_.get("/ledger/head")
+        head, last = reply.json(), self.run_.ledger()[-1]
+        self.assertEqual((head["index"], head["digest"]), (last["index"], last["digest"]))
+        self.assertEqual(head["head"].rsplit("~", 1)[1], head["signature"])
+        signed = self.save("head", reply.body)
+        self.assert_good(self.verify(signed), f"record {last['index']} of run s")
+        self.run_.control("pause")  # more records do not matter, fewer do
+        self.assert_good(self.verify(signed, "--ledger", self.ledger_file()), "is this one")
+        lines = pathlib.Path(self.ledger_file()).read_bytes().splitlines(keepends=True)
+        self.assert_bad(self.verify(signed, "--ledger",
+                                    self.save("short", b"".join(lines[:last["index"]]))),
+                        "cut short")
+
+    def test_the_keys_are_kept_and_the_private_one_is_private(self):
+        path = pathlib.Path(self.daemon.data, "ledger.key")
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        before = path.read_bytes(), pathlib.Path(self.key).read_bytes()
+        self.daemon.restart()
+        self.assertEqual((path.read_bytes(), pathlib.Path(self.key).read_bytes()), before)
 
 
 class Loopback(unittest.TestCase):
