@@ -25,7 +25,7 @@ static enum trib_status publish(const struct trib_env *env, const struct trib_fi
                                   ? TRIB_EMEMORY
                                   : trib_files_publish(files, path, text.bytes, text.byte_count);
     if (text.bytes != NULL) {
-        memset(text.bytes, 0, text.byte_count); /* a courtesy: the file has it anyway */
+        explicit_bzero(text.bytes, text.byte_count);
     }
     trib_text_deinit(&text);
     return status;
@@ -42,7 +42,7 @@ static enum trib_status read_key(const struct trib_env *env, const struct trib_f
     }
     bool is_private = strstr(pem, "PRIVATE KEY") != NULL;
     status = is_private ? trib_signature_key_read(pem, pem_bytes, key) : TRIB_EMALFORMED;
-    memset(pem, 0, pem_bytes);
+    explicit_bzero(pem, pem_bytes);
     trib_release(env, pem, pem_bytes + 1, 1);
     return status;
 }

@@ -386,6 +386,20 @@ class Receipts(Secured):
         self.assertEqual((path.read_bytes(), pathlib.Path(self.key).read_bytes()), before)
 
 
+class Rotation(Secured):
+    def test_a_new_key_voids_every_token(self):
+        old = self.daemon.admin
+        client = self.join("dev", self.make("join")["token"])[1]["token"]
+        self.daemon.stop()
+        path = pathlib.Path(self.daemon.data, "key")
+        path.write_bytes(bytes(range(32)))
+        self.daemon.start()
+        self.assertNotEqual(self.daemon.admin, old)
+        self.assertEqual(self.ask("POST", "/r/pause", old), (401, "token"))
+        self.assertEqual(self.ask("GET", "/r/task", client), (401, "token"))
+        self.assertEqual(self.ask("POST", "/r/pause", self.daemon.admin)[0], 200)
+
+
 class Loopback(unittest.TestCase):
     def test_under_a_public_url_loopback_is_not_trusted(self):
         port = free_port()
