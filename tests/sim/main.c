@@ -80,6 +80,9 @@ static void choose_tempo(struct judge_rules *rules, bool is_momentum, uint64_t q
         static const char *const words[] = {"weight", "goal", "none"};
         rules->divisor = rules->is_equal ? (enum sums_divisor)world_below(3) : SUMS_BY_WEIGHT;
         rules->goal = quorum + world_below(3);
+        if (rules->goal > rules->weight_total_max) {
+            rules->goal = quorum;
+        }
         (void)snprintf(text, room,
                        "\"preset\": \"fedbuff\", \"goal\": %" PRIu64
                        ", \"concurrency\": %u, \"divide\": \"%s\", \"deadline\": \"%s\"",
