@@ -230,6 +230,25 @@ static void test_open_files_are_a_leak(void **state) {
     assert_true(trib_test_aborts(leave_open, NULL));
 }
 
+/* Looking ahead changes nothing, and sees neither unsynced bytes nor an unsynced name. */
+static void test_durable_is_what_a_crash_leaves(void **state) {
+    (void)state;
+    uint64_t byte_count;
+    struct trib_file *file = must_open("a", TRIB_FILE_CREATE);
+    must_write(file, 0, "one");
+    assert_int_equal(files->sync(files->context, file), TRIB_OK);
+    assert_null(trib_files_memory_durable(&memory, "a", &byte_count));
+    assert_int_equal(files->sync_directory(files->context, "."), TRIB_OK);
+    must_write(file, 3, "two");
+    const char *durable = trib_files_memory_durable(&memory, "a", &byte_count);
+    assert_non_null(durable);
+    assert_int_equal(byte_count, 3);
+    assert_memory_equal(durable, "one", 3);
+    assert_string_equal(contents("a"), "onetwo");
+    files->close(files->context, file);
+    assert_null(trib_files_memory_durable(&memory, "b/c", &byte_count));
+}
+
 int main(void) {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -244,6 +263,7 @@ int main(void) {
         TEST(test_stop_is_for_good_until_the_crash),
         TEST(test_a_full_disk_takes_what_fits),
         TEST(test_torn_crashes_keep_any_subset_of_sectors),
+        TEST(test_durable_is_what_a_crash_leaves),
         TEST(test_rot_is_durable),
         TEST(test_open_files_are_a_leak),
     };
