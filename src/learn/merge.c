@@ -91,6 +91,16 @@ static bool optimize(const struct trib_merge *merge, const struct stretch *stret
     return trib_optimizer_apply_span(merge->optimizer, rate, &span);
 }
 
+/* (1 - a) x + a (base + delta) = x + a delta + a (base - x); the mean is a delta. */
+static void pull_to_base(const struct trib_merge *merge, const struct stretch *stretch,
+                         double *means) {
+    const float *current = merge->current + stretch->first;
+    const float *base = merge->base + stretch->first;
+    for (uint64_t i = 0; i < stretch->count; i++) {
+        means[i] += merge->mixing * ((double)base[i] - (double)current[i]);
+    }
+}
+
 static bool merge_stretch(const struct trib_merge *merge, struct stretch stretch) {
     const uint32_t group = stretch.tensor->group;
     const bool is_train = stretch.tensor->role == TRIB_ROLE_TRAIN;
@@ -111,6 +121,9 @@ static bool merge_stretch(const struct trib_merge *merge, struct stretch stretch
         stretch.count = left < BLOCK_ELEMENTS ? left : BLOCK_ELEMENTS;
         merge->kernels->mean_f64(means, totals + stretch.first, (size_t)stretch.count, scale,
                                  denominator);
+        if (merge->base != NULL) {
+            pull_to_base(merge, &stretch, means);
+        }
         is_finite &=
             is_train ? optimize(merge, &stretch, rate, means) : add_means(merge, &stretch, means);
         stretch.first += stretch.count;

@@ -117,6 +117,9 @@ struct trib_merge {
     double constant;    /* for TRIB_DENOMINATOR_CONSTANT and _GOAL, > 0 */
     double weight_unit; /* 2^-k: one weight unit in the weights of the spec; count and constant
                            are divided by it, to be in weight units too */
+    const float *base;  /* FedAsync: data section of the version that the only update started from;
+                          its mean gets mixing * (base - current). NULL: no such pull */
+    double mixing;      /* a, with a base */
     const struct trib_optimizer_state *state; /* before; not changed */
     struct trib_optimizer_state *next_state;  /* after; other storage or the same */
     const float *current;                     /* data section of the current version */

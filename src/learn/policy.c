@@ -7,6 +7,7 @@ static const struct trib_policy *const policies[] = {
     &trib_policy_rounds,
     &trib_policy_buffer,
     &trib_policy_ticks,
+    &trib_policy_async,
 };
 
 const struct trib_policy *trib_policy_find(const char *name) {

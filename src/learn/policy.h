@@ -3,6 +3,7 @@
  *   rounds   a cohort per version: FedAvg and its kin
  *   buffer   so many updates per version, clients go on without a pause: FedBuff
  *   ticks    whatever has arrived when the clock ticks: FedFix
+ *   async    each update is a version, mixed into the one before: FedAsync
  *
  * A policy is a table of pure functions over its settings, its memory and a view of the run. It
  * knows counts, weights, ages and times, no devices. The heart (run/) asks it and does the rest. */
@@ -32,6 +33,7 @@ struct trib_policy_settings {
     uint32_t goal;                   /* buffer: K, updates of a version; 0 = 1 */
     uint32_t concurrency;            /* buffer: clients that train at one time; 0 = all */
     trib_time_ns tick;               /* ticks: > 0 */
+    uint32_t staleness_max;          /* async: how far back bases can be */
     enum trib_policy_divide divide;
 };
 
@@ -48,11 +50,13 @@ struct trib_policy_needs {
     enum trib_denominator denominator;
     double constant;           /* of TRIB_DENOMINATOR_CONSTANT and _GOAL */
     uint32_t buffers_max;      /* open at one time, charged to the memory budget */
-    uint32_t base_versions;    /* how many old versions must stay readable */
+    uint32_t updates_max;      /* in one buffer; 0: any number */
+    uint32_t base_versions;    /* newest versions that must stay readable, the current one too */
     uint32_t present_min;      /* fewest trainers that must be there for plan() to say yes */
     bool weights_at_admission; /* false: fold at merge, from the spool */
     bool keeps_seats;          /* whoever trains goes on when a version is published */
     bool asks_again;           /* whoever has answered may be asked again at once */
+    bool is_mixing;            /* an update pulls towards the base it started from, too */
 };
 
 /* The plan of one buffer, fixed when it opens. */
@@ -98,6 +102,7 @@ struct trib_policy {
 extern const struct trib_policy trib_policy_rounds;
 extern const struct trib_policy trib_policy_buffer;
 extern const struct trib_policy trib_policy_ticks;
+extern const struct trib_policy trib_policy_async;
 
 /* NULL when unknown. */
 const struct trib_policy *trib_policy_find(const char *name);

@@ -1,4 +1,5 @@
-/* policy_buffer.c - a version per K updates, clients that never wait (FedBuff).
+/* policy_buffer.c - a version per K updates, clients that never wait (FedBuff); with K = 1 and a mix
+ * of models instead of a sum of deltas, FedAsync.
  *
  * Nguyen et al. 2022, Algorithm 1: up to C clients train at one time, each from the version that was
  * current when it was asked; as soon as one finishes, another is asked, or the same one again. K
@@ -12,7 +13,12 @@
  * Two deviations. A buffer may have a deadline, at which it closes with a quorum: for fleets that
  * fall asleep. And updates that come in while the version before is being made may be more than K:
  * they are all counted, and divided by their number, because turning them away would make clients
- * wait for the server. */
+ * wait for the server.
+ *
+ * FedAsync, Xie et al. 2019, Algorithm 1: x = (1 - a) x + a x_new for each update, a = alpha s(u).
+ * With x_new = base + delta that is x + a (base - x) + a delta: the sum has a delta, and the merge
+ * adds the pull towards the base, which must still be at hand. Mixing does not commute, so there is
+ * one update in a version and the ledger has the order. */
 #include "learn/policy.h"
 
 static uint32_t at_least_one(uint32_t count) {
@@ -64,6 +70,29 @@ static enum trib_verdict judge(const struct trib_policy_settings *settings,
     bool is_enough = view->received >= plan->wanted || (is_due && view->received >= plan->quorum);
     return is_enough ? TRIB_VERDICT_CLOSE : TRIB_VERDICT_WAIT;
 }
+
+static void declare_async(const struct trib_policy_settings *settings,
+                          struct trib_policy_needs *needs) {
+    *needs = (struct trib_policy_needs){
+        .denominator = TRIB_DENOMINATOR_CONSTANT,
+        .constant = 1,
+        .buffers_max = 2,
+        .updates_max = 1,
+        .base_versions = settings->staleness_max + 1,
+        .present_min = 1,
+        .weights_at_admission = true,
+        .keeps_seats = true,
+        .asks_again = true,
+        .is_mixing = true,
+    };
+}
+
+const struct trib_policy trib_policy_async = {
+    .name = "async",
+    .declare = declare_async,
+    .plan = plan,
+    .judge = judge,
+};
 
 const struct trib_policy trib_policy_buffer = {
     .name = "buffer",

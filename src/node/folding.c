@@ -38,6 +38,7 @@ static enum trib_status open_update(struct trib_folding *folding, size_t i,
     struct trib_update_metadata metadata = {0};
     update->codec = trib_codec_find(upload->entry.codec);
     update->weight = upload->entry.weight;
+    update->base = upload->entry.base;
     return update->codec->open(hosted->node->env, hosted->model.layout, source, &update->update,
                                &metadata, NULL);
 }

@@ -52,6 +52,17 @@ static uint64_t weight_total_max_units(const struct trib_spec *spec) {
     return spec->strategy.weight_total_max << spec->strategy.weight_unit_bits;
 }
 
+/* Room for the versions that updates may still have as their base, besides the current one. */
+static enum trib_status make_recent(struct trib_model *model) {
+    uint32_t count = model->spec->strategy.base_versions;
+    if (count <= 1) {
+        return TRIB_OK;
+    }
+    model->recent = trib_allocate(model->env, count - 1, sizeof *model->recent);
+    model->recent_count = model->recent == NULL ? 0 : count - 1;
+    return model->recent == NULL ? TRIB_EMEMORY : TRIB_OK;
+}
+
 enum trib_status trib_model_init(struct trib_model *model, const struct trib_env *env,
                                  const struct trib_spec *spec, struct trib_layout *layout,
                                  struct trib_block *current, trib_version version,
@@ -66,9 +77,11 @@ enum trib_status trib_model_init(struct trib_model *model, const struct trib_env
     model->version = version;
     model->current = trib_block_ref(current);
     trib_digest_of(current->bytes, current->byte_count, &model->digest);
-    enum trib_status status =
-        trib_resolution_init(&model->resolution, env, layout, trib_spec_weight_max(spec),
-                             weight_total_max_units(spec), error);
+    enum trib_status status = make_recent(model);
+    if (status == TRIB_OK) {
+        status = trib_resolution_init(&model->resolution, env, layout, trib_spec_weight_max(spec),
+                                      weight_total_max_units(spec), error);
+    }
     for (uint32_t i = 0; status == TRIB_OK && i < accumulator_count; i++) {
         status = trib_exact_sum_init(&model->sums[i], env, layout, &model->resolution);
     }
@@ -93,6 +106,12 @@ void trib_model_deinit(struct trib_model *model) {
     if (model->layout != NULL) {
         trib_resolution_deinit(&model->resolution);
     }
+    for (uint32_t i = 0; i < model->recent_count; i++) {
+        trib_block_unref(model->recent[i]);
+    }
+    if (model->recent != NULL) {
+        trib_release(model->env, model->recent, model->recent_count, sizeof *model->recent);
+    }
     trib_block_unref(model->next);
     trib_block_unref(model->current);
     trib_layout_free(model->layout);
@@ -106,7 +125,7 @@ void trib_model_moved(struct trib_model *model) {
 }
 
 uint64_t trib_model_bytes(const struct trib_model *model) {
-    uint64_t bytes = 2 * (uint64_t)model->current->byte_count;
+    uint64_t bytes = (2 + (uint64_t)model->recent_count) * model->current->byte_count;
     for (size_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
         bytes += model->sums[i].totals == NULL ? 0 : model->sums[i].totals->byte_count;
     }
@@ -126,8 +145,18 @@ enum trib_status trib_model_set_state(struct trib_model *model, const void *byte
     return trib_optimizer_state_decode(&model->state, bytes, count);
 }
 
+void trib_model_remember(struct trib_model *model, trib_version version, struct trib_block *block) {
+    if (version < model->version && model->version - version <= model->recent_count) {
+        struct trib_block **place = &model->recent[version % model->recent_count];
+        trib_block_unref(*place);
+        *place = trib_block_ref(block);
+    }
+}
+
 enum trib_status trib_model_count(struct trib_model *model, uint32_t accumulator,
                                   const struct trib_weighted_update *update) {
+    model->mixing[accumulator] =
+        (struct trib_mixing){.base = update->base, .weight = update->weight};
     return trib_exact_sum_count(&model->sums[accumulator], update->codec, update->update,
                                 update->weight);
 }
@@ -151,9 +180,28 @@ enum trib_status trib_model_fold(struct trib_model *model, uint32_t accumulator,
     return TRIB_OK;
 }
 
+static const float *data_of(const struct trib_model *model, const struct trib_block *version) {
+    return version == NULL ? NULL : (const float *)(version->bytes + model->layout->data_offset);
+}
+
+/* NULL: not at hand. */
+static const struct trib_block *find_base(const struct trib_model *model, trib_version base) {
+    if (base == model->version) {
+        return model->current;
+    }
+    bool is_recent = base < model->version && model->version - base <= model->recent_count;
+    return is_recent ? model->recent[base % model->recent_count] : NULL;
+}
+
 enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accumulator) {
     TRIB_ASSERT(model->next == NULL);
     const struct trib_spec_strategy *strategy = &model->spec->strategy;
+    const struct trib_mixing *mixing = &model->mixing[accumulator];
+    const struct trib_block *base = strategy->is_mixing ? find_base(model, mixing->base) : NULL;
+    if (strategy->is_mixing && base == NULL) {
+        return TRIB_ENOTFOUND;
+    }
+    const double weight_unit = 1.0 / (double)(UINT64_C(1) << strategy->weight_unit_bits);
     model->next = trib_safetensors_block(model->env, model->layout);
     if (model->next == NULL) {
         return TRIB_EMEMORY;
@@ -165,10 +213,12 @@ enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accum
         .optimizer = &strategy->optimizer,
         .denominator = strategy->denominator,
         .constant = strategy->denominator_constant,
-        .weight_unit = 1.0 / (double)(UINT64_C(1) << strategy->weight_unit_bits),
+        .weight_unit = weight_unit,
+        .base = data_of(model, base),
+        .mixing = (double)mixing->weight * weight_unit, /* exact: a power of two */
         .state = &model->state,
         .next_state = &model->state,
-        .current = (const float *)(model->current->bytes + model->layout->data_offset),
+        .current = data_of(model, model->current),
         .next = (float *)(model->next->bytes + model->layout->data_offset),
         .kernels = model->kernels,
     };
@@ -189,9 +239,11 @@ void trib_model_merge_end(struct trib_model *model, uint32_t accumulator) {
 
 void trib_model_advance(struct trib_model *model) {
     TRIB_ASSERT(model->next != NULL);
-    trib_block_unref(model->current);
+    struct trib_block *previous = model->current;
     model->current = model->next;
     model->next = NULL;
     model->digest = model->next_digest;
     model->version++;
+    trib_model_remember(model, model->version - 1, previous);
+    trib_block_unref(previous);
 }

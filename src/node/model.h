@@ -13,6 +13,12 @@
 
 #define TRIB_ACCUMULATORS_MAX 2
 
+/* What is mixed (FedAsync) besides the delta in the sum. */
+struct trib_mixing {
+    trib_version base;
+    uint64_t weight; /* the share, in weight units */
+};
+
 struct trib_model {
     const struct trib_env *env;         /* private */
     const struct trib_spec *spec;       /* private: borrowed */
@@ -24,8 +30,12 @@ struct trib_model {
     struct trib_digest digest;          /* read-only: of `current` */
     struct trib_optimizer_state state; /* read-only: after `current`, or after `next` once merged */
     struct trib_exact_sum sums[TRIB_ACCUMULATORS_MAX];
-    struct trib_merge merge;        /* private: between merge_begin and merge_end */
-    struct trib_block *next;        /* read-only: after merge_end, until advance */
+    struct trib_mixing mixing[TRIB_ACCUMULATORS_MAX]; /* private: of the update in each sum */
+    struct trib_block **recent; /* private: [recent_count]; version n at n % recent_count, as long
+                                   as a base may be that old; NULL: not at hand */
+    uint32_t recent_count;      /* private: strategy.base_versions - 1 */
+    struct trib_merge merge;    /* private: between merge_begin and merge_end */
+    struct trib_block *next;    /* read-only: after merge_end, until advance */
     struct trib_digest next_digest; /* read-only: of `next` */
 };
 
@@ -34,6 +44,7 @@ struct trib_weighted_update {
     const struct trib_codec *codec;
     struct trib_update *update;
     uint64_t weight;
+    trib_version base;
 };
 
 /* Version 0 from a model file of any dtype: layout by the spec's rules, values as fp32. The caller
@@ -60,6 +71,10 @@ uint64_t trib_model_bytes(const struct trib_model *model);
 /* The coarsest step of the sums, in units of the parameters: the error of one update's term is at most half of it. */
 double trib_model_resolution(const struct trib_model *model);
 
+/* An older version, for updates that have it as their base: after a restart, from its file. Keeps a
+ * reference. Nothing happens where no base is that old. */
+void trib_model_remember(struct trib_model *model, trib_version version, struct trib_block *block);
+
 /* Optimizer state of `version` from a checkpoint; TRIB_ECORRUPT when it does not fit. */
 enum trib_status trib_model_set_state(struct trib_model *model, const void *bytes, size_t count);
 
@@ -75,6 +90,7 @@ enum trib_status trib_model_fold(struct trib_model *model, uint32_t accumulator,
 /* sums[accumulator] becomes the next version: begin; ranges on any threads; end (seals, digests, clears
  * the sum); advance makes it current. Until advance `current` stays readable. A failure in between leaves the optimizer's state
  * undefined: the run must be restored from its last checkpoint. */
+/* TRIB_ENOTFOUND: the base version of an update that is to be mixed is not at hand. */
 enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accumulator);
 enum trib_status trib_model_merge_range(struct trib_model *model, uint64_t first, uint64_t count,
                                         struct trib_error *error);

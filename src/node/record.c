@@ -172,6 +172,7 @@ static void prune_versions(const struct trib_record *record, uint32_t last,
     struct trib_hosted *hosted = record->hosted;
     const struct trib_env *env = hosted->node->env;
     const struct trib_files *files = hosted->node->directory.files;
+    uint32_t bases = hosted->spec->strategy.base_versions;
     struct trib_keep keep = {
         .last = last,
         .every = hosted->spec->keep.every,
@@ -179,6 +180,9 @@ static void prune_versions(const struct trib_record *record, uint32_t last,
         .best = record->best,
         .has_checkpoint = true,
         .checkpoint = checkpoint,
+        .has_base =
+            bases > 1, /* counted from the version before: this one may fail to be written */
+        .base = record->version > bases ? record->version - bases : 0,
     };
     struct trib_numbers present;
     if (trib_checkpoint_list_versions(env, files, hosted->path, &present) != TRIB_OK) {
@@ -517,6 +521,9 @@ static struct trib_record *new_record(struct trib_hosted *hosted, enum trib_reco
 
 static bool is_checkpoint_due(const struct trib_hosted *hosted) {
     trib_time_ns every = hosted->spec->checkpoint_every;
+    if (hosted->spec->strategy.base_versions > 1) {
+        return true; /* a restart must find every version that can be a base */
+    }
     if (every == 0 && hosted->model.current->byte_count <= CHECKPOINT_ALWAYS_BYTES) {
         return true;
     }

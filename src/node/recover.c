@@ -212,6 +212,31 @@ static enum trib_status find_checkpoint(struct recovery *recovery) {
     return status;
 }
 
+/* Versions that pending updates and those of clients that are training may have as their base. One
+ * whose file is gone is missed only if such an update comes. */
+static enum trib_status load_recent(struct recovery *recovery) {
+    struct trib_hosted *hosted = recovery->hosted;
+    struct trib_model *model = &hosted->model;
+    enum trib_status status = TRIB_OK;
+    for (uint32_t age = 1; status == TRIB_OK && age <= model->recent_count && age <= model->version;
+         age++) {
+        struct trib_block *block = NULL;
+        struct trib_digest digest;
+        if (!trib_report_digest(hosted, model->version - age, &digest)) {
+            continue;
+        }
+        status = trib_checkpoint_load_version(hosted->node->env, hosted->node->directory.files,
+                                              hosted->path, model->version - age, &digest, &block,
+                                              recovery->error);
+        if (status == TRIB_OK) {
+            trib_model_remember(model, model->version - age, block);
+        }
+        status = status == TRIB_ENOTFOUND ? TRIB_OK : status;
+        trib_block_unref(block);
+    }
+    return status;
+}
+
 static enum trib_status load_checkpoint(struct recovery *recovery) {
     struct trib_hosted *hosted = recovery->hosted;
     struct trib_digest digest;
@@ -225,6 +250,7 @@ static enum trib_status load_checkpoint(struct recovery *recovery) {
     if (status == TRIB_OK) {
         hosted->has_model = true;
         hosted->node->model_bytes += trib_model_bytes(&hosted->model);
+        status = load_recent(recovery);
     }
     return status;
 }

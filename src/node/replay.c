@@ -125,7 +125,8 @@ static enum trib_status fold_one(struct trib_model *model, const struct trib_spo
                                  const struct trib_spool_entry *entry, uint64_t weight,
                                  struct trib_error *error) {
     struct trib_spool_reader reader = {0};
-    struct trib_weighted_update update = {.codec = trib_codec_find(entry->codec), .weight = weight};
+    struct trib_weighted_update update = {
+        .codec = trib_codec_find(entry->codec), .weight = weight, .base = entry->base};
     if (update.codec == NULL) {
         return trib_error_set(error, TRIB_EUNSUPPORTED, "codec %s is not known", entry->codec);
     }

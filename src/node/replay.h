@@ -41,8 +41,8 @@ enum trib_status trib_replay_load(const struct trib_env *env, const struct trib_
                                   struct trib_model *model, struct trib_error *error);
 
 /* Make the version of this record from model->current (which must be the one before) and advance.
- * TRIB_ENOTFOUND: a body is not kept any more (the model is unchanged); TRIB_ECORRUPT: the digest of a body or of the result differs. After
- * another error than TRIB_ENOTFOUND the model must not be used. */
+ * TRIB_ENOTFOUND: a body or a base version is not kept any more. TRIB_ECORRUPT: the digest of a body or of the result
+ * differs. After an error the model must not be used. */
 enum trib_status trib_replay_version(struct trib_model *model, const struct trib_spool *spool,
                                      const struct trib_bodies *bodies, const json_t *record,
                                      struct trib_error *error);

@@ -90,9 +90,16 @@ static bool fits(const struct trib_run *run, const struct judgement *judgement) 
     return judgement->weight <= trib_buffer_weight_max(run) - weight_total;
 }
 
+/* All the updates that the policy allows in it. */
+static bool has_all(const struct trib_run *run, const struct trib_buffer *buffer) {
+    uint32_t updates = trib_buffer_received(buffer) + buffer->writing;
+    return run->needs.updates_max > 0 && updates >= run->needs.updates_max;
+}
+
 static void judge_buffer(const struct trib_run *run, const struct trib_event *event,
                          struct judgement *judgement) {
-    judgement->buffer = run->buffers[0].state == TRIB_BUFFER_COLLECTING ? 0 : 1;
+    const struct trib_buffer *first = &run->buffers[0];
+    judgement->buffer = first->state == TRIB_BUFFER_COLLECTING && !has_all(run, first) ? 0 : 1;
     judge_age(run, event, judgement);
     if (judgement->refusal == TRIB_REFUSE_NONE && judgement->buffer == 0 && !fits(run, judgement)) {
         judgement->is_full = true;
@@ -104,6 +111,10 @@ static void judge_buffer(const struct trib_run *run, const struct trib_event *ev
     if (!fits(run, judgement))
         refuse(judgement, TRIB_REFUSE_BUSY, "version %" PRIu64 " has all the weight it can take",
                run->version + judgement->buffer + 1);
+    else if (has_all(run, &run->buffers[judgement->buffer]))
+        refuse(judgement, TRIB_REFUSE_BUSY, "version %" PRIu64 " has its %u update%s",
+               run->version + judgement->buffer + 1, run->needs.updates_max,
+               run->needs.updates_max == 1 ? "" : "s");
     else if (run->slots.used == run->slots.slot_count)
         refuse(judgement, TRIB_REFUSE_BUSY, "updates_pending_max %u is reached",
                run->slots.slot_count);

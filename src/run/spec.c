@@ -27,6 +27,7 @@ struct trib_policy_settings trib_spec_policy_settings(const struct trib_spec *sp
         .goal = strategy->goal,
         .concurrency = strategy->concurrency,
         .tick = strategy->tick,
+        .staleness_max = strategy->staleness_max,
         .divide = strategy->divide,
     };
 }

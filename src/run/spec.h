@@ -38,7 +38,7 @@ enum trib_staleness_rule {
     TRIB_STALENESS_LINEAR,     /* 1 + u: what is rarely counted counts more (FedFix) */
 };
 /* What makes a version; decides which other fields there are. In the order of the policies. */
-enum trib_tempo { TRIB_TEMPO_ROUNDS, TRIB_TEMPO_BUFFER, TRIB_TEMPO_TICKS };
+enum trib_tempo { TRIB_TEMPO_ROUNDS, TRIB_TEMPO_BUFFER, TRIB_TEMPO_TICKS, TRIB_TEMPO_ASYNC };
 enum trib_durability { TRIB_DURABILITY_SPOOL, TRIB_DURABILITY_MEMORY };
 
 #define TRIB_DURATION_AUTO INT64_C(-1)
@@ -83,11 +83,14 @@ struct trib_spec_strategy {
     uint64_t weight_max;            /* most examples one update may claim */
     uint64_t weight_total_max;      /* most examples in one version */
     uint32_t weight_unit_bits;      /* k: weights are integers in units of 2^-k */
-    /* round(2^k * s(u)) for u = 0..staleness_max; fixed at creation, stored in the spec. */
+    double alpha;                   /* async: share of an update in the mix, 0 < alpha <= 1 */
+    /* round(2^k * s(u)), async: round(2^k * alpha * s(u)), for u = 0..staleness_max; fixed at creation, stored in the spec. */
     uint32_t staleness_table[TRIB_STALENESS_MAX + 1];
     struct trib_optimizer optimizer;
     enum trib_denominator denominator; /* as the policy declares them: */
     double denominator_constant;
+    uint32_t base_versions; /* newest versions that must stay readable */
+    bool is_mixing;
 };
 
 struct trib_spec_evaluate {

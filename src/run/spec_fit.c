@@ -12,6 +12,7 @@
 #include "learn/exact_sum.h"
 
 #define UNIT_BITS_MAX 16
+#define UNIT_BITS_MIXING 24 /* a share of at most 1, to fp32's precision */
 
 /* Most that one update weighs before its staleness is looked at. */
 static uint64_t fresh_weight_max(const struct trib_spec_strategy *strategy) {
@@ -22,6 +23,8 @@ static uint32_t choose_unit_bits(const struct trib_spec_strategy *strategy) {
     bool is_whole = strategy->staleness == TRIB_STALENESS_CONSTANT ||
                     strategy->staleness == TRIB_STALENESS_LINEAR;
     uint32_t bits = 0;
+    if (strategy->tempo == TRIB_TEMPO_ASYNC)
+        return UNIT_BITS_MIXING;
     while (!is_whole && bits < UNIT_BITS_MAX &&
            fresh_weight_max(strategy) << (bits + 1) <= TRIB_WEIGHT_MAX)
         bits++;
@@ -47,9 +50,11 @@ static double staleness_weight(const struct trib_spec_strategy *strategy, uint32
 }
 
 static void fill_staleness_table(struct trib_spec_strategy *strategy) {
+    double fresh = strategy->tempo == TRIB_TEMPO_ASYNC ? strategy->alpha : 1;
     strategy->weight_unit_bits = choose_unit_bits(strategy);
     for (uint32_t u = 0; u <= strategy->staleness_max; u++) {
-        double weight = ldexp(staleness_weight(strategy, u), (int)strategy->weight_unit_bits);
+        double weight =
+            ldexp(fresh * staleness_weight(strategy, u), (int)strategy->weight_unit_bits);
         strategy->staleness_table[u] = (uint32_t)lround(weight);
     }
 }
@@ -154,6 +159,11 @@ static enum trib_status check_tempo(const struct trib_spec *spec, struct trib_er
         return trib_error_set(error, TRIB_EINVALID,
                               "strategy.divide: %s has no goal; weight or none works",
                               strategy->preset);
+    if (strategy->tempo == TRIB_TEMPO_ASYNC && strategy->staleness == TRIB_STALENESS_LINEAR)
+        return trib_error_set(
+            error, TRIB_EINVALID,
+            "strategy.staleness: linear gives the oldest update the largest share "
+            "in the mix; polynomial works");
     return TRIB_OK;
 }
 
@@ -193,12 +203,14 @@ static enum trib_status check_evaluation(const struct trib_spec *spec, struct tr
     return TRIB_OK;
 }
 
-static void declare_denominator(struct trib_spec *spec) {
+static void declare_needs(struct trib_spec *spec) {
     struct trib_policy_settings settings = trib_spec_policy_settings(spec);
     struct trib_policy_needs needs;
     spec->strategy.policy->declare(&settings, &needs);
     spec->strategy.denominator = needs.denominator;
     spec->strategy.denominator_constant = needs.constant;
+    spec->strategy.base_versions = needs.base_versions;
+    spec->strategy.is_mixing = needs.is_mixing;
 }
 
 enum trib_status trib_spec_fit(struct trib_spec *spec, struct trib_error *error) {
@@ -212,7 +224,7 @@ enum trib_status trib_spec_fit(struct trib_spec *spec, struct trib_error *error)
     if (status != TRIB_OK)
         return status;
     fill_staleness_table(&spec->strategy);
-    declare_denominator(spec);
+    declare_needs(spec);
     status = check_staleness_table(&spec->strategy, error);
     return status == TRIB_OK ? check_weight_max(spec, error) : status;
 }

@@ -310,6 +310,7 @@ static bool read_preset(struct reading *reading, const struct trib_field *field,
     strategy->staleness = pace->staleness;
     strategy->weights = pace->weights;
     strategy->divide = pace->divide;
+    strategy->weight_total_max = 1; /* where it is no field: one update is a version */
     strategy->optimizer = *preset->optimizer;
     reading->strategy = preset;
     return true;

@@ -31,6 +31,7 @@
 #define ROUNDS BIT(TRIB_TEMPO_ROUNDS)
 #define BUFFER BIT(TRIB_TEMPO_BUFFER)
 #define TICKS BIT(TRIB_TEMPO_TICKS)
+#define ASYNC BIT(TRIB_TEMPO_ASYNC)
 #define IN_ROUNDS ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS, "presets that work in rounds")
 #define DECAYING_RULES (BIT(TRIB_STALENESS_POLYNOMIAL) | BIT(TRIB_STALENESS_HINGE))
 
@@ -113,12 +114,18 @@ static const struct trib_field fields[] = {
      ONLY_IF(struct trib_spec, strategy.tempo, BUFFER, "preset fedbuff"),
      .meaning = "updates that make a version (K)"},
     {"strategy.concurrency", TRIB_FIELD_INTEGER, AT(strategy.concurrency), .initial = "0",
-     FROM(0, COUNT_MAX), ONLY_IF(struct trib_spec, strategy.tempo, BUFFER, "preset fedbuff"),
+     FROM(0, COUNT_MAX),
+     ONLY_IF(struct trib_spec, strategy.tempo, BUFFER | ASYNC, "presets fedbuff and fedasync"),
      .meaning = "clients that train at one time (C); 0 = all that are present"},
+    {"strategy.alpha", TRIB_FIELD_REAL, AT(strategy.alpha), .initial = "0.6", FROM(0, 1),
+     .is_above = true, ONLY_IF(struct trib_spec, strategy.tempo, ASYNC, "preset fedasync"),
+     .meaning = "share of a fresh update in the mix that is the next version"},
     {"strategy.tick", TRIB_FIELD_DURATION, AT(strategy.tick), .initial = "\"1m\"",
      FROM(0.001, LONGEST), ONLY_IF(struct trib_spec, strategy.tempo, TICKS, "preset fedfix"),
      .meaning = "time from one version to the next"},
     {"strategy.quorum", TRIB_FIELD_INTEGER, AT(strategy.quorum), .initial = "1", FROM(1, COUNT_MAX),
+     ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS | BUFFER | TICKS,
+             "presets that count updates"),
      .meaning = "fewest updates that make a version at the deadline or tick; in rounds also the "
                 "fewest clients that start one"},
     {"strategy.deadline", TRIB_FIELD_DURATION, AT(strategy.deadline),
@@ -140,7 +147,7 @@ static const struct trib_field fields[] = {
      .otherwise = "16, with fedbuff 100", FROM(0, TRIB_STALENESS_MAX),
      .meaning = "oldest base, in versions; older is refused"},
     {"strategy.staleness", TRIB_FIELD_CHOICE, AT(strategy.staleness),
-     .otherwise = "constant in rounds, polynomial with fedbuff, linear with fedfix",
+     .otherwise = "constant in rounds, polynomial with fedbuff and fedasync, linear with fedfix",
      .choices = staleness_rules,
      .meaning = "weight of an update u versions old: 1; (1 + u)^-a; 1 up to b and then "
                 "1 / (a (u - b) + 1); 1 + u, which makes up for being counted rarely"},
@@ -154,6 +161,7 @@ static const struct trib_field fields[] = {
      .meaning = "b of the staleness rule, in versions"},
     {"strategy.weights", TRIB_FIELD_CHOICE, AT(strategy.weights),
      .otherwise = "examples in rounds, else equal", .choices = weight_rules,
+     ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS | BUFFER | TICKS, "presets that sum updates"),
      .meaning = "weight of an update: its examples, or 1 for each"},
     {"strategy.divide", TRIB_FIELD_CHOICE, AT(strategy.divide),
      .otherwise = "goal with fedbuff, weight with fedfix", .choices = divide_rules,
@@ -165,6 +173,7 @@ static const struct trib_field fields[] = {
      .meaning = "most examples one update may claim; more is refused"},
     {"strategy.weight_total_max", TRIB_FIELD_INTEGER, AT(strategy.weight_total_max),
      .initial = "1073741824", FROM(1, 70368744177664.0), /* 2^46: 2^62 in units of 2^-16 */
+     ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS | BUFFER | TICKS, "presets that sum updates"),
      .meaning = "most examples in one version; what is over goes to the next"},
     {"strategy.server", TRIB_FIELD_OBJECT, .meaning = "from the mean update to the next version"},
     {"strategy.server.optimizer", TRIB_FIELD_OPTIMIZER, AT(strategy.optimizer.kind),

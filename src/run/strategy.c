@@ -9,6 +9,8 @@
  *   FedBuff          Nguyen et al. 2022, Algorithm 1 and section 5: K 10, updates weighted by
  *                    1/sqrt(1 + staleness), sum divided by K. There is no largest staleness in the
  *                    paper; ours is 100, where the weight is a tenth.
+ *   FedAsync         Xie et al. 2019, Algorithm 1 and section 6: alpha 0.6, (1 + staleness)^-0.5, at
+ *                    most 16 versions old.
  *   FedFix           Fraboni et al. 2023: equal clients, weights 1 + staleness.
  *
  * Reddi et al. tune the server's learning rate for each task and recommend none. With small tau
@@ -62,6 +64,15 @@ static const struct trib_pace ticks = {
     .staleness = TRIB_STALENESS_LINEAR,
     .weights = TRIB_WEIGHT_EQUAL,
     .divide = TRIB_DIVIDE_WEIGHT,
+};
+static const struct trib_pace async = {
+    .tempo = TRIB_TEMPO_ASYNC,
+    .policy = &trib_policy_async,
+    .deadline = TRIB_TIME_NEVER,
+    .staleness_max = 16,
+    .staleness = TRIB_STALENESS_POLYNOMIAL,
+    .weights = TRIB_WEIGHT_EQUAL,
+    .divide = TRIB_DIVIDE_NONE,
 };
 
 static const struct trib_strategy strategies[] = {
@@ -119,6 +130,13 @@ static const struct trib_strategy strategies[] = {
         .name = "fedbuff",
         .meaning = "a version per `goal` updates; clients go on without waiting for each other",
         .pace = &buffer,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{}",
+    },
+    {
+        .name = "fedasync",
+        .meaning = "each update is a version: its model is mixed into the one before (alpha)",
+        .pace = &async,
         .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
         .train = "{}",
     },

@@ -137,14 +137,17 @@ class Rules:
         strategy = self.strategy = spec["strategy"]
         self.is_equal = strategy["weights"] == "equal"
         self.unit_bits = 0
-        if strategy["staleness"] != "constant":
-            while self.unit_bits < 16 and strategy["weight_max"] << self.unit_bits + 1 <= 1 << 29:
+        self.largest = 1 if self.is_equal else strategy["weight_max"]  # of a fresh update
+        if strategy["staleness"] not in ("constant", "linear"):
+            while self.unit_bits < 16 and self.largest << self.unit_bits + 1 <= 1 << 29:
                 self.unit_bits += 1
 
     def staleness_weight(self, staleness):
         kind = self.strategy["staleness"]
         if kind == "constant":
             return 1.0
+        if kind == "linear":
+            return 1.0 + staleness
         a = self.strategy["staleness_a"]
         if kind == "polynomial":
             return (1.0 + staleness) ** -a
@@ -158,7 +161,8 @@ class Rules:
 
     def shift(self, delta_max):
         """F of a tensor: the finest for which no term and no sum can leave its range."""
-        weight_max = (1 if self.is_equal else self.strategy["weight_max"]) << self.unit_bits
+        oldest = self.strategy["staleness_max"] if self.strategy["staleness"] == "linear" else 0
+        weight_max = self.largest * (1 + oldest) << self.unit_bits
         total_max = self.strategy["weight_total_max"] << self.unit_bits
         bound = Fraction(delta_max)
         shift = 127
@@ -166,6 +170,14 @@ class Rules:
                total_max * bound * Fraction(2) ** shift >= 2 ** 62):
             shift -= 1
         return shift
+
+    def divisor(self, weights):
+        """What the sum of updates with these weights is divided by, in units of weight."""
+        divide = self.strategy.get("divide", "weight")
+        if divide == "weight":
+            return float(sum(weights))
+        count = 1 if divide == "none" else max(self.strategy["goal"], len(weights))
+        return float(count << self.unit_bits)
 
 
 def check_settled(rules, journal, element, version):
@@ -397,7 +409,7 @@ class Model:
 
     def advance_tensor(self, name, role, group, updates, shift):
         scales = [math.ldexp(weight, shift) for weight, _ in updates]
-        denominator = float(sum(weight for weight, _ in updates))
+        denominator = self.rules.divisor([weight for weight, _ in updates])
         rate = self.optimizer.rate(self.steps[group])
         unit = math.ldexp(1.0, -shift)
 

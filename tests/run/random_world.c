@@ -82,12 +82,13 @@ static void choose_tempo(struct play *play) {
     struct trib_spec_strategy *strategy = &play->spec.strategy;
     if (chance(play, 0.5))
         return;
-    bool is_buffer = chance(play, 0.6);
-    bool has_deadline = is_buffer && chance(play, 0.3);
-    strategy->policy = trib_policy_find(is_buffer ? "buffer" : "ticks");
+    static const char *const names[] = {"buffer", "buffer", "ticks", "async"};
+    const char *name = names[below(play, 4)];
+    bool has_deadline = name[0] == 'b' && chance(play, 0.3);
+    strategy->policy = trib_policy_find(name);
     strategy->late = TRIB_LATE_COUNT;
-    strategy->goal = 1 + (uint32_t)below(play, 5);
-    strategy->concurrency = chance(play, 0.5) ? 0 : strategy->goal + (uint32_t)below(play, 4);
+    strategy->goal = name[0] == 'a' ? 0 : 1 + (uint32_t)below(play, 5);
+    strategy->concurrency = chance(play, 0.5) ? 0 : 1 + (uint32_t)below(play, 8);
     strategy->tick = (trib_time_ns)(10 + below(play, 120)) * TRIB_SECOND;
     strategy->deadline = has_deadline ? 90 * TRIB_SECOND : TRIB_TIME_NEVER;
     play->spec.stop.versions *= 3;

@@ -6,7 +6,7 @@
  * change that is meant: TRIB_TRANSCRIPTS=write, then read the difference.
  *
  *   spec KEY VALUE ...        settings, see spec_fields
- *   policy NAME               rounds (usual), buffer or ticks
+ *   policy NAME               rounds (usual), buffer, ticks or async
  *   brief                     count effects of a kind, and complete jobs without a word
  *   hold JOB ...              these jobs complete only when the script says so
  *   [   2.0] dev-1 > ask wait 30

@@ -234,6 +234,8 @@ static void persist(struct world *world, const struct trib_effect *effect) {
         count -= is_left;
     }
     world_require(world, count == 0, "a version lists every durable update that is for it");
+    bool is_async = world->spec->strategy.policy == &trib_policy_async;
+    world_require(world, !is_async || job->listed_count == 1, "one update is mixed at a time");
     world_require(world, weight == world->merged,
                   "the weights of a version's updates are the weight of its sum");
     world_require(world,
@@ -356,7 +358,8 @@ static void check_status(struct world *world) {
     world_require(world, status.waiting_for[0] != 0, "the status says what the run waits for");
     world_require(world, status.training <= world->client_count, "only clients train");
     uint32_t concurrency = world->spec->strategy.concurrency;
-    bool is_buffer = world->spec->strategy.policy == &trib_policy_buffer;
+    const struct trib_policy *policy = world->spec->strategy.policy;
+    bool is_buffer = policy == &trib_policy_buffer || policy == &trib_policy_async;
     world_require(world, !is_buffer || concurrency == 0 || status.training <= concurrency,
                   "no more clients train than strategy.concurrency");
 }

@@ -86,12 +86,29 @@ static void it_declares_what_the_sum_is_divided_by(void **state) {
     assert_true(needs.constant == 1);
 }
 
+static void fedasync_is_a_buffer_of_one_that_needs_its_bases(void **state) {
+    (void)state;
+    const struct trib_policy *async = &trib_policy_async;
+    struct trib_policy_settings settings = {.staleness_max = 5, .deadline = TRIB_TIME_NEVER};
+    struct trib_policy_needs needs;
+    async->declare(&settings, &needs);
+    assert_int_equal(needs.base_versions, 6);
+    assert_int_equal(needs.updates_max, 1);
+    assert_true(needs.is_mixing && needs.asks_again && needs.keeps_seats);
+    assert_int_equal(needs.denominator, TRIB_DENOMINATOR_CONSTANT);
+    struct trib_policy_view view = {.present = 1};
+    struct trib_plan plan;
+    assert_true(async->plan(&settings, &nothing_observed, &view, &plan));
+    assert_int_equal(plan.wanted, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_client_is_enough_to_begin),
         cmocka_unit_test(zero_is_everybody_and_never),
         cmocka_unit_test(the_goal_closes_it_at_any_time),
         cmocka_unit_test(the_deadline_closes_it_with_the_quorum),
+        cmocka_unit_test(fedasync_is_a_buffer_of_one_that_needs_its_bases),
         cmocka_unit_test(it_declares_what_the_sum_is_divided_by),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,7 +47,7 @@ static void add_arrival(struct trib_model *model, const json_t *arrival) {
     uint64_t weight = trib_spec_weight(model->spec, examples, model->version - base);
     struct small_update update;
     small_update_init(&update, trib_env_system(), model->layout, 1, TRIB_F32, values, weight);
-    struct trib_weighted_update weighted = {&trib_codec_dense, update.update, weight};
+    struct trib_weighted_update weighted = {&trib_codec_dense, update.update, weight, base};
     assert_int_equal(trib_model_count(model, 0, &weighted), TRIB_OK);
     assert_int_equal(trib_model_fold(model, 0, &weighted, 1, 0, 2), TRIB_OK);
     small_update_deinit(&update);
@@ -160,10 +160,139 @@ static void fedfix_makes_up_for_slowness(void **state) {
     json_decref(file);
 }
 
+/* fedasync.json: alpha * s(u) as the integer weights that updates get. */
+static void fedasync_shares_follow_the_rule(void **state) {
+    (void)state;
+    static const struct {
+        const char *column, *rule;
+        double a, b;
+    } rules[] = {
+        {"constant", "constant", 0, 0},
+        {"poly_a_0_5", "polynomial", 0.5, 0},
+        {"hinge_a10_b4", "hinge", 10, 4},
+    };
+    json_t *file = vectors_load("fedasync.json");
+    const json_t *rows = vectors_at(vectors_case(file, "staleness_table"), "outputs.rows");
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        json_t *strategy = json_pack("{s:s, s:s, s:i}", "preset", "fedasync", "staleness",
+                                     rules[i].rule, "staleness_max", 100);
+        if (rules[i].a > 0) {
+            (void)json_object_set_new(strategy, "staleness_a", json_real(rules[i].a));
+        }
+        if (rules[i].b > 0) {
+            (void)json_object_set_new(strategy, "staleness_b", json_real(rules[i].b));
+        }
+        struct trib_spec *spec =
+            parse(json_pack("{s:s, s:{}, s:o}", "name", "vector", "model", "strategy", strategy));
+        size_t index;
+        json_t *row;
+        json_array_foreach((json_t *)rows, index, row) {
+            uint64_t staleness = (uint64_t)vectors_number(row, "staleness");
+            double share = ldexp((double)trib_spec_weight(spec, 7, staleness),
+                                 -(int)spec->strategy.weight_unit_bits);
+            assert_true(fabs(share - 0.6 * vectors_number(row, rules[i].column)) <= 0x1p-25);
+        }
+        trib_spec_free(spec);
+    }
+    json_decref(file);
+}
+
+static struct trib_spec *fedasync_of(const json_t *inputs) {
+    return parse(json_pack("{s:s, s:{}, s:{s:s, s:f, s:s, s:f, s:f, s:i}}", "name", "vector",
+                           "model", "strategy", "preset", "fedasync", "alpha",
+                           vectors_number(inputs, "alpha"), "staleness", "hinge", "staleness_a",
+                           vectors_number(inputs, "a"), "staleness_b", vectors_number(inputs, "b"),
+                           "staleness_max", 2));
+}
+
+/* Arrivals are whole models there; a client sends what it changed in its base. */
+static json_t *arrival_of(const json_t *arrival, double (*versions)[2]) {
+    size_t base = (size_t)vectors_number(arrival, "base_version");
+    double trained[2];
+    vectors_numbers(json_object_get(arrival, "model"), trained, 2);
+    return json_pack("{s:I, s:i, s:[f, f]}", "base_version", (json_int_t)base, "examples", 1,
+                     "delta", trained[0] - versions[base][0], trained[1] - versions[base][1]);
+}
+
+static void fedasync_mixes_models(void **state) {
+    (void)state;
+    json_t *file = vectors_load("fedasync.json");
+    const json_t *item = vectors_case(file, "mixing_hinge_a10_b1");
+    struct trib_spec *spec = fedasync_of(vectors_at(item, "inputs"));
+    struct trib_model model;
+    model_init(&model, spec);
+    double versions[8][2] = {{0}};
+    size_t index;
+    json_t *arrival;
+    json_array_foreach((json_t *)vectors_at(item, "inputs.arrivals"), index, arrival) {
+        json_t *sent = arrival_of(arrival, versions);
+        const json_t *step = json_array_get(vectors_at(item, "outputs.steps"), index);
+        add_arrival(&model, sent);
+        make_version(&model);
+        check_version(&model, step);
+        vectors_numbers(json_object_get(step, "x"), versions[index + 1], 2);
+        json_decref(sent);
+    }
+    assert_int_equal(model.version, 4);
+    trib_model_deinit(&model);
+    trib_spec_free(spec);
+    json_decref(file);
+}
+
+/* Rule: as many versions stay at hand as an update can be old, also after a restart; nothing is
+ * mixed with a base that is not. */
+static void bases_stay_at_hand(void **state) {
+    (void)state;
+    json_t *file = vectors_load("fedasync.json");
+    struct trib_spec *spec =
+        fedasync_of(vectors_at(vectors_case(file, "mixing_hinge_a10_b1"), "inputs"));
+    struct trib_model model, again;
+    model_init(&model, spec);
+    struct trib_block *blocks[5] = {trib_block_ref(model.current)};
+    for (int version = 0; version < 4; version++) {
+        json_t *arrival = json_pack("{s:i, s:i, s:[f, f]}", "base_version", version, "examples", 1,
+                                    "delta", 1.0 + version, 0.5);
+        add_arrival(&model, arrival);
+        make_version(&model);
+        blocks[version + 1] = trib_block_ref(model.current);
+        json_decref(arrival);
+    }
+    struct trib_layout *layout = vector_layout(trib_env_system(), 2, 16);
+    assert_int_equal(
+        trib_model_init(&again, trib_env_system(), spec, layout, blocks[4], 4, 1, NULL), TRIB_OK);
+    assert_int_equal(trib_model_bytes(&again), trib_model_bytes(&model));
+    for (int version = 1; version <= 4; version++) {
+        trib_model_remember(&again, (trib_version)version, blocks[version]);
+    }
+    json_t *oldest =
+        json_pack("{s:i, s:i, s:[f, f]}", "base_version", 2, "examples", 1, "delta", 0.25, 0.125);
+    add_arrival(&model, oldest);
+    add_arrival(&again, oldest);
+    make_version(&model);
+    make_version(&again);
+    assert_true(trib_digest_equal(&model.digest, &again.digest));
+    /* What mixing is for: the result is not that of adding the delta to the current version. */
+    assert_true(small_values(model.current, model.layout)[0] !=
+                small_values(blocks[4], model.layout)[0] + 0.6f * 0.25f);
+    model.mixing[0] = (struct trib_mixing){.base = 2, .weight = 1};
+    assert_int_equal(trib_model_merge_begin(&model, 0), TRIB_ENOTFOUND);
+    json_decref(oldest);
+    for (int version = 0; version <= 4; version++) {
+        trib_block_unref(blocks[version]);
+    }
+    trib_model_deinit(&model);
+    trib_model_deinit(&again);
+    trib_spec_free(spec);
+    json_decref(file);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fedbuff_is_the_published_rule),
         cmocka_unit_test(updates_of_five_bases_make_one_sum),
+        cmocka_unit_test(fedasync_shares_follow_the_rule),
+        cmocka_unit_test(fedasync_mixes_models),
+        cmocka_unit_test(bases_stay_at_hand),
         cmocka_unit_test(fedfix_makes_up_for_slowness),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,6 +109,10 @@ static void each_tempo_has_fields_and_defaults_of_its_own(void **state) {
                    "'staleness_max':100,'staleness':'constant','weights':'examples',"
                    "'divide':'none','weight_max':1048576,'weight_total_max':1073741824,"
                    "'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy("'preset':'fedasync'",
+                   "{'preset':'fedasync','concurrency':0,'alpha':0.6,'staleness_max':16,"
+                   "'staleness':'polynomial','staleness_a':0.5,'weight_max':1048576,"
+                   "'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy("'preset':'fedfix'",
                    "{'preset':'fedfix','tick':'1m','quorum':1,'staleness_max':16,"
                    "'staleness':'linear','weights':'equal','divide':'weight',"
@@ -132,6 +136,7 @@ static void the_policy_declares_the_denominator(void **state) {
         {"'preset':'fedbuff','goal':7", TRIB_DENOMINATOR_GOAL, 7},
         {"'preset':'fedbuff','divide':'weight'", TRIB_DENOMINATOR_WEIGHT, 1},
         {"'preset':'fedbuff','divide':'none'", TRIB_DENOMINATOR_CONSTANT, 1},
+        {"'preset':'fedasync'", TRIB_DENOMINATOR_CONSTANT, 1},
         {"'preset':'fedfix'", TRIB_DENOMINATOR_WEIGHT, 1},
         {"'preset':'fedfix','divide':'none'", TRIB_DENOMINATOR_CONSTANT, 1},
         {"'preset':'fedavg'", TRIB_DENOMINATOR_WEIGHT, 0},
@@ -374,7 +379,7 @@ static const struct {
      "strategy.short: must be one of wait, go, pause, not \"wiat\"; did you mean wait?"},
     {"'strategy':{'preset':'fedadm'}",
      "strategy.preset: must be one of fedavg, fedsgd, fedprox, fedavgm, fedadagrad, fedadam, "
-     "fedyogi, fedbuff, fedfix, not \"fedadm\"; did you mean fedadam?"},
+     "fedyogi, fedbuff, fedasync, fedfix, not \"fedadm\"; did you mean fedadam?"},
     {"'strategy':{'deadline':'soon'}",
      "strategy.deadline: must be auto, none, or a duration such as 90s or 1h30m, or seconds, from "
      "0.001 to 315360000 s, not \"soon\""},
@@ -431,7 +436,18 @@ static const struct {
     {"'strategy':{'preset':'fedfix','deadline':'1m'}",
      "strategy.deadline: only with presets that work in rounds, and fedbuff"},
     {"'strategy':{'preset':'fedfix','concurrency':3}",
-     "strategy.concurrency: only with preset fedbuff"},
+     "strategy.concurrency: only with presets fedbuff and fedasync"},
+    {"'strategy':{'preset':'fedasync','weights':'examples'}",
+     "strategy.weights: only with presets that sum updates"},
+    {"'strategy':{'preset':'fedasync','goal':1}", "strategy.goal: only with preset fedbuff"},
+    {"'strategy':{'preset':'fedasync','quorum':1}",
+     "strategy.quorum: only with presets that count updates"},
+    {"'strategy':{'alpha':0.5}", "strategy.alpha: only with preset fedasync"},
+    {"'strategy':{'preset':'fedasync','alpha':1.5}",
+     "strategy.alpha: must be a number above 0 and at most 1, not 1.5"},
+    {"'strategy':{'preset':'fedasync','staleness':'linear'}",
+     "strategy.staleness: linear gives the oldest update the largest share in the mix; polynomial "
+     "works"},
     /* values that do not fit each other */
     {"'strategy':{'preset':'fedbuff','goal':11,'concurrency':4}",
      "strategy.goal: 11 updates from 4 clients (strategy.concurrency) would count some twice in "

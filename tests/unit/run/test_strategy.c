@@ -24,6 +24,7 @@ static void presets_have_the_published_numbers(void **state) {
         {"fedadam", TRIB_OPTIMIZER_ADAM, 0.01, 0, 0.9, "{}", false, &trib_policy_rounds},
         {"fedyogi", TRIB_OPTIMIZER_YOGI, 0.01, 0, 0.9, "{}", false, &trib_policy_rounds},
         {"fedbuff", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_buffer},
+        {"fedasync", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_async},
         {"fedfix", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_ticks},
     };
     size_t count = sizeof rows / sizeof *rows;
