@@ -11,6 +11,9 @@
  * Parameters are one flat float array in layout order (tensors by name, bytewise), the data
  * section of a version. The loss is the mean cross-entropy of the softmax, in nats.
  *
+ * Signal handlers that may run during train, gradient or evaluate need a stack of their own
+ * (sigaltstack, SA_ONSTACK): oneDNN's AVX2 and AVX-512 products use the stack register for data.
+ *
  * Matrix products are oneDNN's (C API, one thread). The same machine, seed, data and settings
  * give the same bits; another instruction set may differ in the last ones. */
 #ifndef TRIB_TRAIN_TRAINER_H
