@@ -37,6 +37,20 @@ static bool add_settled(struct trib_call *call, struct trib_event *event) {
     return false;
 }
 
+/* What the spec allows one client to send within an hour. */
+static bool has_quota(struct trib_call *call, const struct trib_http_request *request) {
+    struct trib_hosted *hosted = call->hosted;
+    uint64_t bytes = request->has_length ? request->content_length : 0;
+    call->retry_after_s = trib_quotas_take(&hosted->quotas, &hosted->spec->limits,
+                                           call->token.subject, bytes, trib_node_now(call->node));
+    if (call->retry_after_s == 0) {
+        return true;
+    }
+    trib_call_refuse(call, "rate", "client %s has sent what it may within an hour",
+                     call->token.subject);
+    return false;
+}
+
 void trib_answer_update_put(struct trib_call *call, const struct trib_http_request *request) {
     struct trib_hosted *hosted = call->hosted;
     struct trib_update_texts texts = {
@@ -51,6 +65,10 @@ void trib_answer_update_put(struct trib_call *call, const struct trib_http_reque
         trib_call_refuse(call, "header", "%s", error.text);
         return;
     }
+    if (!has_quota(call, request)) {
+        return;
+    }
+    call->has_length = request->has_length;
     call->head = &head;
     struct trib_event offer = trib_call_event(call, TRIB_EVENT_OFFER);
     offer.version = head.has_base ? head.base : hosted->model.version;
@@ -152,6 +170,9 @@ static void looked_inside(void *context) {
 }
 
 void trib_call_upload_complete(struct trib_call *call, struct trib_upload *upload) {
+    if (!call->has_length) {
+        trib_quotas_add(&call->hosted->quotas, call->token.subject, upload->byte_count);
+    }
     if (upload->status != TRIB_OK) {
         trib_call_refuse_error(call, &upload->error);
         return;

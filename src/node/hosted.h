@@ -13,6 +13,7 @@
 
 #include "node/model.h"
 #include "node/phases.h"
+#include "node/quotas.h"
 #include "node/revoked.h"
 #include "node/shares.h"
 #include "node/upload.h"
@@ -62,6 +63,7 @@ struct trib_hosted {
     char *settings;             /* of train tasks: JSON; NULL until the first one (carry.c) */
     struct trib_import *import; /* version 0 is being taken in; NULL: no */
     struct trib_revoked revoked;
+    struct trib_quotas quotas;
 
     struct trib_ledger *ledger;      /* recording job only */
     struct trib_index *index;        /* loop thread: look-ups */

@@ -501,6 +501,7 @@ enum trib_status trib_hosted_open(struct trib_node *node, const char *name,
     fresh->node = node;
     fresh->share.shares = &node->shares;
     trib_revoked_init(&fresh->revoked, node->env);
+    trib_quotas_init(&fresh->quotas, node->env);
     (void)snprintf(fresh->path, sizeof fresh->path, "runs/%s", name);
     struct recovery recovery = {.hosted = fresh, .error = error};
     trib_bodies_init(&recovery.bodies, node->env);

@@ -119,6 +119,11 @@ struct trib_spec_keep {
     uint64_t disk_bytes_max; /* 0 = no quota */
 };
 
+struct trib_spec_limits { /* of each client; 0 = none */
+    uint32_t client_updates_per_hour;
+    uint64_t client_bytes_per_hour;
+};
+
 struct trib_spec {
     char name[TRIB_NAME_BYTES];
     uint64_t seed; /* selection of cohorts */
@@ -128,6 +133,7 @@ struct trib_spec {
     struct trib_spec_evaluate evaluate;
     struct trib_spec_stop stop;
     struct trib_spec_keep keep;
+    struct trib_spec_limits limits;
     enum trib_durability durability;
     trib_time_ns lease;            /* silence after which a seat is given to another */
     trib_time_ns checkpoint_every; /* 0: each version (models up to 64 MB), else by time */

@@ -262,6 +262,12 @@ static const struct trib_field fields[] = {
     {"keep.disk", TRIB_FIELD_BYTES, AT(keep.disk_bytes_max), .initial = "0", FROM(0, WHOLE_MAX),
      .meaning = "quota of the run; 0 = none"},
 
+    {"limits", TRIB_FIELD_OBJECT, .meaning = "how much one client may send; more gets 429"},
+    {"limits.client_updates_per_hour", TRIB_FIELD_INTEGER, AT(limits.client_updates_per_hour),
+     .initial = "0", FROM(0, COUNT_MAX), .meaning = "updates, repeats too; 0 = no limit"},
+    {"limits.client_bytes_per_hour", TRIB_FIELD_BYTES, AT(limits.client_bytes_per_hour),
+     .initial = "0", FROM(0, WHOLE_MAX), .meaning = "bytes of their bodies; 0 = no limit"},
+
     {"durability", TRIB_FIELD_CHOICE, AT(durability), .initial = "\"spool\"",
      .choices = durabilities,
      .meaning =

@@ -260,6 +260,18 @@ class Attempts(Secured):
         self.assertEqual(values['tributary_refusals_total{code="attempts"}'], 3)
         self.assertEqual(values['tributary_refusals_total{code="token"}'], 20)
 
+    def test_a_unix_socket_is_not_limited(self):
+        path = f"{self.daemon.directory}/socket"
+        daemon = Daemon("--listen", f"unix:{path}")
+        self.addCleanup(daemon.close)
+        for _ in range(25):
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.settimeout(20)
+                peer.connect(path)
+                peer.sendall(b"GET /v1/runs HTTP/1.1\r\nHost: localhost\r\n"
+                             b"Authorization: Bearer rubbish\r\nConnection: close\r\n\r\n")
+                self.assertTrue(peer.recv(1000).startswith(b"HTTP/1.1 401 "))
+
     def test_no_token_is_no_attempt(self):
         answers = [self.ask("POST", "/r/pause") for _ in range(30)]
         self.assertEqual(answers, [(401, "token")] * 30)
@@ -384,6 +396,32 @@ class Receipts(Secured):
         before = path.read_bytes(), pathlib.Path(self.key).read_bytes()
         self.daemon.restart()
         self.assertEqual((path.read_bytes(), pathlib.Path(self.key).read_bytes()), before)
+
+
+class Quotas(Secured):
+    def test_a_client_may_send_its_share_of_an_hour(self):
+        run = self.daemon.create({"name": "q", "strategy": {"quorum": 9},
+                                  "limits": {"client_updates_per_hour": 2}}, MODEL)
+        client = run.join("dev")
+        answers = [client.put("u", DELTA, base=0, examples=1) for _ in range(3)]
+        self.assertEqual([reply.status for reply in answers], [200, 200, 429])
+        self.assertEqual(answers[2].json()["code"], "rate")
+        self.assertIn(int(answers[2].headers["Retry-After"]), range(3000, 3601))
+        self.assertEqual(run.join("dev-2").put("u", DELTA, base=0, examples=1).status, 200)
+        self.assertEqual(self.metrics()['tributary_refusals_total{code="rate"}'], 1)
+
+    def test_bytes_count_announced_or_not(self):
+        run = self.daemon.create({"name": "q", "strategy": {"quorum": 9},
+                                  "limits": {"client_bytes_per_hour": len(DELTA) + 10}}, MODEL)
+        announced, chunked = run.join("a"), run.join("b")
+        for client, body in ((announced, lambda: DELTA),
+                             (chunked, lambda: iter([b"%x\r\n" % len(DELTA) + DELTA + b"\r\n",
+                                                     b"0\r\n\r\n"]))):
+            fields = {} if client is announced else {"Transfer-Encoding": "chunked"}
+            with self.subTest(client=client.name):
+                first = client.put("u", body(), base=0, examples=1, headers=fields)
+                self.assertEqual(first.status, 200, first.body)
+                self.assertEqual(client.put("u", DELTA, base=0, examples=1).status, 429)
 
 
 class Rotation(Secured):

@@ -50,6 +50,7 @@ static const char defaults[] =
     "'deadline':'1m','goal':null},"
     "'stop':{'versions':0,'target':null,'patience':0,'after':'0s'},"
     "'keep':{'versions':{'last':5,'every':0,'best':true},'updates':'until-counted','disk':0},"
+    "'limits':{'client_updates_per_hour':0,'client_bytes_per_hour':0},"
     "'durability':'spool','lease':'2m','checkpoint_every':'0s','clients_max':10000,"
     "'updates_pending_max':4096,'update_bytes_max':0}";
 
@@ -171,6 +172,7 @@ static const char everything[] =
     "'stop':{'versions':100,'target':0.92,'patience':10,'after':'7d'},"
     "'keep':{'versions':{'last':2,'every':50,'best':false},'updates':'forever',"
     "'disk':214748364800},"
+    "'limits':{'client_updates_per_hour':60,'client_bytes_per_hour':1048576},"
     "'durability':'memory','lease':'30s','checkpoint_every':'10m','clients_max':50,"
     "'updates_pending_max':64,'update_bytes_max':1048576}";
 
@@ -190,6 +192,8 @@ static void everything_can_be_set(void **state) {
     assert_int_equal(spec->durability, TRIB_DURABILITY_MEMORY);
     assert_true(spec->evaluate.is_min && spec->keep.updates_forever && !spec->keep.best);
     assert_true(spec->keep.disk_bytes_max == UINT64_C(200) << 30);
+    assert_int_equal(spec->limits.client_updates_per_hour, 60);
+    assert_int_equal(spec->limits.client_bytes_per_hour, 1 << 20);
     trib_spec_free(spec);
 }
 
