@@ -10,9 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/record.h"
+#include "node/record_document.h"
 #include "node/signed.h"
 #include "store/directory.h"
+#include "store/ledger.h"
 
 #define FILE_BYTES_MAX 8192 /* of a key or a signed line */
 

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "node/record.h"
+#include "node/record_document.h"
 #include "node/replay.h"
 #include "store/directory.h"
 #include "store/ledger.h"
@@ -53,16 +53,19 @@ static enum trib_status check_file(struct audit *audit, trib_version version,
 }
 
 /* The first version starts from a fresh optimizer, any other from its checkpoint. */
-static void try_checkpoint(struct audit *audit, trib_version version,
-                           const struct trib_digest *digest) {
-    if (version > 0) {
+static void try_checkpoint(struct audit *audit, const json_t *record) {
+    struct trib_replay_start start;
+    if (!trib_replay_start_read(record, &start)) {
+        return;
+    }
+    if (start.version > 0) {
         audit->has_model = trib_replay_load(audit->env, audit->files, audit->path, audit->spec,
-                                            version, digest, &audit->model, NULL) == TRIB_OK;
+                                            &start, &audit->model, NULL) == TRIB_OK;
         return;
     }
     struct trib_block *block = NULL;
     struct trib_layout *layout = NULL;
-    if (trib_checkpoint_load_version(audit->env, audit->files, audit->path, 0, digest, &block,
+    if (trib_checkpoint_load_version(audit->env, audit->files, audit->path, 0, &start.model, &block,
                                      NULL) == TRIB_OK &&
         trib_model_read_layout(audit->env, audit->spec, block, &layout, NULL) == TRIB_OK) {
         audit->has_model = trib_model_init(&audit->model, audit->env, audit->spec, layout, block, 0,
@@ -97,7 +100,7 @@ static enum trib_status audit_version(struct audit *audit, const json_t *record)
         status = recompute(audit, record);
     }
     if (status == TRIB_OK && !audit->has_model) {
-        try_checkpoint(audit, version, &digest);
+        try_checkpoint(audit, record);
     }
     return status;
 }

@@ -69,5 +69,7 @@ void trib_node_delete_run(struct trib_node *node, struct trib_hosted *hosted);
 /* The link of a run with a token in it; text has TRIB_LINK_TEXT_BYTES of room. */
 void trib_node_link(const struct trib_node *node, const struct trib_token *token, char *text);
 trib_time_ns trib_node_now(const struct trib_node *node);
+/* Seconds since 1970, for records and logs. */
+double trib_node_wall(const struct trib_node *node);
 
 #endif

@@ -16,6 +16,10 @@ trib_time_ns trib_node_now(const struct trib_node *node) {
     return trib_loop_now(node->loop);
 }
 
+double trib_node_wall(const struct trib_node *node) {
+    return node->env->wall(node->env->context);
+}
+
 const char *trib_node_url(const struct trib_node *node) {
     return node->url;
 }

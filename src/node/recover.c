@@ -12,7 +12,9 @@
 #include <string.h>
 
 #include "node/daemon.h"
-#include "node/record.h"
+#include "node/record_document.h"
+#include "node/record_index.h"
+#include "node/recording.h"
 #include "node/replay.h"
 #include "node/report.h"
 
@@ -20,9 +22,9 @@ struct recovery {
     struct trib_hosted *hosted;
     uint64_t indexed; /* records that the index has */
     struct trib_restored state;
-    bool has_checkpoint;
-    trib_version checkpoint;
-    struct trib_bodies bodies; /* to replay, and pending */
+    bool has_start;
+    struct trib_replay_start start; /* the newest checkpoint on record */
+    struct trib_bodies bodies;      /* to replay, and pending */
     struct trib_error *error;
 };
 
@@ -44,7 +46,7 @@ static void note_version(struct trib_restored *state, const json_t *document) {
     }
     state->version = trib_record_number(document, "version");
     state->counted += json_array_size(json_object_get(document, "updates"));
-    state->ran_for += (trib_time_ns)(json_number_value(json_object_get(document, "seconds")) * 1e9);
+    state->ran_for = (trib_time_ns)(json_number_value(json_object_get(document, "ran")) * 1e9);
 }
 
 static void note_state(struct trib_restored *state, const json_t *document) {
@@ -68,6 +70,7 @@ static enum trib_status first_pass(void *context, const struct trib_ledger_recor
     }
     if (strcmp(trib_record_type(document), "version") == 0) {
         note_version(&recovery->state, document);
+        recovery->has_start |= trib_replay_start_read(document, &recovery->start);
     } else if (strcmp(trib_record_type(document), "state") == 0) {
         note_state(&recovery->state, document);
     }
@@ -144,20 +147,6 @@ static enum trib_status open_index(struct recovery *recovery, const char *name) 
 
 /* --- 2: checkpoint ------------------------------------------------------------------------------------ */
 
-/* Newest number that both lists have and the ledger knows. */
-static bool newest_common(const struct trib_numbers *versions, const struct trib_numbers *states,
-                          trib_version limit, trib_version *newest) {
-    for (size_t s = states->count; s-- > 0;) {
-        for (size_t v = versions->count; v-- > 0;) {
-            if (versions->numbers[v] == states->numbers[s] && states->numbers[s] <= limit) {
-                *newest = states->numbers[s];
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 typedef enum trib_status remove_number(const struct trib_files *files, const char *run,
                                        uint64_t version);
 
@@ -184,8 +173,8 @@ static enum trib_status remove_unrecorded(const struct recovery *recovery, const
     return status;
 }
 
-static enum trib_status find_checkpoint(struct recovery *recovery) {
-    struct trib_hosted *hosted = recovery->hosted;
+static enum trib_status remove_all_unrecorded(const struct recovery *recovery) {
+    const struct trib_hosted *hosted = recovery->hosted;
     const struct trib_env *env = hosted->node->env;
     const struct trib_files *files = hosted->node->directory.files;
     struct trib_numbers versions = {0}, states = {0};
@@ -199,16 +188,8 @@ static enum trib_status find_checkpoint(struct recovery *recovery) {
     if (status == TRIB_OK) {
         status = remove_unrecorded(recovery, "state", &states, trib_checkpoint_remove_state);
     }
-    if (status == TRIB_OK) {
-        recovery->has_checkpoint =
-            newest_common(&versions, &states, recovery->state.version, &recovery->checkpoint);
-    }
     trib_numbers_deinit(&versions);
     trib_numbers_deinit(&states);
-    if (status == TRIB_OK && !recovery->has_checkpoint) {
-        return trib_error_set(recovery->error, TRIB_ECORRUPT,
-                              "no version with its state is left to start from");
-    }
     return status;
 }
 
@@ -239,14 +220,15 @@ static enum trib_status load_recent(struct recovery *recovery) {
 
 static enum trib_status load_checkpoint(struct recovery *recovery) {
     struct trib_hosted *hosted = recovery->hosted;
-    struct trib_digest digest;
-    if (!trib_report_digest(hosted, recovery->checkpoint, &digest)) {
-        return trib_error_set(recovery->error, TRIB_ECORRUPT, "the ledger has no version %" PRIu64,
-                              recovery->checkpoint);
+    if (!recovery->has_start) {
+        return trib_error_set(recovery->error, TRIB_ECORRUPT,
+                              "no version with a checkpoint is on record");
     }
-    enum trib_status status = trib_replay_load(hosted->node->env, hosted->node->directory.files,
-                                               hosted->path, hosted->spec, recovery->checkpoint,
-                                               &digest, &hosted->model, recovery->error);
+    enum trib_status status = remove_all_unrecorded(recovery);
+    if (status == TRIB_OK) {
+        status = trib_replay_load(hosted->node->env, hosted->node->directory.files, hosted->path,
+                                  hosted->spec, &recovery->start, &hosted->model, recovery->error);
+    }
     if (status == TRIB_OK) {
         hosted->has_model = true;
         hosted->node->model_bytes += trib_model_bytes(&hosted->model);
@@ -266,8 +248,8 @@ static enum trib_status sort_entry(void *context, const struct trib_spool_entry 
         status = trib_index_get_update(hosted->index, entry->client, entry->update, &row);
     }
     bool is_pending = status == TRIB_ENOTFOUND && entry->kind == TRIB_SPOOL_UPDATE;
-    bool is_recent =
-        status == TRIB_OK && row.fate == TRIB_INDEX_COUNTED && row.version > recovery->checkpoint;
+    bool is_recent = status == TRIB_OK && row.fate == TRIB_INDEX_COUNTED &&
+                     row.version > recovery->start.version;
     if (status != TRIB_OK && status != TRIB_ENOTFOUND) {
         return status;
     }
@@ -346,7 +328,7 @@ static enum trib_status second_pass(void *context, const struct trib_ledger_reco
     if (strcmp(type, "evaluation") == 0) {
         restore_evaluation(hosted, document);
     } else if (strcmp(type, "version") == 0 &&
-               trib_record_number(document, "version") > recovery->checkpoint) {
+               trib_record_number(document, "version") > recovery->start.version) {
         status = trib_replay_version(&hosted->model, hosted->spool, &recovery->bodies, document,
                                      recovery->error);
     }
@@ -383,8 +365,8 @@ static enum trib_status restore_pending(struct recovery *recovery,
     if (upload == NULL || !trib_run_restore_update(hosted->run, &pending, &slot)) {
         trib_release(hosted->node->env, upload, 1, sizeof *upload);
         return trib_error_set(recovery->error, TRIB_ELIMIT,
-                              "more pending updates than updates_pending_max (%u)",
-                              hosted->spec->updates_pending_max);
+                              "pending update %s of %s finds no place (updates_pending_max is %u)",
+                              entry->update, entry->client, hosted->spec->updates_pending_max);
     }
     upload->hosted = hosted;
     upload->entry = *entry;
@@ -469,8 +451,7 @@ static enum trib_status recover(struct recovery *recovery, const char *name) {
         status = catch_up(recovery);
     }
     if (status == TRIB_OK && recovery->state.has_model) {
-        status = find_checkpoint(recovery);
-        status = status == TRIB_OK ? load_checkpoint(recovery) : status;
+        status = load_checkpoint(recovery);
     }
     if (status == TRIB_OK) {
         status = open_spool(recovery, name);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "node/record.h"
+#include "node/record_document.h"
 #include "store/directory.h"
 #include "wire/documents.h"
 
@@ -87,30 +87,43 @@ enum trib_status trib_replay_read_spec(const struct trib_env *env, const struct 
     return status == TRIB_OK ? TRIB_OK : trib_error_prefix(error, status, "spec.json");
 }
 
+bool trib_replay_start_read(const json_t *document, struct trib_replay_start *start) {
+    struct trib_replay_start read = {.version = trib_record_number(document, "version")};
+    bool is_there = strcmp(trib_record_type(document), "version") == 0 &&
+                    json_is_true(json_object_get(document, "checkpoint")) &&
+                    trib_record_digest(document, "model", &read.model) &&
+                    trib_record_digest(document, "state", &read.state);
+    if (is_there) {
+        *start = read;
+    }
+    return is_there;
+}
+
 enum trib_status trib_replay_load(const struct trib_env *env, const struct trib_files *files,
                                   const char *run_path, const struct trib_spec *spec,
-                                  trib_version version, const struct trib_digest *digest,
-                                  struct trib_model *model, struct trib_error *error) {
+                                  const struct trib_replay_start *start, struct trib_model *model,
+                                  struct trib_error *error) {
     struct trib_block *block = NULL, *state = NULL;
     struct trib_layout *layout = NULL;
     memset(model, 0, sizeof *model);
-    enum trib_status status =
-        trib_checkpoint_load_version(env, files, run_path, version, digest, &block, error);
+    enum trib_status status = trib_checkpoint_load_version(env, files, run_path, start->version,
+                                                           &start->model, &block, error);
     if (status == TRIB_OK) {
-        status = trib_checkpoint_load_state(env, files, run_path, version, NULL, &state, error);
+        status = trib_checkpoint_load_state(env, files, run_path, start->version, &start->state,
+                                            &state, error);
     }
     if (status == TRIB_OK) {
         status = trib_model_read_layout(env, spec, block, &layout, error);
     }
     if (status == TRIB_OK) {
-        status =
-            trib_model_init(model, env, spec, layout, block, version, TRIB_ACCUMULATORS_MAX, error);
+        status = trib_model_init(model, env, spec, layout, block, start->version,
+                                 TRIB_ACCUMULATORS_MAX, error);
     }
     if (status == TRIB_OK) {
         status = trib_model_set_state(model, state->bytes, state->byte_count);
         if (status != TRIB_OK) {
             (void)trib_error_set(error, status, "state %" PRIu64 " does not fit the model",
-                                 version);
+                                 start->version);
             trib_model_deinit(model);
         }
     }

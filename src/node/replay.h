@@ -33,12 +33,19 @@ const struct trib_spool_entry *trib_bodies_find(const struct trib_bodies *bodies
 enum trib_status trib_replay_read_spec(const struct trib_env *env, const struct trib_files *files,
                                        const char *run, struct trib_spec **spec,
                                        struct trib_error *error);
-/* A model as of a checkpoint: versions/<version> (checked against digest) with state/<version> below `run_path`. On
- * error *model is all zero. TRIB_ENOTFOUND: no such checkpoint. */
+/* What the record of a version with a checkpoint says of its files. */
+struct trib_replay_start {
+    trib_version version;
+    struct trib_digest model, state;
+};
+/* False: the document is not the record of a version with a checkpoint; *start is unchanged. */
+bool trib_replay_start_read(const json_t *document, struct trib_replay_start *start);
+/* The model of a checkpoint: versions/<n> with state/<n> below run_path, both with the digests of
+ * the record. On error *model is all zero. TRIB_ENOTFOUND: a file is not there; TRIB_ECORRUPT. */
 enum trib_status trib_replay_load(const struct trib_env *env, const struct trib_files *files,
                                   const char *run_path, const struct trib_spec *spec,
-                                  trib_version version, const struct trib_digest *digest,
-                                  struct trib_model *model, struct trib_error *error);
+                                  const struct trib_replay_start *start, struct trib_model *model,
+                                  struct trib_error *error);
 
 /* Make the version of this record from model->current (which must be the one before) and advance.
  * TRIB_ENOTFOUND: a body or a base version is not kept any more. TRIB_ECORRUPT: the digest of a body or of the result
