@@ -298,9 +298,15 @@ static bool is_answer(const struct trib_effect *effect) {
 }
 
 static void check_task(struct world *world, const struct trib_effect *effect) {
-    if (effect->task.kind == TRIB_TASK_TRAIN)
+    if (effect->task.kind == TRIB_TASK_TRAIN) {
+        const char *who = world_request_at(world, effect->request)->who;
         world_require(world, effect->task.version == world->version,
                       "train tasks are for the current version");
+        world_require(world, strtoull(effect->task.id, NULL, 10) == world->version,
+                      "a train task has its version in its name");
+        world_require(world, find_update(world, who, effect->task.id) == NULL,
+                      "a train task has a name that no update of its client has");
+    }
     if (effect->task.kind == TRIB_TASK_STOP)
         world_require(world, world->state == TRIB_RUN_STOPPED, "a stop is told once it is durable");
 }
