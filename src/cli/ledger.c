@@ -1,6 +1,7 @@
 /* ledger.c - trib ledger show and verify: the record of a run, and whether it holds. */
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/print.h"
 #include "cli/receipt.h"
@@ -16,6 +17,7 @@ struct ledger_options {
     struct trib_remote_options remote;
 };
 
+#define SECONDS_MAX 253402300800.0 /* the year 10000 */
 #define AT(member) offsetof(struct ledger_options, member)
 
 /* --- show ------------------------------------------------------------------------------------- */
@@ -30,18 +32,29 @@ static const struct trib_option show_table[] = {
     {0},
 };
 
-/* "12  3f9c2a01b4d5  version 7: 10 updates, ..." : the scalars of a record, lists by their length */
+/* "12  3f9c2a01b4d5  2026-11-20T16:38:38Z  version version=7 ...": what is in a record as key=value,
+ * lists by their length. */
 static void print_record(const struct trib_cli *cli, const json_t *line) {
     const json_t *record = json_object_get(line, "record");
     const char *digest = json_string_value(json_object_get(line, "digest"));
     const char *type = json_string_value(json_object_get(record, "type"));
+    double wall = json_number_value(json_object_get(record, "time"));
+    time_t seconds = wall > 0.0 && wall < SECONDS_MAX ? (time_t)wall : 0;
+    char stamp[sizeof "2026-11-20T16:38:38Z"] = "-";
+    struct tm utc;
     const char *key;
     json_t *value;
-    (void)fprintf(cli->out, "%6lld  %.12s  %s",
+    if (gmtime_r(&seconds, &utc) != NULL) {
+        (void)strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    }
+    (void)fprintf(cli->out, "%6lld  %.12s  %s  %s",
                   (long long)json_integer_value(json_object_get(line, "index")),
-                  digest == NULL ? "" : digest, type == NULL ? "record" : type);
+                  digest == NULL ? "" : digest, stamp, type == NULL ? "record" : type);
     json_object_foreach((json_t *)record, key, value) { /* jansson's own lack of const */
-        if (json_is_string(value) && strcmp(key, "type") != 0) {
+        if (strcmp(key, "type") == 0 || strcmp(key, "time") == 0) {
+            continue; /* they have been said */
+        }
+        if (json_is_string(value)) {
             /* 12 digits tell digests apart; the rest is in --json */
             bool is_digest = json_string_length(value) == TRIB_DIGEST_HEX_BYTES - 1;
             (void)fprintf(cli->out, " %s=%.*s", key, is_digest ? 12 : 80, json_string_value(value));

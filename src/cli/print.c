@@ -35,7 +35,7 @@ static void add_json(struct trib_text *text, const json_t *value, size_t flags) 
     free(json);
 }
 
-/* Without quotes, is it still this text? */
+/* Without quotes, is it still a text? */
 static bool is_plain(const char *string) {
     static const char plain[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/-";
@@ -45,10 +45,9 @@ static bool is_plain(const char *string) {
         return false;
     }
     json_t *value = NULL;
-    bool is_same = trib_yaml_read(string, bytes, &value, NULL) == TRIB_OK &&
-                   json_is_string(value) && strcmp(json_string_value(value), string) == 0;
+    bool is_text = trib_yaml_read(string, bytes, &value, NULL) == TRIB_OK && json_is_string(value);
     json_decref(value);
-    return is_same;
+    return is_text;
 }
 
 static void add_scalar(struct trib_text *text, const json_t *value) {

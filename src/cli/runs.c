@@ -68,10 +68,23 @@ static long long whole_of(const json_t *object, const char *key) {
     return (long long)json_integer_value(json_object_get(object, key));
 }
 
-/* "digits: running at version 12, waiting for 3 of 10 updates for version 13" */
+/* "digits: running at version 12, waiting for 3 of 10 updates for version 13", or
+ * "digits: paused at version 12 (by the operator), waiting for resume". */
 static void print_sentence(const struct trib_cli *cli, const json_t *run) {
-    (void)fprintf(cli->out, "%s: %s at version %lld, waiting for %s\n", text_of(run, "run"),
-                  text_of(run, "state"), whole_of(run, "version"), text_of(run, "waiting_for"));
+    const char *waiting = text_of(run, "waiting_for");
+    const char *colon = strpbrk(waiting, ":("); /* "resume: paused (by the operator)" */
+    colon = colon != NULL && colon[0] == ':' ? colon : NULL;
+    const char *reason = colon == NULL ? NULL : strchr(colon, '(');
+    int waiting_bytes = (int)(colon == NULL ? strlen(waiting) : (size_t)(colon - waiting));
+    (void)fprintf(cli->out, "%s: %s at version %lld", text_of(run, "run"), text_of(run, "state"),
+                  whole_of(run, "version"));
+    if (reason != NULL) {
+        (void)fprintf(cli->out, " %s", reason);
+    }
+    if (strncmp(waiting, "nothing", 7) != 0) {
+        (void)fprintf(cli->out, ", waiting for %.*s", waiting_bytes, waiting);
+    }
+    (void)fprintf(cli->out, "\n");
 }
 
 static enum trib_exit print_runs(const struct trib_cli *cli, const json_t *reply) {

@@ -100,6 +100,12 @@ static void data_fills_in_only_what_is_missing(void **state) {
     check_document(&file, "{\"name\":\"a\",\"model\":{\"init\":"
                           "{\"trainer\":\"mlp\",\"features\":3,\"classes\":9}}}");
     trib_spec_file_deinit(&file);
+    assert_int_equal(read_spec(folder, "{name: a, model: {init: {trainer: mlp, features: 8}}}",
+                               NULL, data, &file, &error),
+                     TRIB_OK);
+    check_document(&file, "{\"name\":\"a\",\"model\":{\"init\":"
+                          "{\"trainer\":\"mlp\",\"features\":8,\"classes\":5}}}");
+    trib_spec_file_deinit(&file);
     /* Not looked at where nothing is missing or nobody asks. */
     assert_int_equal(
         read_spec(folder, "{name: a, model: {init: upload}}", NULL, "/none", &file, &error),
