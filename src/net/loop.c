@@ -132,8 +132,10 @@ trib_time_ns trib_loop_now(struct trib_loop *loop) {
 
 static void timer_fired(uv_timer_t *uv) {
     struct trib_timer *timer = uv->data;
-    /* libuv counts whole milliseconds of its own clock and may be a little early on ours. */
-    if (timer->loop->env->monotonic(timer->loop->env->context) < timer->deadline) {
+    /* libuv counts whole milliseconds of its own clock and may be a little early on ours. What
+     * counts is the time of this turn, because the callback sees no other: called before its
+     * deadline by that time it would find nothing to do and arm the same deadline again. */
+    if (trib_loop_now(timer->loop) < timer->deadline) {
         trib_timer_arm(timer, timer->deadline);
         return;
     }
@@ -166,9 +168,10 @@ void trib_timer_arm(struct trib_timer *timer, trib_time_ns deadline) {
         return;
     }
     timer->deadline = deadline;
-    const struct trib_env *env = timer->loop->env;
-    trib_time_ns left = deadline - env->monotonic(env->context);
-    uint64_t left_ms = left > 0 ? (uint64_t)((left + TRIB_MILLISECOND - 1) / TRIB_MILLISECOND) : 0;
+    /* At least 1 ms: libuv (1.44) calls a timer of 0 ms back in this turn, again and again when it
+     * arms itself, and nothing else would ever run. */
+    trib_time_ns left = deadline - trib_loop_now(timer->loop);
+    uint64_t left_ms = left > 0 ? (uint64_t)((left + TRIB_MILLISECOND - 1) / TRIB_MILLISECOND) : 1;
     /* Fails only without a callback or when closing. */
     TRIB_ASSERT(uv_timer_start(&timer->uv, timer_fired, left_ms, 0) == 0);
 }

@@ -107,6 +107,38 @@ static void deadlines_count_from_the_real_now(void **state) {
     end(&world);
 }
 
+static void see_deadline(void *context) {
+    struct world *world = context;
+    assert_true(trib_loop_now(world->loop) >= world->deadline);
+    if (++world->fired < 5) {
+        usleep(3000);
+        world->deadline = trib_loop_now(world->loop) + 2 * TRIB_MILLISECOND; /* over already */
+        trib_timer_arm(world->timer, world->deadline);
+    }
+}
+
+/* A callback sees only the time of its turn: called while that is before its deadline it would do
+ * nothing and arm it again, for ever. */
+static void deadlines_are_reached_on_the_clock_of_the_loop(void **state) {
+    (void)state;
+    struct world world;
+    begin(&world);
+    world.timer = trib_timer_new(world.loop, see_deadline, &world);
+    trib_timer_arm(world.timer, 0);
+    trib_loop_run(world.loop);
+    assert_int_equal(world.fired, 5);
+    trib_timer_free(world.timer);
+    end(&world);
+}
+
+static void arm_for_ever(void *context) {
+    struct world *world = context;
+    assert_true(world->fired++ < 100000);
+    if (world->done == 0) {
+        trib_timer_arm(world->timer, 0);
+    }
+}
+
 static void work_hard(void *context) {
     struct world *world = context;
     TRIB_ASSERT(!pthread_equal(pthread_self(), world->loop_thread));
@@ -134,6 +166,20 @@ static void work_is_done_exactly_once(void **state) {
     assert_int_equal(trib_work_submit(world.loop, work_hard, work_done, &world), TRIB_OK);
     end(&world);
     assert_int_equal(world.done, 1001);
+}
+
+/* A timer that is always due takes no turn from anybody else. */
+static void a_due_timer_lets_others_run(void **state) {
+    (void)state;
+    struct world world;
+    begin(&world);
+    world.timer = trib_timer_new(world.loop, arm_for_ever, &world);
+    trib_timer_arm(world.timer, 0);
+    assert_int_equal(trib_work_submit(world.loop, work_hard, work_done, &world), TRIB_OK);
+    trib_loop_run(world.loop);
+    assert_int_equal(world.done, 1);
+    trib_timer_free(world.timer);
+    end(&world);
 }
 
 static void *stop_from_outside(void *context) {
@@ -249,6 +295,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timer_fires_once_and_never_early),
         cmocka_unit_test(deadlines_count_from_the_real_now),
+        cmocka_unit_test(deadlines_are_reached_on_the_clock_of_the_loop),
+        cmocka_unit_test(a_due_timer_lets_others_run),
         cmocka_unit_test(work_is_done_exactly_once),
         cmocka_unit_test(any_thread_may_stop_the_loop),
         cmocka_unit_test(signals_become_callbacks),
