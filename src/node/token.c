@@ -91,10 +91,15 @@ static bool has_expected_fields(const struct trib_token *token) {
     }
 }
 
+static bool is_name_or_empty(const char *text) {
+    return text[0] == '\0' || trib_name_is_valid(text, strlen(text));
+}
+
 /* Copy one field up to '~' and step over it. */
 static bool take_field(const char **next, const char *limit, char *field, size_t room) {
     const char *end = memchr(*next, '~', (size_t)(limit - *next));
-    if (end == NULL || (size_t)(end - *next) >= room) {
+    if (end == NULL || (size_t)(end - *next) >= room ||
+        memchr(*next, '\0', (size_t)(end - *next)) != NULL) {
         return false;
     }
     memcpy(field, *next, (size_t)(end - *next));
@@ -116,7 +121,8 @@ static bool parse_fields(const char *text, size_t text_bytes, struct trib_token 
     }
     token->scope = trib_token_scope_of(scope);
     return next == limit && trib_number_read(expiry, &token->expiry) &&
-           trib_token_serial_parse(serial, &token->serial) && has_expected_fields(token);
+           trib_token_serial_parse(serial, &token->serial) && is_name_or_empty(token->run) &&
+           is_name_or_empty(token->subject) && has_expected_fields(token);
 }
 
 bool trib_token_parse(const unsigned char key[TRIB_TOKEN_KEY_BYTES], const char *text,
