@@ -19,7 +19,7 @@ demo:
 	./scripts/demo
 
 test: all
-	./tools/count.py $(BUILD)
+	./tools/count.py $(BUILD) $(if $(SAN),--timeout-multiplier 10)
 
 # What must hold before a commit; the end-to-end tests of `make test` are left out for speed.
 check: all

@@ -28,7 +28,9 @@ def count(test):
 def main(build, options):
     log = pathlib.Path(build, "meson-logs", "testlog.json")
     log.unlink(missing_ok=True)
-    command = ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", *options]
+    # A test that hangs shall end the run, not one on a slow or busy machine: thrice its own limit.
+    command = ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs",
+               "--timeout-multiplier", "3", *options]
     code = subprocess.call(command)
     tests = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     passed = sum(count(test)[0] for test in tests)

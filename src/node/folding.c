@@ -143,8 +143,6 @@ static void start_batch(struct trib_folding *folding) {
 void trib_folding_add(struct trib_hosted *hosted, struct trib_upload *upload,
                       uint32_t accumulator) {
     struct trib_folding *folding = &hosted->folding[accumulator];
-    folding->hosted = hosted;
-    folding->accumulator = accumulator;
     upload->next = NULL;
     if (folding->waiting == NULL) {
         folding->waiting = upload;

@@ -480,6 +480,10 @@ enum trib_status trib_hosted_open(struct trib_node *node, const char *name,
         return trib_error_set(error, TRIB_EMEMORY, "out of memory");
     }
     fresh->node = node;
+    for (uint32_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
+        fresh->folding[i].hosted = fresh;
+        fresh->folding[i].accumulator = i;
+    }
     fresh->share.shares = &node->shares;
     trib_revoked_init(&fresh->revoked, node->env);
     trib_quotas_init(&fresh->quotas, node->env);

@@ -836,7 +836,7 @@ static void a_thousand_connections_cost_little(void **state) {
     static int clients[CONNECTIONS];
     begin_plain(&world, NULL);
     world_counts(&world, &counts);
-    uint64_t before = world.faulty.bytes_live;
+    uint64_t before = trib_env_faulty_bytes_live(&world.faulty);
     for (size_t i = 0; i < CONNECTIONS; i++) {
         clients[i] = client_connect(&world);
         client_ask(clients[i], REQUEST("GET /hello") "\r\n", &response);
@@ -845,7 +845,7 @@ static void a_thousand_connections_cost_little(void **state) {
     world_wait(&world, &world.done, CONNECTIONS);
     world_counts(&world, &counts);
     assert_int_equal(counts.connections, CONNECTIONS);
-    assert_true((world.faulty.bytes_live - before) / CONNECTIONS < 2048);
+    assert_true((trib_env_faulty_bytes_live(&world.faulty) - before) / CONNECTIONS < 2048);
     for (size_t i = 0; i < CONNECTIONS; i++) {
         close(clients[i]);
     }
@@ -853,7 +853,7 @@ static void a_thousand_connections_cost_little(void **state) {
         usleep(1000);
         world_counts(&world, &counts);
     } while (counts.connections > 0);
-    assert_int_equal(world.faulty.bytes_live, before);
+    assert_int_equal(trib_env_faulty_bytes_live(&world.faulty), before);
     world_end(&world);
 }
 
@@ -911,10 +911,10 @@ static void memory_may_run_out_at_any_moment(void **state) {
             int client = client_connect(&world);
             client_say(client, requests[i]);
             bool is_whole = client_receive(client, false, &response);
-            assert_true(is_whole || world.faulty.has_failed);
+            assert_true(is_whole || trib_env_faulty_has_failed(&world.faulty));
             free(response.body);
             close(client);
-        } while (world.faulty.has_failed);
+        } while (trib_env_faulty_has_failed(&world.faulty));
         assert_true(nth > 3);
     }
     world_end(&world);

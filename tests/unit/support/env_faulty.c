@@ -116,3 +116,17 @@ void trib_env_faulty_fail(struct trib_env_faulty *faulty, uint64_t nth) {
     faulty->has_failed = false;
     pthread_mutex_unlock(&faulty->lock);
 }
+
+uint64_t trib_env_faulty_bytes_live(struct trib_env_faulty *faulty) {
+    pthread_mutex_lock(&faulty->lock);
+    uint64_t bytes_live = faulty->bytes_live;
+    pthread_mutex_unlock(&faulty->lock);
+    return bytes_live;
+}
+
+bool trib_env_faulty_has_failed(struct trib_env_faulty *faulty) {
+    pthread_mutex_lock(&faulty->lock);
+    bool has_failed = faulty->has_failed;
+    pthread_mutex_unlock(&faulty->lock);
+    return has_failed;
+}

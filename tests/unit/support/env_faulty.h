@@ -51,5 +51,8 @@ void trib_env_faulty_init(struct trib_env_faulty *faulty);
 void trib_env_faulty_deinit(struct trib_env_faulty *faulty);
 /* The nth allocation from now on returns NULL (1 = the next one, 0 = none); once. */
 void trib_env_faulty_fail(struct trib_env_faulty *faulty, uint64_t nth);
+/* bytes_live and has_failed, while other threads allocate. */
+uint64_t trib_env_faulty_bytes_live(struct trib_env_faulty *faulty);
+bool trib_env_faulty_has_failed(struct trib_env_faulty *faulty);
 
 #endif
