@@ -108,12 +108,21 @@ json_t *trib_report_version(struct trib_hosted *hosted, trib_version version) {
     return version_document(&found.row, found.train);
 }
 
+static enum trib_status add_examples(void *context, const struct trib_index_evaluation *row) {
+    uint64_t *examples = context;
+    *examples += row->examples;
+    return TRIB_OK;
+}
+
 json_t *trib_report_evaluation(struct trib_hosted *hosted, trib_version version) {
     struct version_row found;
+    uint64_t examples = 0;
+    (void)trib_index_evaluations(hosted->index, version, &examples, add_examples);
     (void)find_version(hosted, version, &found);
     json_decref(found.train);
     json_t *metrics = found.evaluation == NULL ? json_object() : found.evaluation;
-    return json_pack("{s:I, s:o, s:b}", "version", (json_int_t)version, "metrics", metrics, "best",
+    return json_pack("{s:I, s:I, s:o, s:b}", "version", (json_int_t)version, "examples",
+                     (json_int_t)examples, "metrics", metrics, "best",
                      (int)(hosted->has_best && hosted->best == version));
 }
 

@@ -216,6 +216,8 @@ class Rounds(unittest.TestCase):
         clients[1].evaluate("e", 1, 30, {"loss": 2.0})
         wait_for(lambda: "best" in run.status())
         self.assertEqual(run.status()["best"]["value"], 1.75)
+        self.assertEqual(run.status()["evaluated"], {
+            "version": 1, "examples": 40, "metrics": {"loss": 1.75}, "best": True})
         reports = [r["record"] for r in run.ledger() if r["record"]["type"] == "evaluation"]
         self.assertEqual([(r["client"], r["metrics"]) for r in reports],
                          [("dev-0", {"loss": 1.0}), ("dev-1", {"loss": 2.0})])
