@@ -20,6 +20,7 @@ void trib_call_reply_run(struct trib_call *call, int status, struct trib_hosted 
     if (hosted->has_model) {
         (void)json_object_set_new(document, "resolution",
                                   json_real(trib_model_resolution(&hosted->model)));
+        (void)json_object_set_new(document, "scale", json_real(trib_model_scale(&hosted->model)));
     }
     trib_call_reply(call, status, document);
 }

@@ -2,7 +2,6 @@
 #include "node/import.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -100,25 +99,6 @@ static void free_import(struct trib_import *import) {
     trib_hosted_job_done(hosted);
 }
 
-/* Root mean square of the train tensors, against which the sums' resolution is to be seen. */
-static double train_scale(const struct trib_model *model) {
-    const float *values = (const float *)(model->current->bytes + model->layout->data_offset);
-    double sum = 0.0;
-    uint64_t count = 0;
-    for (size_t t = 0; t < model->layout->tensor_count; t++) {
-        const struct trib_tensor *tensor = &model->layout->tensors[t];
-        if (tensor->role != TRIB_ROLE_TRAIN) {
-            continue;
-        }
-        const float *first = values + tensor->element_offset;
-        for (uint64_t i = 0; i < tensor->element_count; i++) {
-            sum += (double)first[i] * (double)first[i];
-        }
-        count += tensor->element_count;
-    }
-    return count == 0 ? 0.0 : sqrt(sum / (double)count);
-}
-
 static void reply_model(struct trib_import *import, int status) {
     const struct trib_model *model = &import->hosted->model;
     char hex[TRIB_DIGEST_HEX_BYTES];
@@ -127,7 +107,7 @@ static void reply_model(struct trib_import *import, int status) {
                     json_pack("{s:I, s:s, s:I, s:I, s:f, s:f}", "version", (json_int_t)0, "digest",
                               hex, "parameters", (json_int_t)model->layout->element_count,
                               "tensors", (json_int_t)model->layout->tensor_count, "resolution",
-                              trib_model_resolution(model), "scale", train_scale(model)));
+                              trib_model_resolution(model), "scale", trib_model_scale(model)));
 }
 
 /* The run was made for this model; without it the run would wait for ever. */

@@ -141,6 +141,24 @@ double trib_model_resolution(const struct trib_model *model) {
     return step;
 }
 
+double trib_model_scale(const struct trib_model *model) {
+    const float *values = (const float *)(model->current->bytes + model->layout->data_offset);
+    double sum = 0.0;
+    uint64_t count = 0;
+    for (size_t t = 0; t < model->layout->tensor_count; t++) {
+        const struct trib_tensor *tensor = &model->layout->tensors[t];
+        if (tensor->role != TRIB_ROLE_TRAIN) {
+            continue;
+        }
+        const float *first = values + tensor->element_offset;
+        for (uint64_t i = 0; i < tensor->element_count; i++) {
+            sum += (double)first[i] * (double)first[i];
+        }
+        count += tensor->element_count;
+    }
+    return count == 0 ? 0.0 : sqrt(sum / (double)count);
+}
+
 enum trib_status trib_model_set_state(struct trib_model *model, const void *bytes, size_t count) {
     return trib_optimizer_state_decode(&model->state, bytes, count);
 }

@@ -70,6 +70,8 @@ void trib_model_moved(struct trib_model *model);
 uint64_t trib_model_bytes(const struct trib_model *model);
 /* The coarsest step of the sums, in units of the parameters: the error of one update's term is at most half of it. */
 double trib_model_resolution(const struct trib_model *model);
+/* Root mean square of the train tensors, against which the resolution is to be seen. */
+double trib_model_scale(const struct trib_model *model);
 
 /* An older version, for updates that have it as their base: after a restart, from its file. Keeps a
  * reference. Nothing happens where no base is that old. */
