@@ -264,6 +264,12 @@ void trib_upload_filled(struct trib_upload *upload, size_t count) {
 
 void trib_upload_complete(struct trib_upload *upload) {
     upload->is_complete = true;
+    if (upload->is_starved) {
+        wait_no_more(upload); /* it wanted room for the framing only, and did without */
+    }
+    if (upload->chunk_filled == 0) {
+        return_chunk(upload->hosted->node, &upload->chunk);
+    }
     if (upload->file != NULL && upload->writing == NULL && upload->chunk_filled > 0) {
         start_writing(upload);
     } else if (upload->writing == NULL) {
