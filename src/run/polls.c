@@ -123,9 +123,8 @@ static struct trib_task task_for(const struct trib_run *run, const struct trib_c
         task.kind = TRIB_TASK_WAIT;
         task.version = run->version;
         explain_wait(run, client, task.reason, sizeof task.reason);
-        /* Who did not wait here is told to wait at home; who did may ask again at once, unless
-         * nothing can come until the run is opened again. */
-        if (client->poll_until <= client->spoke_at || run->state == TRIB_RUN_FAILED)
+        /* Who did not wait here is told to wait at home; who did may ask again at once. */
+        if (client->poll_until <= client->spoke_at)
             task.not_before += TRIB_POLL_PAUSE;
     }
     return task;
