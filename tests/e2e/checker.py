@@ -135,12 +135,15 @@ class Rules:
     def __init__(self, spec):
         self.spec = spec
         strategy = self.strategy = spec["strategy"]
-        self.is_equal = strategy["weights"] == "equal"
-        self.unit_bits = 0
+        self.is_mixing = "alpha" in strategy  # fedasync: an update pulls towards its base, too
+        self.is_equal = strategy.get("weights", "equal") == "equal"
         self.largest = 1 if self.is_equal else strategy["weight_max"]  # of a fresh update
-        if strategy["staleness"] not in ("constant", "linear"):
+        self.unit_bits = 24 if self.is_mixing else 0
+        if not self.is_mixing and strategy["staleness"] not in ("constant", "linear"):
             while self.unit_bits < 16 and self.largest << self.unit_bits + 1 <= 1 << 29:
                 self.unit_bits += 1
+        self.weight_max = max(self.weight(self.largest, staleness)
+                              for staleness in range(strategy["staleness_max"] + 1))
 
     def staleness_weight(self, staleness):
         kind = self.strategy["staleness"]
@@ -155,25 +158,25 @@ class Rules:
         return 1.0 if staleness <= b else 1.0 / (a * (staleness - b) + 1)
 
     def weight(self, examples, staleness):
+        fresh = self.strategy["alpha"] if self.is_mixing else 1.0
+        share = fresh * self.staleness_weight(staleness)
         # C's lround goes away from zero at the half, and nothing here is negative.
-        units = math.floor(math.ldexp(self.staleness_weight(staleness), self.unit_bits) + 0.5)
+        units = math.floor(math.ldexp(share, self.unit_bits) + 0.5)
         return units * (1 if self.is_equal else examples)
 
     def shift(self, delta_max):
         """F of a tensor: the finest for which no term and no sum can leave its range."""
-        oldest = self.strategy["staleness_max"] if self.strategy["staleness"] == "linear" else 0
-        weight_max = self.largest * (1 + oldest) << self.unit_bits
-        total_max = self.strategy["weight_total_max"] << self.unit_bits
+        total_max = self.strategy.get("weight_total_max", 1) << self.unit_bits
         bound = Fraction(delta_max)
         shift = 127
-        while (weight_max * bound * Fraction(2) ** shift > 2 ** 51 or
+        while (self.weight_max * bound * Fraction(2) ** shift > 2 ** 51 or
                total_max * bound * Fraction(2) ** shift >= 2 ** 62):
             shift -= 1
         return shift
 
     def divisor(self, weights):
         """What the sum of updates with these weights is divided by, in units of weight."""
-        divide = self.strategy.get("divide", "weight")
+        divide = self.strategy.get("divide", "none" if self.is_mixing else "weight")
         if divide == "weight":
             return float(sum(weights))
         count = 1 if divide == "none" else max(self.strategy["goal"], len(weights))
@@ -380,6 +383,7 @@ class Model:
 
     def __init__(self, rules, tensors):
         self.rules, self.tensors = rules, tensors
+        self.versions = [dict(tensors)]  # all of them, as bases
         self.optimizer = Optimizer(rules.strategy["server"])
         self.steps = {}  # of each group
         self.state = {name: [self.optimizer.first_state()] * len(bits)
@@ -394,39 +398,48 @@ class Model:
                 rule.get("delta_max") or model["delta_max"])
 
     def advance(self, updates):
-        """updates: [(weight, {name: (shape, bits)})] -> the next version's canonical bytes."""
+        """updates: [(weight, base, {name: (shape, bits)})] -> the next version's canonical bytes."""
         groups = {}  # group -> its updates
-        for weight, tensors in updates:
-            for group in {self.placed(name)[1] for name in tensors}:
-                groups.setdefault(group, []).append((weight, tensors))
+        for update in updates:
+            for group in {self.placed(name)[1] for name in update[-1]}:
+                groups.setdefault(group, []).append(update)
         for group in groups:
             self.steps[group] = self.steps.get(group, 0) + 1
         for name in self.tensors:
             role, group, delta_max = self.placed(name)
             if role in ("train", "average") and group in groups:
                 self.advance_tensor(name, role, group, groups[group], self.rules.shift(delta_max))
+        self.versions.append(dict(self.tensors))
         return canonical(self.tensors)
 
     def advance_tensor(self, name, role, group, updates, shift):
-        scales = [math.ldexp(weight, shift) for weight, _ in updates]
-        denominator = self.rules.divisor([weight for weight, _ in updates])
+        scales = [math.ldexp(weight, shift) for weight, _, _ in updates]
+        denominator = self.rules.divisor([weight for weight, _, _ in updates])
         rate = self.optimizer.rate(self.steps[group])
         unit = math.ldexp(1.0, -shift)
+        mixing, bases = 0.0, self.tensors[name][1]
+        if self.rules.is_mixing:
+            require(len(updates) == 1, "a version of", len(updates), "updates was mixed")
+            mixing = math.ldexp(updates[0][0], -self.rules.unit_bits)
+            bases = self.versions[updates[0][1]][name][1]
 
-        def element(x, state, *deltas):
+        def element(x, base, state, *deltas):
             total = 0
             for scale, delta in zip(scales, deltas):
                 total += round(value_of(delta) * scale)  # half to even, as rint
             require(abs(total) < 2 ** 62, "the sum of", name, "would overflow")
             mean = float(total) * unit / denominator
+            if self.rules.is_mixing:
+                mean += mixing * (value_of(base) - value_of(x))
             if role == "average":
                 return bits_of(value_of(x) + mean), state
             return self.optimizer.apply(rate, mean, x, state)
 
         shape, bits = self.tensors[name]
-        for _, tensors in updates:
+        for _, _, tensors in updates:
             require(tensors[name][0] == shape, "shape of", name, "in an update")
-        columns = zip(bits, self.state[name], *(tensors[name][1] for _, tensors in updates))
+        columns = zip(bits, bases, self.state[name],
+                      *(tensors[name][1] for _, _, tensors in updates))
         known = {}
         results = [known.get(column) or known.setdefault(column, element(*column))
                    for column in columns]
@@ -445,10 +458,10 @@ def check_versions(rules, journal, records, first, files):
         document, version = record.document, record.document["version"]
         made[version] = sha256(first)
         if version > 0:
-            sent = [journal.updates[e["client"], e["update"]] for e in document["updates"]]
-            bodies = [read_tensors(each.body) for each in sent]
-            weights = [e["weight"] for e in document["updates"]]
-            made[version] = sha256(model.advance(list(zip(weights, bodies))))
+            made[version] = sha256(model.advance([
+                (e["weight"], e["base"],
+                 read_tensors(journal.updates[e["client"], e["update"]].body))
+                for e in document["updates"]]))
         require(document["model"] == made[version], "version", version, "has the digest",
                 document["model"], "and its updates make", made[version])
     for version, blob in files.items():
