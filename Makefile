@@ -27,7 +27,7 @@ check: all
 	./tools/count.py $(BUILD) --no-suite e2e
 
 soak: all
-	$(BUILD)/tests/sim/world --seeds $(or $(SEEDS),1000:10000)
+	$(BUILD)/trib-faults --seeds $(or $(SEEDS),1000:10000)
 
 mutants:
 	./tools/mutants

@@ -4,9 +4,9 @@
  * one more record; one that does not open says why. */
 #include "fuzz/target.h"
 
+#include "base/files_memory.h"
 #include "fuzz/journal_input.h"
 #include "store/ledger.h"
-#include "unit/support/files_memory.h"
 
 #define RUN "r1"
 #define PATH "ledger"

@@ -5,9 +5,9 @@
  * that does not open says why. */
 #include "fuzz/target.h"
 
+#include "base/files_memory.h"
 #include "fuzz/journal_input.h"
 #include "store/spool_entry.h"
-#include "unit/support/files_memory.h"
 
 #define ABOUT_BYTES 16
 

@@ -1,9 +1,9 @@
 /* test_files.c - publishing is all or nothing at every call that can fail and at every crash. */
 #include "base/files.h"
 
+#include "base/files_memory.h"
 #include "support/check.h"
 #include "support/env_faulty.h"
-#include "support/files_memory.h"
 
 static const char old_text[] = "version 1";
 static const char new_text[] = "version 2, which is longer";

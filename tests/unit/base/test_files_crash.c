@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "base/crash.h"
+#include "base/files_memory.h"
 #include "support/check.h"
 #include "support/env_faulty.h"
-#include "support/files_memory.h"
 
 static char folder[64];
 

@@ -1,5 +1,5 @@
 /* test_files_memory.c - the fake forgets what a crash forgets, no more and no less. */
-#include "support/files_memory.h"
+#include "base/files_memory.h"
 
 #include "support/check.h"
 #include "support/death.h"

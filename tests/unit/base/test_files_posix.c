@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/files_memory.h"
 #include "support/check.h"
 #include "support/env_faulty.h"
-#include "support/files_memory.h"
 
 struct world {
     struct trib_env_faulty faulty;

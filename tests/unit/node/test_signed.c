@@ -1,8 +1,8 @@
 /* test_signed.c - a line that the daemon has signed says what it was made for, and nothing else. */
 #include "node/signed.h"
 
+#include "base/files_memory.h"
 #include "support/check.h"
-#include "support/files_memory.h"
 
 #include <stdio.h>
 

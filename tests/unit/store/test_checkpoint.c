@@ -3,9 +3,9 @@
 
 #include <stdlib.h>
 
+#include "base/files_memory.h"
 #include "support/check.h"
 #include "support/env_faulty.h"
-#include "support/files_memory.h"
 
 #define RUN "runs/r1"
 #define BYTES 600000 /* more than two pieces of the writer */

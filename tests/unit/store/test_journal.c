@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/files_memory.h"
 #include "support/check.h"
 #include "support/death.h"
 #include "support/env_faulty.h"
-#include "support/files_memory.h"
 
 #define MAGIC "TESTJRNL"
 #define PATH "j"

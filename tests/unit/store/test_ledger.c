@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/files_memory.h"
 #include "support/check.h"
 #include "support/env_faulty.h"
-#include "support/files_memory.h"
 
 #define PATH "runs/r1/ledger"
 #define RUN "r1"

@@ -1,9 +1,9 @@
 /* test_numbers.c - only files that are called exactly by a number are listed, in order. */
 #include "store/numbers.h"
 
+#include "base/files_memory.h"
 #include "support/check.h"
 #include "support/env_faulty.h"
-#include "support/files_memory.h"
 
 static void make_file(struct trib_files_memory *memory, const char *path) {
     struct trib_file *file;

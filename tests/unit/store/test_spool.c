@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/files_memory.h"
 #include "base/random.h"
 #include "store/numbers.h"
 #include "support/check.h"
 #include "support/env_faulty.h"
-#include "support/files_memory.h"
 
 #define ITEMS_MAX 256
 #define LARGE_BYTES 3000

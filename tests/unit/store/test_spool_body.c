@@ -4,9 +4,9 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "base/files_memory.h"
 #include "support/check.h"
 #include "support/env_faulty.h"
-#include "support/files_memory.h"
 
 struct world {
     struct trib_env_faulty faulty;

@@ -1,5 +1,5 @@
 /* world.c - the machine that the daemon under test believes in: time, chance, memory, disk. */
-#include "world.h"
+#include "sim/faults/world.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "machine.h"
 #include "node/daemon.h"
+#include "sim/faults/machine.h"
 
 struct world world;
 

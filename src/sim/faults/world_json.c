@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/status.h"
-#include "machine.h"
+#include "sim/faults/machine.h"
 
 static struct {
     void **places;

@@ -4,8 +4,8 @@
  * two the loop goes on. Timers come at their time or a little late. */
 #include "net/loop.h"
 
-#include "machine.h"
-#include "world.h"
+#include "sim/faults/machine.h"
+#include "sim/faults/world.h"
 
 struct trib_loop {
     const struct trib_env *env;

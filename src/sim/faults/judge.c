@@ -1,5 +1,5 @@
 /* judge.c - the promises, watched from outside. */
-#include "judge.h"
+#include "sim/faults/judge.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "world.h"
+#include "sim/faults/world.h"
 
 #define HEX TRIB_DIGEST_HEX_BYTES
 #define CLIENTS_MAX 16

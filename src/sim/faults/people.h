@@ -2,8 +2,8 @@
  *
  * Each does one thing after the other and hears about it or not. What was not answered is sent
  * again with the same id; some send everything twice, some send rubbish, some go away. */
-#ifndef TRIB_SIM_PEOPLE_H
-#define TRIB_SIM_PEOPLE_H
+#ifndef TRIB_SIM_FAULTS_PEOPLE_H
+#define TRIB_SIM_FAULTS_PEOPLE_H
 
 #include <stdbool.h>
 #include <stdint.h>

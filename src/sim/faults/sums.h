@@ -3,8 +3,8 @@
  * Three tensors: "a.weight" (train), "b.running_mean" (average), "c.frozen" (freeze). Terms are
  * taken from the bits of the floats as whole numbers and rounded as such, sums are 128 bits wide;
  * only the last step of a version, which the design defines in double, is done in double. */
-#ifndef TRIB_SIM_SUMS_H
-#define TRIB_SIM_SUMS_H
+#ifndef TRIB_SIM_FAULTS_SUMS_H
+#define TRIB_SIM_FAULTS_SUMS_H
 
 #include "base/digest.h"
 

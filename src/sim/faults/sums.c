@@ -1,5 +1,5 @@
 /* sums.c - the model of a world, and what its versions must be. */
-#include "sums.h"
+#include "sim/faults/sums.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "world.h"
+#include "sim/faults/world.h"
 
 static const char *const names[SUMS_TENSORS] = {"a.weight", "b.running_mean", "c.frozen"};
 

@@ -13,8 +13,8 @@
  *     trib_files_memory_crash(&memory);           power comes back
  *     ... open again and check the promise ...
  */
-#ifndef TRIB_SUPPORT_FILES_MEMORY_H
-#define TRIB_SUPPORT_FILES_MEMORY_H
+#ifndef TRIB_BASE_FILES_MEMORY_H
+#define TRIB_BASE_FILES_MEMORY_H
 
 #include <pthread.h>
 

@@ -5,13 +5,13 @@
  * So a second of the simulation may hold a virtual day, and the same seed gives the same day.
  *
  * There is one world per process at a time. Everything is on one thread. */
-#ifndef TRIB_SIM_WORLD_H
-#define TRIB_SIM_WORLD_H
+#ifndef TRIB_SIM_FAULTS_WORLD_H
+#define TRIB_SIM_FAULTS_WORLD_H
 
 #include "base/env.h"
+#include "base/files_memory.h"
 #include "base/random.h"
 #include "node/node.h"
-#include "support/files_memory.h"
 
 /* Whose happening it is: those of the machine vanish in a crash, those of the others do not. */
 enum world_owner { WORLD_MACHINE, WORLD_OUTSIDE };

@@ -2,8 +2,8 @@
  *
  * A request arrives late, in pieces, in part or not at all; its answer too. Whoever sent it hears
  * exactly once: an answer, or that the connection was lost, which may mean anything. */
-#ifndef TRIB_SIM_NETWORK_H
-#define TRIB_SIM_NETWORK_H
+#ifndef TRIB_SIM_FAULTS_NETWORK_H
+#define TRIB_SIM_FAULTS_NETWORK_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "judge.h"
-#include "machine.h"
 #include "net/server.h"
-#include "network.h"
-#include "world.h"
+#include "sim/faults/judge.h"
+#include "sim/faults/machine.h"
+#include "sim/faults/network.h"
+#include "sim/faults/world.h"
 
 #define PLANS_MAX 8
 

@@ -12,12 +12,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "judge.h"
-#include "machine.h"
-#include "network.h"
 #include "node/daemon.h"
-#include "people.h"
-#include "world.h"
+#include "sim/faults/judge.h"
+#include "sim/faults/machine.h"
+#include "sim/faults/network.h"
+#include "sim/faults/people.h"
+#include "sim/faults/world.h"
 
 #define MINUTE (60 * TRIB_SECOND)
 #define HOUR (60 * MINUTE)

@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "machine.h"
-#include "world.h"
+#include "sim/faults/machine.h"
+#include "sim/faults/world.h"
 
 #define DESCRIPTOR_FIRST 1000
 #define DESCRIPTORS_MAX 256

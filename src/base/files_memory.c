@@ -2,7 +2,7 @@
  *
  * A node is held by every entry that names it (of a current or durable directory) and every open
  * file; it goes when the last holder does. Memory of the fake itself never fails. */
-#include "support/files_memory.h"
+#include "base/files_memory.h"
 
 #include <stdlib.h>
 #include <string.h>

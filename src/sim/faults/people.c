@@ -1,5 +1,5 @@
 /* people.c - who takes part in a world: trainers of all characters, an evaluator, an operator. */
-#include "people.h"
+#include "sim/faults/people.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "judge.h"
-#include "network.h"
 #include "node/daemon.h"
-#include "world.h"
+#include "sim/faults/judge.h"
+#include "sim/faults/network.h"
+#include "sim/faults/world.h"
 
 #define MINUTE (60 * TRIB_SECOND)
 #define NOTHING SIZE_MAX

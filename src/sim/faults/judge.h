@@ -10,12 +10,12 @@
  *     updates of the clients give (sums.h);
  *   - what was durable once is there after every crash;
  *   - in the end every acknowledged update is settled. */
-#ifndef TRIB_SIM_JUDGE_H
-#define TRIB_SIM_JUDGE_H
+#ifndef TRIB_SIM_FAULTS_JUDGE_H
+#define TRIB_SIM_FAULTS_JUDGE_H
 
 #include "base/digest.h"
-#include "network.h"
-#include "sums.h"
+#include "sim/faults/network.h"
+#include "sim/faults/sums.h"
 
 struct judge_rules {
     const char *run;

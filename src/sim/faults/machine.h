@@ -1,6 +1,6 @@
 /* machine.h - what the parts of the machine (loop, server, files) tell world.c. */
-#ifndef TRIB_SIM_MACHINE_H
-#define TRIB_SIM_MACHINE_H
+#ifndef TRIB_SIM_FAULTS_MACHINE_H
+#define TRIB_SIM_FAULTS_MACHINE_H
 
 #include <stddef.h>
 #include <stdint.h>
