@@ -63,5 +63,9 @@ void trib_answer_evaluation(struct trib_call *call) {
     event.examples = call->evaluation->examples;
     event.has_metric = value != NULL;
     event.metric = value == NULL ? NAN : *value;
+    if (trib_index_has_evaluation(call->hosted->index, event.version, call->token.subject) ==
+        TRIB_OK) {
+        event.settled.fate = TRIB_FATE_COUNTED;
+    }
     trib_hosted_feed(call->hosted, &event);
 }

@@ -292,6 +292,17 @@ static void answer_reader(struct trib_record *record) {
     }
 }
 
+/* The place of a client that was put out is the first to be given to another. */
+static void dismiss_revoked(struct trib_hosted *hosted, const json_t *document) {
+    struct trib_event depart = {
+        .kind = TRIB_EVENT_DEPART,
+        .client = json_string_value(json_object_get(document, "client")),
+    };
+    if (strcmp(trib_record_type(document), "revoked") == 0 && depart.client != NULL) {
+        trib_hosted_feed(hosted, &depart);
+    }
+}
+
 static void answer_asker(struct trib_record *record) {
     struct trib_hosted *hosted = record->hosted;
     struct trib_call *call = record->call;
@@ -299,6 +310,7 @@ static void answer_asker(struct trib_record *record) {
         enum trib_status taken = trib_revoked_take(&hosted->revoked, record->document);
         trib_hosted_note_failure(hosted, taken); /* opened again it knows */
         trib_access_end_revoked(hosted);
+        dismiss_revoked(hosted, record->document);
     }
     if (call == NULL) {
         return;

@@ -177,6 +177,7 @@ static void admit(struct trib_run *run, const struct trib_event *event, struct t
                   const struct judgement *judgement, trib_slot slot) {
     struct trib_admitted *admitted = &run->slots.items[slot];
     admitted->client_index = trib_roster_index(&run->roster, client);
+    trib_roster_pin(&run->roster, admitted->client_index);
     admitted->request = event->request;
     admitted->base = event->version;
     admitted->target = run->version + 1 + judgement->buffer;
@@ -280,10 +281,10 @@ static void give_up(struct trib_run *run, trib_slot slot, enum trib_status statu
     struct trib_client *client = &run->roster.clients[given_up.client_index];
     bool is_ours = is_trouble_of_ours(status);
     trib_buffer_of(run, given_up.target)->weight_total -= given_up.weight;
-    trib_slots_free(&run->slots, slot);
     trib_round_unanswer(run, client, given_up.base, !is_ours);
     trib_heart_refuse(run, given_up.request, client, is_ours ? TRIB_REFUSE_IO : TRIB_REFUSE_BODY,
                       "update %s: %s", given_up.id, trib_status_text(status));
+    trib_buffer_free_slot(run, slot);
 }
 
 void trib_admission_spooled(struct trib_run *run, const struct trib_event *event) {

@@ -16,6 +16,23 @@ struct trib_buffer trib_buffer_empty(void) {
                                 .last_durable = TRIB_SLOT_NONE};
 }
 
+void trib_buffer_free_slot(struct trib_run *run, trib_slot slot) {
+    uint32_t client_index = run->slots.items[slot].client_index;
+    trib_slots_free(&run->slots, slot);
+    trib_roster_unpin(&run->roster, client_index);
+}
+
+/* Free every slot of this version; returns how many. */
+static uint32_t free_slots_of(struct trib_run *run, trib_version target) {
+    uint32_t freed = 0;
+    trib_slot slot = 0;
+    while ((slot = trib_slots_next_of(&run->slots, target, slot)) != TRIB_SLOT_NONE) {
+        trib_buffer_free_slot(run, slot);
+        freed++;
+    }
+    return freed;
+}
+
 void trib_buffer_add_durable(struct trib_run *run, trib_slot slot) {
     struct trib_admitted *admitted = &run->slots.items[slot];
     struct trib_buffer *buffer = trib_buffer_of(run, admitted->target);
@@ -141,7 +158,7 @@ void trib_buffers_merged(struct trib_run *run, const struct trib_event *event) {
 
 static void publish(struct trib_run *run) {
     run->version++;
-    run->counted += trib_slots_free_of(&run->slots, run->version);
+    run->counted += free_slots_of(run, run->version);
     run->buffers[0] = run->buffers[1];
     run->buffers[1] = trib_buffer_empty();
     uint32_t seats_kept = run->needs.keeps_seats ? run->round.seats_held : 0;
@@ -180,7 +197,7 @@ bool trib_buffers_are_quiet(const struct trib_run *run) {
 
 void trib_buffers_drop_all(struct trib_run *run) {
     for (uint32_t index = 0; index < 2; index++) {
-        run->dropped += trib_slots_free_of(&run->slots, run->version + 1 + index);
+        run->dropped += free_slots_of(run, run->version + 1 + index);
         run->buffers[index] = trib_buffer_empty();
     }
 }

@@ -185,6 +185,7 @@ trib_time_ns trib_round_deadline(const struct trib_run *run);
 void trib_polls_join(struct trib_run *run, const struct trib_event *event);
 void trib_polls_ask(struct trib_run *run, const struct trib_event *event);
 void trib_polls_alive(struct trib_run *run, const struct trib_event *event);
+void trib_polls_depart(struct trib_run *run, const struct trib_event *event);
 void trib_polls_decline(struct trib_run *run, const struct trib_event *event);
 void trib_polls_leave(struct trib_run *run, const struct trib_event *event);
 /* Known and heard, or NULL and refused. */
@@ -195,6 +196,8 @@ void trib_polls_settle(struct trib_run *run);
 /* --- buffers.c --- */
 uint32_t trib_buffer_received(const struct trib_buffer *buffer); /* durable updates */
 struct trib_buffer trib_buffer_empty(void);
+/* The slot is free again, and its client no longer pinned by it. */
+void trib_buffer_free_slot(struct trib_run *run, trib_slot slot);
 /* This update is durable: it waits for its fold. */
 void trib_buffer_add_durable(struct trib_run *run, trib_slot slot);
 struct trib_buffer *trib_buffer_of(struct trib_run *run, trib_version target);

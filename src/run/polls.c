@@ -31,7 +31,7 @@ void trib_polls_join(struct trib_run *run, const struct trib_event *event) {
     }
     if (!client) {
         trib_heart_refuse(run, event->request, NULL, TRIB_REFUSE_FULL,
-                          "%u clients have joined (clients_max %u)", run->roster.count,
+                          "%u clients take part (clients_max %u)", run->roster.count,
                           run->spec->clients_max);
         return;
     }
@@ -185,6 +185,16 @@ void trib_polls_alive(struct trib_run *run, const struct trib_event *event) {
         return; /* Nobody waits for an answer to this. */
     trib_roster_hear(&run->roster, client, run->now);
     trib_round_notice(run, client);
+}
+
+void trib_polls_depart(struct trib_run *run, const struct trib_event *event) {
+    struct trib_client *client = trib_roster_find(&run->roster, event->client);
+    if (!client)
+        return;
+    if (client->poll)
+        answer_wait(run, client, "this client has left");
+    trib_round_lose_seat(run, client);
+    trib_roster_dismiss(&run->roster, client);
 }
 
 void trib_polls_expire(struct trib_run *run) {

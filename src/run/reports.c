@@ -72,6 +72,8 @@ void trib_reports_evaluation(struct trib_run *run, const struct trib_event *even
     struct trib_client *client = trib_polls_hear(run, event);
     if (!client)
         return;
+    if (event->settled.fate != TRIB_FATE_NONE) /* by a client that was forgotten since */
+        trib_client_mark_reported(client, event->version);
     if (trib_client_has_reported(client, event->version)) {
         trib_heart_done(run, event->request); /* a repeat, also after the run has stopped */
         return;
@@ -98,6 +100,7 @@ void trib_reports_evaluation(struct trib_run *run, const struct trib_event *even
         .metric = event->metric,
         .has_metric = event->has_metric,
     };
+    trib_roster_pin(&run->roster, client_index);
     struct trib_effect *effect = trib_heart_emit(run, TRIB_EFFECT_RECORD);
     effect->request = event->request;
     effect->version = event->version;
@@ -133,6 +136,7 @@ bool trib_reports_recorded(struct trib_run *run, const struct trib_event *event)
                               "record the evaluation: %s", trib_status_text(event->status));
         }
         report->record = 0;
+        trib_roster_unpin(&run->roster, report->client_index);
         return true;
     }
     return false;

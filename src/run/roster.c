@@ -44,8 +44,6 @@ static bool grow_ranking(struct trib_roster *roster, uint32_t capacity) {
 static bool make_room(struct trib_roster *roster) {
     if (roster->count < roster->capacity)
         return true;
-    if (roster->count >= roster->clients_max)
-        return false;
     uint32_t capacity = roster->capacity ? roster->capacity : CAPACITY_FIRST;
     while (capacity <= roster->count)
         capacity *= 2;
@@ -62,20 +60,87 @@ static bool make_room(struct trib_roster *roster) {
     return true;
 }
 
+uint32_t trib_roster_index(const struct trib_roster *roster, const struct trib_client *client) {
+    return (uint32_t)(client - roster->clients);
+}
+
+/* --- the idle ------------------------------------------------------------------------------ */
+
+static void take_from_idle(struct trib_roster *roster, struct trib_client *client) {
+    struct trib_client *clients = roster->clients;
+    *(client->previous_idle ? &clients[client->previous_idle - 1].next_idle : &roster->first_idle) =
+        client->next_idle;
+    *(client->next_idle ? &clients[client->next_idle - 1].previous_idle : &roster->last_idle) =
+        client->previous_idle;
+    client->is_idle = false;
+    client->next_idle = client->previous_idle = 0;
+}
+
+/* Between `previous` and its next one (index + 1; 0: at the front). */
+static void put_among_idle(struct trib_roster *roster, struct trib_client *client,
+                           uint32_t previous) {
+    uint32_t place = trib_roster_index(roster, client) + 1;
+    uint32_t *after = previous ? &roster->clients[previous - 1].next_idle : &roster->first_idle;
+    client->is_idle = true;
+    client->previous_idle = previous;
+    client->next_idle = *after;
+    *(*after ? &roster->clients[*after - 1].previous_idle : &roster->last_idle) = place;
+    *after = place;
+}
+
+/* After anything that decides it has changed. Who becomes idle is the last to be forgotten; as
+ * silence is noticed in its order, the queue is in the order in which clients were last seen. */
+static void judge_idle(struct trib_roster *roster, struct trib_client *client) {
+    bool is_idle = !client->is_present && !client->is_set_aside && client->pins == 0;
+    if (is_idle && !client->is_idle)
+        put_among_idle(roster, client, roster->last_idle);
+    else if (!is_idle && client->is_idle)
+        take_from_idle(roster, client);
+}
+
+void trib_roster_pin(struct trib_roster *roster, uint32_t index) {
+    roster->clients[index].pins++;
+    judge_idle(roster, &roster->clients[index]);
+}
+
+void trib_roster_unpin(struct trib_roster *roster, uint32_t index) {
+    TRIB_ASSERT(roster->clients[index].pins > 0);
+    roster->clients[index].pins--;
+    judge_idle(roster, &roster->clients[index]);
+}
+
+/* --- who is known -------------------------------------------------------------------------- */
+
+/* The client's place becomes free. It may be in the queue of the called, without a poll: there it
+ * stays, and nobody minds when its successor's turn comes. */
+static void forget(struct trib_roster *roster, struct trib_client *client) {
+    take_from_idle(roster, client);
+    (void)trib_map_remove(&roster->names, client->name, strlen(client->name));
+    *client =
+        (struct trib_client){.is_called = client->is_called, .next_called = client->next_called};
+}
+
 struct trib_client *trib_roster_add(struct trib_roster *roster, const char *name,
                                     enum trib_client_role role) {
     size_t name_bytes = strlen(name);
     TRIB_ASSERT(name_bytes > 0 && name_bytes < TRIB_NAME_BYTES);
-    if (!make_room(roster) || !trib_map_put(&roster->names, name, name_bytes, roster->count))
+    bool is_full = roster->count == roster->clients_max;
+    if (is_full ? roster->first_idle == 0 : !make_room(roster))
         return NULL;
-    struct trib_client *client = &roster->clients[roster->count++];
-    *client = (struct trib_client){.role = role};
+    uint32_t index = is_full ? roster->first_idle - 1 : roster->count;
+    if (!trib_map_put(&roster->names, name, name_bytes, index))
+        return NULL;
+    struct trib_client *client = &roster->clients[index];
+    if (is_full) {
+        forget(roster, client);
+    } else {
+        *client = (struct trib_client){0};
+        roster->count++;
+    }
+    client->role = role;
     memcpy(client->name, name, name_bytes + 1);
+    judge_idle(roster, client);
     return client;
-}
-
-uint32_t trib_roster_index(const struct trib_roster *roster, const struct trib_client *client) {
-    return (uint32_t)(client - roster->clients);
 }
 
 bool trib_client_is_available(const struct trib_client *client) {
@@ -109,18 +174,30 @@ void trib_roster_set_aside(struct trib_roster *roster, struct trib_client *clien
     count_out(roster, client);
     client->is_set_aside = is_set_aside;
     count_in(roster, client);
+    judge_idle(roster, client);
 }
 
 static void set_present(struct trib_roster *roster, struct trib_client *client, bool is_present) {
     count_out(roster, client);
     client->is_present = is_present;
     count_in(roster, client);
+    judge_idle(roster, client);
 }
 
 void trib_roster_hear(struct trib_roster *roster, struct trib_client *client, trib_time_ns now) {
     client->spoke_at = now;
     set_present(roster, client, true);
     trib_roster_schedule(roster, client, now);
+}
+
+void trib_roster_dismiss(struct trib_roster *roster, struct trib_client *client) {
+    TRIB_ASSERT(client->poll == 0);
+    set_present(roster, client, false);
+    trib_roster_schedule(roster, client, client->spoke_at);
+    if (client->is_idle) {
+        take_from_idle(roster, client);
+        put_among_idle(roster, client, 0);
+    }
 }
 
 void trib_roster_park(struct trib_roster *roster, struct trib_client *client, trib_request request,

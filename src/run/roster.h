@@ -1,8 +1,10 @@
 /* roster.h - who takes part: clients, whether they are present, what they hold and wait for.
  *
  * A client is present if it has spoken within the lease or a poll of it is parked. It stays in
- * the roster for good (its id is its identity), so an index never changes its meaning; pointers
- * are good until the next trib_roster_add. */
+ * the roster as long as there is room. When there is none, whoever has been idle longest (absent,
+ * and nothing of it under way) is forgotten, and is known again once it has joined again. So an
+ * index keeps its meaning only while its client is present, set aside or pinned; pointers are good
+ * until the next trib_roster_add. */
 #ifndef TRIB_RUN_ROSTER_H
 #define TRIB_RUN_ROSTER_H
 
@@ -20,9 +22,13 @@ enum trib_task_state {
 struct trib_client {
     char name[TRIB_NAME_BYTES];
     enum trib_client_role role;
-    bool is_present;       /* read-only */
-    bool is_set_aside;     /* read-only */
-    uint32_t refusals;     /* in a row, of the kinds that count */
+    bool is_present;    /* read-only */
+    bool is_set_aside;  /* read-only */
+    bool is_idle;       /* private: in the queue of those who may be forgotten */
+    uint32_t refusals;  /* in a row, of the kinds that count */
+    uint32_t pins;      /* private: what is under way of it, which names its index */
+    uint32_t next_idle; /* private: index + 1 of its neighbours in that queue */
+    uint32_t previous_idle;
     trib_time_ns spoke_at; /* last sign of life */
 
     trib_request poll;       /* read-only: the parked ASK, 0 = none */
@@ -67,6 +73,8 @@ struct trib_roster {
     struct trib_agenda agenda;   /* private: what each client waits for next */
     uint32_t first_called;       /* private: index + 1 */
     uint32_t last_called;        /* private */
+    uint32_t first_idle;         /* private: index + 1; idle longest */
+    uint32_t last_idle;          /* private */
     uint32_t present;            /* read-only: clients of any role */
     uint32_t trainers_available; /* read-only: present trainers that are not set aside */
     uint32_t set_aside;          /* read-only */
@@ -78,7 +86,8 @@ void trib_roster_deinit(struct trib_roster *roster);
 
 /* NULL: never joined. */
 struct trib_client *trib_roster_find(const struct trib_roster *roster, const char *name);
-/* A new client, not present. NULL: clients_max or no memory; nothing has changed. */
+/* A new client, not present; in a full roster it takes the place of the one that has been idle
+ * longest. NULL: clients_max, or no memory; nothing has changed. */
 struct trib_client *trib_roster_add(struct trib_roster *roster, const char *name,
                                     enum trib_client_role role);
 uint32_t trib_roster_index(const struct trib_roster *roster, const struct trib_client *client);
@@ -87,6 +96,11 @@ void trib_roster_set_role(struct trib_roster *roster, struct trib_client *client
                           enum trib_client_role role);
 void trib_roster_set_aside(struct trib_roster *roster, struct trib_client *client,
                            bool is_set_aside);
+/* Something that names the client by its index is under way, or has ended. */
+void trib_roster_pin(struct trib_roster *roster, uint32_t index);
+void trib_roster_unpin(struct trib_roster *roster, uint32_t index);
+/* The client will not come back; it has no poll. It is absent, and the first to be forgotten. */
+void trib_roster_dismiss(struct trib_roster *roster, struct trib_client *client);
 /* A trainer that is present and not set aside. */
 bool trib_client_is_available(const struct trib_client *client);
 

@@ -238,6 +238,8 @@ void trib_round_unanswer(struct trib_run *run, struct trib_client *client, trib_
     client->task_state = TRIB_TASK_HELD;
     if (is_bad)
         trib_round_return(run, client);
+    else if (!client->is_present)
+        trib_round_lose_seat(run, client); /* Its silence was noticed before it held one again. */
 }
 
 void trib_round_lose_seat(struct trib_run *run, struct trib_client *client) {

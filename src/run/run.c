@@ -87,6 +87,7 @@ bool trib_run_restore_update(struct trib_run *run, const struct trib_pending *pe
         return false;
     struct trib_admitted *admitted = &run->slots.items[*slot];
     admitted->client_index = trib_roster_index(&run->roster, client);
+    trib_roster_pin(&run->roster, admitted->client_index);
     admitted->base = pending->base;
     admitted->staleness = pending->staleness;
     admitted->weight = pending->weight;
@@ -200,6 +201,7 @@ static void (*const handlers[])(struct trib_run *run, const struct trib_event *e
     [TRIB_EVENT_ASK] = trib_polls_ask,
     [TRIB_EVENT_LEAVE] = trib_polls_leave,
     [TRIB_EVENT_ALIVE] = trib_polls_alive,
+    [TRIB_EVENT_DEPART] = trib_polls_depart,
     [TRIB_EVENT_DECLINE] = trib_polls_decline,
     [TRIB_EVENT_OFFER] = trib_admission_offer,
     [TRIB_EVENT_UPDATE] = trib_admission_update,

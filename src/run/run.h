@@ -31,6 +31,10 @@
  * TOO_LARGE, CONFLICT) set it aside: its polls wait, its updates are refused. Joining again does
  * not help; a resume by the operator, also while the run is running, or a restart clears all of
  * them. A good update resets the count.
+ *
+ * The roster holds clients_max clients. When it is full, one that joins takes the place of the
+ * client that has been absent longest and has nothing under way; that one is refused as unknown
+ * until it joins again, and no update or report of it can be counted twice.
  */
 #ifndef TRIB_RUN_RUN_H
 #define TRIB_RUN_RUN_H
@@ -91,7 +95,7 @@ struct trib_task {
 };
 
 /* What the ledger or index already knows of (client, update id); looked up by the node for ids
- * that the heart no longer holds. */
+ * that the heart no longer holds. So a client that was forgotten can send nothing twice. */
 struct trib_settled {
     enum trib_fate fate;       /* NONE: unknown id */
     trib_version version;      /* counted in */
@@ -105,6 +109,7 @@ enum trib_event_kind {
     TRIB_EVENT_ASK,        /* request, client, wait_until */
     TRIB_EVENT_LEAVE,      /* request: whoever waited has gone */
     TRIB_EVENT_ALIVE,      /* client: bytes of its upload move, it is not silent */
+    TRIB_EVENT_DEPART,     /* client: will not come back; a poll of it is answered */
     TRIB_EVENT_DECLINE,    /* request, client, task */
     TRIB_EVENT_OFFER,      /* request, client, id, base, examples, byte_count, settled */
     TRIB_EVENT_UPDATE,     /* the same, body complete */
@@ -113,7 +118,8 @@ enum trib_event_kind {
     TRIB_EVENT_FOLDED,     /* slot, status */
     TRIB_EVENT_MERGED,     /* version, status */
     TRIB_EVENT_PERSISTED,  /* version, status */
-    TRIB_EVENT_EVALUATION, /* request, client, version, examples, metric, has_metric */
+    TRIB_EVENT_EVALUATION, /* request, client, version, examples, metric, has_metric, settled:
+                              COUNTED when a report of this client on it is on record */
     TRIB_EVENT_RECORDED,   /* record, status: a RECORD effect is durable */
     TRIB_EVENT_CONTROL,    /* request, control */
 };
@@ -218,7 +224,8 @@ struct trib_restored {
     uint64_t dropped;     /* updates in records of drops */
 };
 void trib_run_restore(struct trib_run *run, const struct trib_restored *restored);
-/* A client that had joined; it counts as present only when it speaks. False: clients_max or no
+/* A client that had joined; it counts as present only when it speaks. Give them in the order in
+ * which they joined: when they are more than clients_max, the first are forgotten. False: no
  * memory. */
 bool trib_run_restore_client(struct trib_run *run, const char *client, enum trib_client_role role);
 /* A durable update that no record counts or drops yet, as admitted. Its FOLD comes with the first

@@ -73,16 +73,13 @@ void trib_slots_free(struct trib_slots *slots, trib_slot slot) {
     slots->used--;
 }
 
-uint32_t trib_slots_free_of(struct trib_slots *slots, trib_version target) {
-    uint32_t freed = 0;
-    for (trib_slot slot = 0; slot < slots->slot_count; slot++) {
+trib_slot trib_slots_next_of(const struct trib_slots *slots, trib_version target, trib_slot from) {
+    for (trib_slot slot = from; slot < slots->slot_count; slot++) {
         const struct trib_admitted *admitted = &slots->items[slot];
-        if (admitted->state != TRIB_SLOT_FREE && admitted->target == target) {
-            trib_slots_free(slots, slot);
-            freed++;
-        }
+        if (admitted->state != TRIB_SLOT_FREE && admitted->target == target)
+            return slot;
     }
-    return freed;
+    return TRIB_SLOT_NONE;
 }
 
 static int compare_names(const void *a, const void *b, void *items) {

@@ -46,8 +46,8 @@ trib_slot trib_slots_find(const struct trib_slots *slots, const char *client, co
  * TRIB_SLOT_WRITING. TRIB_SLOT_NONE: all are taken, or no memory. */
 trib_slot trib_slots_take(struct trib_slots *slots, const char *client, const char *id);
 void trib_slots_free(struct trib_slots *slots, trib_slot slot);
-/* Free every slot of this version; returns how many. */
-uint32_t trib_slots_free_of(struct trib_slots *slots, trib_version target);
+/* The first slot of this version from `from` on; TRIB_SLOT_NONE: there is none. */
+trib_slot trib_slots_next_of(const struct trib_slots *slots, trib_version target, trib_slot from);
 
 /* Slots of the versions first to final that are durable or beyond, sorted by client, then id.
  * Returns how many there are; writes at most slots_max. */

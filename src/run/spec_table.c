@@ -278,7 +278,7 @@ static const struct trib_field fields[] = {
      FROM(0, LONGEST),
      .meaning = "time between checkpoints; 0s = each version, large models by time"},
     {"clients_max", TRIB_FIELD_INTEGER, AT(clients_max), .initial = "10000", FROM(1, 10000000),
-     .meaning = "most clients that may join"},
+     .meaning = "most clients that take part at a time"},
     {"updates_pending_max", TRIB_FIELD_INTEGER, AT(updates_pending_max), .initial = "4096",
      FROM(1, COUNT_MAX), .meaning = "most updates received and not yet in a version"},
     {"update_bytes_max", TRIB_FIELD_BYTES, AT(update_bytes_max), .initial = "0", FROM(0, WHOLE_MAX),

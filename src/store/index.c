@@ -49,6 +49,7 @@ enum statement {
     GET_VERSIONS,
     PUT_EVALUATION,
     GET_EVALUATIONS,
+    HAS_EVALUATION,
     PUT_CLIENT,
     GET_CLIENTS,
     STATEMENT_COUNT
@@ -77,9 +78,10 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [PUT_EVALUATION] = "INSERT OR REPLACE INTO evaluations VALUES (?1, ?2, ?3, ?4, ?5)",
     [GET_EVALUATIONS] = "SELECT version, client, id, examples, metrics FROM evaluations"
                         " WHERE version = ?1 ORDER BY client",
+    [HAS_EVALUATION] = "SELECT 1 FROM evaluations WHERE version = ?1 AND client = ?2",
     [PUT_CLIENT] = "INSERT OR REPLACE INTO clients VALUES (?1, ?2, ?3, ?4)",
     [GET_CLIENTS] = "SELECT client, role, attributes, joined FROM clients"
-                    " WHERE ?1 IS NULL OR client = ?1 ORDER BY client",
+                    " WHERE ?1 IS NULL OR client = ?1 ORDER BY joined, client",
 };
 
 struct trib_index {
@@ -492,6 +494,16 @@ enum trib_status trib_index_evaluations(struct trib_index *index, uint64_t versi
     }
     put_back(statement);
     return status;
+}
+
+enum trib_status trib_index_has_evaluation(struct trib_index *index, uint64_t version,
+                                           const char *client) {
+    sqlite3_stmt *statement = index->statements[HAS_EVALUATION];
+    bind_number(statement, 1, version);
+    bind_text(statement, 2, client);
+    int result = sqlite3_step(statement);
+    put_back(statement);
+    return result == SQLITE_DONE ? TRIB_ENOTFOUND : status_of(result);
 }
 
 enum trib_status trib_index_put_client(struct trib_index *index,

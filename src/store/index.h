@@ -110,9 +110,13 @@ enum trib_status trib_index_put_evaluation(struct trib_index *index,
 enum trib_status trib_index_evaluations(struct trib_index *index, uint64_t version, void *context,
                                         trib_index_evaluation_visit *visit);
 
+/* TRIB_ENOTFOUND. */
+enum trib_status trib_index_has_evaluation(struct trib_index *index, uint64_t version,
+                                           const char *client);
+
 enum trib_status trib_index_put_client(struct trib_index *index,
                                        const struct trib_index_client *client);
-/* client NULL: all, by name; otherwise that one, if there. */
+/* client NULL: all, by the time of joining; otherwise that one, if there. */
 enum trib_status trib_index_clients(struct trib_index *index, const char *client, void *context,
                                     trib_index_client_visit *visit);
 

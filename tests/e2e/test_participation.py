@@ -120,6 +120,29 @@ class Participation(unittest.TestCase):
         self.assertEqual(self.run_.control("resume").status, 200)
         self.assertEqual(self.client.put("u4", delta(), base=0, examples=7).status, 200)
 
+    def test_a_full_run_forgets_the_absent_and_counts_nothing_twice(self):
+        run = self.daemon.create({"name": "full", "strategy": {"quorum": 1}, "clients_max": 1,
+                                  "lease": "1s", "evaluate": {"on": ["clients"]}},
+                                 safetensors(MODEL))
+        path = f"{run.path}/clients/"
+        first = run.join("dev-1")
+        self.assertEqual(first.put("u", delta(), base=0, examples=7).status, 200)
+        wait_for(lambda: run.version() == 1)
+        self.assertEqual(first.evaluate("e1", 1, 10, {"accuracy": 0.5}).status, 200)
+        self.assertEqual(self.daemon.request("PUT", path + "dev-2", {}).status, 503)
+        wait_for(lambda: self.daemon.request("PUT", path + "dev-2", {}).status == 200)
+        reply = first.put("u", delta(), base=0, examples=7)
+        self.assertEqual((reply.status, reply.json()["code"]), (403, "forbidden"))
+        self.assertEqual(first.fate("u").json()["fate"], "counted")
+        self.daemon.restart()
+        wait_for(lambda: self.daemon.request("PUT", path + "dev-1", {}, first.token).status == 200)
+        reply = first.put("u", delta(), base=0, examples=7)
+        self.assertEqual((reply.status, reply.json()["fate"]), (200, "counted"))
+        self.assertEqual(first.evaluate("e1", 1, 10, {"accuracy": 0.5}).status, 200)
+        self.assertEqual(run.status()["updates"]["counted"], 1)
+        self.assertEqual([r["record"]["client"] for r in run.ledger()
+                          if r["record"]["type"] == "evaluation"], ["dev-1"])
+
     def test_tokens(self):
         reply = self.run_.get("/task")
         self.assertEqual((reply.status, reply.json()["code"]), (401, "token"))

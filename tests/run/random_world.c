@@ -2,7 +2,8 @@
  *
  * Clients follow docs/protocol.md: they join, ask, train for a while, offer and send their update,
  * retry what was not answered. Besides that they fall silent, decline, send twice, send another
- * body under an old id, send what fails its check, or hang up. Jobs of the node complete in any
+ * body under an old id, send what fails its check, hang up, or leave. In some worlds they are more
+ * than the roster holds, and are forgotten while they are away. Jobs of the node complete in any
  * order, some fail; now and then everything is killed and restarted. world.c checks the promises
  * after every step; here it is checked that each run comes to its end within a virtual week and
  * that by then every acknowledged update is settled.
@@ -137,6 +138,7 @@ static void choose_spec(struct play *play, uint64_t seed) {
 }
 
 static void choose_devices(struct play *play) {
+    uint32_t evaluators = 0;
     play->device_count = play->spec.strategy.quorum + 2 + (uint32_t)below(play, 8);
     for (uint32_t index = 0; index < play->device_count; index++) {
         struct device *device = &play->devices[index];
@@ -146,7 +148,11 @@ static void choose_devices(struct play *play) {
         snprintf(device->name, sizeof device->name, "dev-%u", index);
         bool is_evaluator = index >= play->spec.strategy.quorum + 1 && chance(play, 0.2);
         device->role = is_evaluator ? TRIB_CLIENT_EVALUATOR : TRIB_CLIENT_TRAINER;
+        evaluators += is_evaluator;
     }
+    /* Evaluators that stay must leave room for a quorum. */
+    if (chance(play, 0.3))
+        play->spec.clients_max = play->spec.strategy.quorum + evaluators + 1;
 }
 
 /* --- devices ---------------------------------------------------------------------------------- */
@@ -183,6 +189,12 @@ static struct trib_event ask(struct play *play, struct device *device, enum trib
     };
 }
 
+/* Away for minutes; it may be forgotten meanwhile. */
+static void leave(struct play *play, struct device *device) {
+    plan(play, device, PLAN_ASK, around(play, 600 * TRIB_SECOND));
+    world_step(play->world, (struct trib_event){.kind = TRIB_EVENT_DEPART, .client = device->name});
+}
+
 static void act_ask(struct play *play, struct device *device) {
     struct trib_event event = ask(play, device, TRIB_EVENT_ASK);
     event.wait_until = play->world->now;
@@ -198,6 +210,7 @@ static void act_report(struct play *play, struct device *device) {
     event.examples = request->examples = 1 + below(play, 100);
     event.metric = request->metric = trib_random_unit(&play->random);
     event.has_metric = request->has_metric = chance(play, 0.9);
+    event.settled = world_reported(play->world, device->name, device->reports);
     world_step(play->world, event);
 }
 
@@ -217,7 +230,9 @@ static void act(struct play *play, struct device *device) {
         world_step(play->world, ask(play, device, TRIB_EVENT_JOIN));
         break;
     case PLAN_ASK:
-        if (!send_again(play, device))
+        if (trouble(play, 0.03))
+            leave(play, device);
+        else if (!send_again(play, device))
             act_ask(play, device);
         break;
     case PLAN_OFFER:

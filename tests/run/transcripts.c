@@ -452,12 +452,13 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-    {"join", TRIB_EVENT_JOIN, true, false},          {"ask", TRIB_EVENT_ASK, true, false},
-    {"leave", TRIB_EVENT_LEAVE, false, false},       {"alive", TRIB_EVENT_ALIVE, false, false},
-    {"decline", TRIB_EVENT_DECLINE, true, true},     {"offer", TRIB_EVENT_OFFER, true, true},
-    {"update", TRIB_EVENT_UPDATE, true, true},       {"repeat", TRIB_EVENT_REPEAT, true, true},
-    {"evaluate", TRIB_EVENT_EVALUATION, true, true}, {"pause", TRIB_EVENT_CONTROL, true, false},
-    {"resume", TRIB_EVENT_CONTROL, true, false},     {"stop", TRIB_EVENT_CONTROL, true, false},
+    {"join", TRIB_EVENT_JOIN, true, false},      {"ask", TRIB_EVENT_ASK, true, false},
+    {"leave", TRIB_EVENT_LEAVE, false, false},   {"alive", TRIB_EVENT_ALIVE, false, false},
+    {"depart", TRIB_EVENT_DEPART, false, false}, {"decline", TRIB_EVENT_DECLINE, true, true},
+    {"offer", TRIB_EVENT_OFFER, true, true},     {"update", TRIB_EVENT_UPDATE, true, true},
+    {"repeat", TRIB_EVENT_REPEAT, true, true},   {"evaluate", TRIB_EVENT_EVALUATION, true, true},
+    {"pause", TRIB_EVENT_CONTROL, true, false},  {"resume", TRIB_EVENT_CONTROL, true, false},
+    {"stop", TRIB_EVENT_CONTROL, true, false},
 };
 
 static enum trib_control control_of(const char *word) {
@@ -491,6 +492,7 @@ static void play_verb(struct player *player, const char *who, const struct verb 
         event.version = strtoull(id, NULL, 10);
         event.metric = accuracy ? strtod(accuracy, NULL) : 0;
         event.has_metric = accuracy != NULL;
+        event.settled = world_reported(world, who, event.version);
     }
     if (verb->is_asking) {
         event.request = world_request(world, who);

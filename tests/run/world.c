@@ -100,6 +100,16 @@ struct trib_settled world_settled(const struct world *world, const char *client,
     return (struct trib_settled){update->fate, update->version, update->digest};
 }
 
+struct trib_settled world_reported(const struct world *world, const char *client,
+                                   trib_version version) {
+    for (uint32_t index = 0; index < world->evaluation_count; index++) {
+        const struct world_evaluation *evaluation = &world->evaluations[index];
+        if (evaluation->version == version && strcmp(evaluation->client, client) == 0)
+            return (struct trib_settled){.fate = TRIB_FATE_COUNTED};
+    }
+    return (struct trib_settled){0};
+}
+
 static struct world_update *update_in(struct world *world, trib_slot slot) {
     world_require(world, slot < WORLD_SLOTS_MAX && world->slots[slot] != 0,
                   "a slot is used only while it is lent");
@@ -420,6 +430,9 @@ static void make_durable(struct world *world, const struct world_job *job) {
         snprintf(world->reason, sizeof world->reason, "%s", job->reason);
     } else if (job->kind == WORLD_RECORD) {
         world_require(world, world->evaluation_count < WORLD_EVALUATIONS_MAX, "the test has room");
+        world_require(world,
+                      world_reported(world, job->client, job->version).fate == TRIB_FATE_NONE,
+                      "a client's report on a version is counted once");
         struct world_evaluation *evaluation = &world->evaluations[world->evaluation_count++];
         *evaluation = (struct world_evaluation){.version = job->version,
                                                 .examples = job->examples,

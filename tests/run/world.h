@@ -131,6 +131,9 @@ void world_step(struct world *world, struct trib_event event);
 void world_model(struct world *world);
 /* What the ledger says about an update the run may have forgotten. */
 struct trib_settled world_settled(const struct world *world, const char *client, const char *id);
+/* The same about a report on a version. */
+struct trib_settled world_reported(const struct world *world, const char *client,
+                                   trib_version version);
 /* Complete a job; it leaves the list, the order of the others stays. */
 void world_complete(struct world *world, uint32_t job, enum trib_status status);
 /* Kill and start again; jobs whose bit in `survivors` (bit = place % 64) is set had reached the

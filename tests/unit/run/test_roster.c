@@ -125,7 +125,9 @@ static void the_roster_is_bounded(void **state) {
     char name[16];
     for (int index = 0; index < 20; index++) {
         snprintf(name, sizeof name, "dev-%d", index);
-        assert_non_null(trib_roster_add(&roster, name, TRIB_CLIENT_TRAINER));
+        struct trib_client *client = trib_roster_add(&roster, name, TRIB_CLIENT_TRAINER);
+        assert_non_null(client);
+        trib_roster_hear(&roster, client, 0);
     }
     assert_null(trib_roster_add(&roster, "dev-20", TRIB_CLIENT_TRAINER));
     for (int index = 0; index < 20; index++) {
@@ -136,6 +138,61 @@ static void the_roster_is_bounded(void **state) {
     }
     assert_null(trib_roster_find(&roster, "dev-20"));
     assert_null(trib_roster_find(&roster, ""));
+    trib_roster_deinit(&roster);
+}
+
+static void a_full_roster_forgets_the_one_that_is_idle_longest(void **state) {
+    (void)state;
+    struct trib_roster roster;
+    trib_roster_init(&roster, trib_env_system(), 5, LEASE);
+    static const char *const names[] = {"dev-0", "dev-1", "dev-2", "dev-3", "dev-4"};
+    for (uint32_t index = 0; index < 5; index++)
+        (void)trib_roster_add(&roster, names[index], TRIB_CLIENT_TRAINER);
+    /* Seen in another order; 2 stays, 4 is set aside, something of 1 is under way. */
+    trib_roster_hear(&roster, &roster.clients[3], 1);
+    trib_roster_hear(&roster, &roster.clients[0], 2);
+    trib_roster_park(&roster, &roster.clients[2], 7, 9 * LEASE, 2);
+    trib_roster_set_aside(&roster, &roster.clients[4], true);
+    trib_roster_pin(&roster, 1);
+    trib_roster_pin(&roster, 1);
+    trib_roster_unpin(&roster, 1);
+    while (trib_roster_next_due(&roster, 2 * LEASE))
+        continue;
+    assert_ptr_equal(trib_roster_add(&roster, "new-3", TRIB_CLIENT_EVALUATOR), &roster.clients[3]);
+    assert_null(trib_roster_find(&roster, "dev-3"));
+    assert_int_equal(roster.clients[3].role, TRIB_CLIENT_EVALUATOR);
+    trib_roster_hear(&roster, &roster.clients[3], 2 * LEASE);
+    assert_ptr_equal(trib_roster_add(&roster, "new-0", TRIB_CLIENT_TRAINER), &roster.clients[0]);
+    trib_roster_hear(&roster, &roster.clients[0], 2 * LEASE);
+    assert_null(trib_roster_add(&roster, "new-1", TRIB_CLIENT_TRAINER));
+    trib_roster_unpin(&roster, 1);
+    assert_ptr_equal(trib_roster_add(&roster, "new-1", TRIB_CLIENT_TRAINER), &roster.clients[1]);
+    assert_int_equal(roster.count, 5);
+    assert_int_equal(roster.present, 3);
+    assert_int_equal(roster.set_aside, 1);
+    trib_roster_deinit(&roster);
+}
+
+/* Also while it is in the queue of the called, which goes on past its place. */
+static void whoever_departs_is_the_first_to_be_forgotten(void **state) {
+    (void)state;
+    struct trib_roster roster;
+    trib_roster_init(&roster, trib_env_system(), 3, LEASE);
+    (void)trib_roster_add(&roster, "dev-0", TRIB_CLIENT_TRAINER); /* idle all the time */
+    (void)trib_roster_add(&roster, "dev-1", TRIB_CLIENT_TRAINER);
+    struct trib_client *last = trib_roster_add(&roster, "dev-2", TRIB_CLIENT_TRAINER);
+    struct trib_client *gone = &roster.clients[1];
+    trib_roster_park(&roster, gone, 1, LEASE, 0);
+    trib_roster_park(&roster, last, 2, LEASE, 0);
+    trib_roster_call_all(&roster);
+    trib_roster_unpark(&roster, gone, 0);
+    trib_roster_dismiss(&roster, gone);
+    assert_int_equal(roster.present, 1);
+    assert_ptr_equal(trib_roster_add(&roster, "new-1", TRIB_CLIENT_TRAINER), gone);
+    assert_ptr_equal(trib_roster_next_called(&roster), gone);
+    assert_ptr_equal(trib_roster_next_called(&roster), last);
+    assert_null(trib_roster_next_called(&roster));
+    assert_ptr_equal(trib_roster_add(&roster, "new-0", TRIB_CLIENT_TRAINER), &roster.clients[0]);
     trib_roster_deinit(&roster);
 }
 
@@ -179,6 +236,8 @@ int main(void) {
         cmocka_unit_test(a_rest_ends_by_itself),
         cmocka_unit_test(a_report_is_remembered_for_64_versions),
         cmocka_unit_test(the_roster_is_bounded),
+        cmocka_unit_test(a_full_roster_forgets_the_one_that_is_idle_longest),
+        cmocka_unit_test(whoever_departs_is_the_first_to_be_forgotten),
         cmocka_unit_test(without_memory_a_join_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,8 +62,20 @@ static void a_version_lists_its_durable_updates_by_client_then_id(void **state) 
     assert_int_equal(trib_slots_gather(&slots, 1, 2, gathered, 8), 4);
     assert_int_equal(gathered[0], next);
     assert_int_equal(trib_slots_gather(&slots, 1, 2, NULL, 0), 4); /* only how many */
-    assert_int_equal(trib_slots_free_of(&slots, 1), 4);
-    assert_int_equal(slots.used, 1);
+    trib_slots_deinit(&slots);
+}
+
+static void the_slots_of_a_version_are_found_one_by_one(void **state) {
+    (void)state;
+    struct trib_slots slots;
+    assert_true(trib_slots_init(&slots, trib_env_system(), 4));
+    trib_slot first = take(&slots, "dev-1", "a", 1, TRIB_SLOT_FOLDED);
+    take(&slots, "dev-1", "b", 2, TRIB_SLOT_FOLDED);
+    trib_slot second = take(&slots, "dev-1", "c", 1, TRIB_SLOT_WRITING);
+    assert_int_equal(trib_slots_next_of(&slots, 1, 0), first);
+    assert_int_equal(trib_slots_next_of(&slots, 1, first + 1), second);
+    trib_slots_free(&slots, second);
+    assert_int_equal(trib_slots_next_of(&slots, 1, first + 1), TRIB_SLOT_NONE);
     trib_slots_deinit(&slots);
 }
 
@@ -101,6 +113,7 @@ int main(void) {
         cmocka_unit_test(an_update_is_found_by_client_and_id),
         cmocka_unit_test(slots_are_bounded_and_come_back),
         cmocka_unit_test(a_version_lists_its_durable_updates_by_client_then_id),
+        cmocka_unit_test(the_slots_of_a_version_are_found_one_by_one),
         cmocka_unit_test(without_memory_nothing_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

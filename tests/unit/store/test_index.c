@@ -210,6 +210,8 @@ static void test_evaluations_and_clients(void **state) {
     assert_int_equal(trib_index_put_evaluation(world.index, &evaluation), TRIB_OK);
     assert_int_equal(trib_index_evaluations(world.index, 12, &walk, add_evaluation), TRIB_OK);
     assert_string_equal(walk.text, "a/e2@12:360{\"auc\":1} b/e2@12:360{\"auc\":1} ");
+    assert_int_equal(trib_index_has_evaluation(world.index, 13, "a"), TRIB_OK);
+    assert_int_equal(trib_index_has_evaluation(world.index, 13, "b"), TRIB_ENOTFOUND);
 
     struct trib_index_client client = {
         .client = "dev-2", .role = "trainer", .attributes = "{\"site\":\"mercy\"}", .joined_s = 17};
@@ -218,10 +220,11 @@ static void test_evaluations_and_clients(void **state) {
     client.attributes = "{}";
     assert_int_equal(trib_index_put_client(world.index, &client), TRIB_OK);
     strcpy(client.role, "evaluator");
+    client.joined_s = 18;
     assert_int_equal(trib_index_put_client(world.index, &client), TRIB_OK);
     walk = (struct walk){0};
     assert_int_equal(trib_index_clients(world.index, NULL, &walk, add_client), TRIB_OK);
-    assert_string_equal(walk.text, "dev-1(evaluator){}@17 dev-2(trainer){\"site\":\"mercy\"}@17 ");
+    assert_string_equal(walk.text, "dev-2(trainer){\"site\":\"mercy\"}@17 dev-1(evaluator){}@18 ");
     walk = (struct walk){0};
     assert_int_equal(trib_index_clients(world.index, "dev-2", &walk, add_client), TRIB_OK);
     assert_string_equal(walk.text, "dev-2(trainer){\"site\":\"mercy\"}@17 ");
