@@ -152,7 +152,8 @@ static enum trib_status read_named(struct reading *reading, const char *const *w
 
 static enum trib_status read_positional(struct reading *reading, const char *word) {
     for (const struct trib_option *row = reading->table; row->name != NULL; row++) {
-        if (row->is_positional && !is_given(reading, row)) {
+        bool takes_more = row->kind == TRIB_OPTION_LIST || !is_given(reading, row);
+        if (row->is_positional && takes_more) {
             reading->given |= UINT64_C(1) << row_of(reading, row);
             return store(reading, row, word);
         }
@@ -202,6 +203,7 @@ void trib_options_usage(const struct trib_option *table, struct trib_text *text)
     for (const struct trib_option *row = table; row->name != NULL; row++) {
         if (row->is_positional) {
             trib_text_format(text, row->is_required ? " %s" : " [%s]", row->value);
+            trib_text_format(text, "%s", row->kind == TRIB_OPTION_LIST ? "..." : "");
         } else if (row->is_required) {
             trib_text_format(text, " --%s %s", row->name, row->value);
         } else {

@@ -34,8 +34,8 @@ struct trib_option {
     enum trib_option_kind kind;
     size_t offset;         /* of the member, in the struct of the command */
     const char *value;     /* what help calls it: "DIR"; NULL for a flag */
-    bool is_positional;    /* given without its name; kind TEXT */
-    bool is_required;      /* not of a flag or a list */
+    bool is_positional;    /* given without its name; kind TEXT, or LIST (the last such row) */
+    bool is_required;      /* not of a flag */
     const char *initial;   /* default, read like a value that was given; NULL: none */
     const char *otherwise; /* without an initial: what holds when it is not given, for people */
     uint64_t least, most;  /* of an integer */

@@ -5,11 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/random.h"
 #include "cli/native.h"
-
-#define EPOCHS_MAX 1000000.0 /* as the spec allows */
-#define ROWS_MAX 1e9
+#include "train/settings.h"
 
 static enum trib_status make_trainer(struct trib_participant *participant,
                                      const struct trib_client_tensor *tensors, size_t tensor_count,
@@ -71,43 +68,8 @@ static void scatter(const struct trib_participant *participant,
     }
 }
 
-/* A setting within its range; the daemon has checked its spec, but who knows which daemon. */
-static bool setting(const struct trib_client_task *task, const char *name, double fallback,
-                    double most, double *value, struct trib_error *error) {
-    *value = trib_client_setting(task, name, fallback);
-    if (*value >= 0.0 && *value <= most) {
-        return true;
-    }
-    (void)trib_error_set(error, TRIB_EINVALID, "setting %s: %g is not in 0..%g", name, *value,
-                         most);
-    return false;
-}
-
-static enum trib_status read_settings(const struct trib_participant *participant,
-                                      const struct trib_client_task *task,
-                                      struct trib_train_settings *settings,
-                                      struct trib_error *error) {
-    double epochs, steps, batch, lr, mu, decay;
-    if (!setting(task, "epochs", 1.0, EPOCHS_MAX, &epochs, error) ||
-        !setting(task, "steps", 0.0, ROWS_MAX, &steps, error) ||
-        !setting(task, "batch", 32.0, ROWS_MAX, &batch, error) ||
-        !setting(task, "lr", 0.1, ROWS_MAX, &lr, error) ||
-        !setting(task, "mu", 0.0, ROWS_MAX, &mu, error) ||
-        !setting(task, "lr_decay", 1.0, 1.0, &decay, error)) {
-        return TRIB_EINVALID;
-    }
-    /* Each client and version shuffles in its own way, whoever else takes part. */
-    struct trib_random random;
-    trib_random_derive(&random, participant->seed, participant->client, task->version);
-    *settings = (struct trib_train_settings){
-        .epochs = (uint32_t)epochs,
-        .steps = (uint64_t)steps,
-        .batch = (size_t)batch,
-        .lr = lr * pow(decay, (double)task->version),
-        .mu = mu,
-        .seed = trib_random_u64(&random),
-    };
-    return TRIB_OK;
+static double find_setting(const void *context, const char *name, double fallback) {
+    return trib_client_setting(context, name, fallback);
 }
 
 static enum trib_status train(struct trib_participant *participant,
@@ -115,7 +77,8 @@ static enum trib_status train(struct trib_participant *participant,
                               struct trib_participant_result *result, struct trib_error *error) {
     struct trib_train_settings settings;
     struct trib_train_result trained;
-    enum trib_status status = read_settings(participant, task, &settings, error);
+    const struct trib_train_who who = {participant->client, task->version, participant->seed};
+    enum trib_status status = trib_train_settings_read(find_setting, task, &who, &settings, error);
     if (status == TRIB_OK) {
         status = trib_trainer_train(participant->trainer, participant->dataset, NULL, 0, &settings,
                                     participant->parameters, &trained, error);

@@ -31,8 +31,7 @@ struct trib_participant_result {
     char metrics[TRIB_PARTICIPANT_METRICS_BYTES]; /* JSON, only what was measured */
 };
 
-/* Do a task on the tensors, in place. A train task reads epochs (default 1), steps, batch (32),
- * lr (0.1), mu (0) and lr_decay (1) from its settings.
+/* Do a task on the tensors, in place. A train task reads its settings as train/settings.h says.
  * TRIB_EUNSUPPORTED, TRIB_ESHAPE: the model does not fit the trainers or the data; TRIB_EINVALID: a
  * setting; TRIB_ENONFINITE: training diverged (the tensors are as they were); TRIB_EMEMORY. */
 enum trib_status trib_participant_work(struct trib_participant *participant,
