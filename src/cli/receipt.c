@@ -90,10 +90,12 @@ static void judge_version(struct verdict *verdict, const json_t *record) {
         if (trib_counted_read(element, &update) && is_ours(verdict, &update)) {
             verdict->counted++;
             verdict->counted_in = verdict->version;
+            /* One without a weight was signed while its update waited for both. */
+            bool is_as_promised = receipt->weight == 0 || (update.weight == receipt->weight &&
+                                                           verdict->version == receipt->version);
             verdict->is_other = verdict->is_other ||
                                 !trib_digest_equal(&update.digest, &receipt->digest) ||
-                                update.base != receipt->base || update.weight != receipt->weight ||
-                                verdict->version != receipt->version;
+                                update.base != receipt->base || !is_as_promised;
         }
     }
 }

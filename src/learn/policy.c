@@ -4,10 +4,8 @@
 #include <string.h>
 
 static const struct trib_policy *const policies[] = {
-    &trib_policy_rounds,
-    &trib_policy_buffer,
-    &trib_policy_ticks,
-    &trib_policy_async,
+    &trib_policy_rounds, &trib_policy_buffer, &trib_policy_ticks,
+    &trib_policy_async,  &trib_policy_groups,
 };
 
 const struct trib_policy *trib_policy_find(const char *name) {

@@ -4,9 +4,14 @@
  *   buffer   so many updates per version, clients go on without a pause: FedBuff
  *   ticks    whatever has arrived when the clock ticks: FedFix
  *   async    each update is a version, mixed into the one before: FedAsync
+ *   groups   clients get as many steps as let them arrive together: FedCompass
  *
  * A policy is a table of pure functions over its settings, its memory and a view of the run. It
- * knows counts, weights, ages and times, no devices. The heart (run/) asks it and does the rest. */
+ * knows counts, weights, ages and times, no devices. The heart (run/) asks it and does the rest.
+ *
+ * Most policies decide at admission into which version an update goes. One that `holds` decides it
+ * later: a durable update gets the number of what it waits for from arrive(), and judge() names the
+ * numbers that the next version takes; staleness and weight are fixed then. */
 #ifndef TRIB_LEARN_POLICY_H
 #define TRIB_LEARN_POLICY_H
 
@@ -17,9 +22,10 @@ enum trib_policy_short { TRIB_POLICY_SHORT_WAIT, TRIB_POLICY_SHORT_GO, TRIB_POLI
 
 /* What the weighted sum of a buffer is divided by; each policy allows some of these. */
 enum trib_policy_divide {
-    TRIB_DIVIDE_WEIGHT, /* the sum of the weights: a weighted mean */
-    TRIB_DIVIDE_GOAL,   /* the goal K, as in FedBuff */
-    TRIB_DIVIDE_NONE,   /* 1: the weighted sum itself */
+    TRIB_DIVIDE_WEIGHT,  /* the sum of the weights: a weighted mean */
+    TRIB_DIVIDE_GOAL,    /* the goal K, as in FedBuff */
+    TRIB_DIVIDE_NONE,    /* 1: the weighted sum itself */
+    TRIB_DIVIDE_CLIENTS, /* N, the number of clients: each has a share of 1/N */
 };
 
 /* Settings that policies read; the heart fills them from the spec. */
@@ -34,7 +40,28 @@ struct trib_policy_settings {
     uint32_t concurrency;            /* buffer: clients that train at one time; 0 = all */
     trib_time_ns tick;               /* ticks: > 0 */
     uint32_t staleness_max;          /* async: how far back bases can be */
+    uint32_t clients;                /* N of TRIB_DIVIDE_CLIENTS */
+    uint32_t steps_min, steps_max;   /* groups: 0 < least <= most local steps of a task */
+    double slack;                    /* groups: >= 1, how much longer than planned is in time */
+    double speed_beta;               /* groups: share of the newest speed in the estimate */
     enum trib_policy_divide divide;
+};
+
+/* What a policy that knows its clients remembers of one; all-zero: it has never met it. */
+struct trib_policy_client {
+    double pace;           /* seconds per local step, all in all; 0: not known */
+    trib_time_ns asked_at; /* these two: of its task */
+    uint32_t steps;        /* 0: it has none that was given here */
+    uint32_t group;        /* what it trains for, or its update waits for; 0: nothing */
+    bool is_waiting;       /* it has answered and is not asked before its group has closed */
+};
+
+/* Clients that are to arrive together. */
+#define TRIB_POLICY_GROUPS 64
+struct trib_policy_group {
+    uint32_t number; /* never used twice; 0: this place is free */
+    trib_time_ns expected, latest;
+    uint32_t training, arrived; /* members */
 };
 
 /* What a policy remembers between versions; all-zero at the start, rebuilt by use after a restart
@@ -43,6 +70,14 @@ struct trib_policy_settings {
 struct trib_policy_memory {
     trib_time_ns arrivals[TRIB_POLICY_ARRIVALS]; /* ring of observed task durations */
     uint32_t arrival_count;                      /* all observed so far */
+
+    /* Where the policy holds updates: */
+    struct trib_policy_client *clients; /* [client_count], the heart's */
+    uint32_t client_count;              /* room; all-zero past those that were ever asked */
+    uint32_t clients_seen;              /* the highest index that was ever used, + 1 */
+    struct trib_policy_group groups[TRIB_POLICY_GROUPS];
+    uint32_t groups_made;
+    uint32_t first_count, late_count; /* updates that wait as TRIB_HOLD_FIRST, TRIB_HOLD_LATE */
 };
 
 /* What the policy declares about itself (design section 5). */
@@ -57,6 +92,21 @@ struct trib_policy_needs {
     bool keeps_seats;          /* whoever trains goes on when a version is published */
     bool asks_again;           /* whoever has answered may be asked again at once */
     bool is_mixing;            /* an update pulls towards the base it started from, too */
+    bool holds;                /* versions of updates are decided when judge() closes */
+};
+
+/* What a held update waits for. */
+enum trib_hold {
+    TRIB_HOLD_NONE,  /* nothing: it has its version */
+    TRIB_HOLD_LATE,  /* whatever closes next */
+    TRIB_HOLD_FIRST, /* nobody: it makes a version as soon as one can be made */
+    TRIB_HOLD_GROUPS /* this number and above: the group of that number */
+};
+
+/* The plan of one client's task. */
+struct trib_assignment {
+    uint32_t steps;           /* local steps */
+    trib_time_ns expected_by; /* absolute, advice; TRIB_TIME_NEVER: none */
 };
 
 /* The plan of one buffer, fixed when it opens. */
@@ -65,6 +115,7 @@ struct trib_plan {
     uint32_t wanted;       /* updates that close the buffer; UINT32_MAX: only time does */
     uint32_t quorum;       /* updates that may close it at the deadline */
     trib_time_ns deadline; /* absolute; TRIB_TIME_NEVER: none */
+    uint32_t closes[2];    /* with TRIB_VERDICT_CLOSE, where updates are held: which are taken */
 };
 
 struct trib_policy_view {
@@ -74,6 +125,7 @@ struct trib_policy_view {
     uint32_t received; /* durable updates in the open buffer */
     uint32_t writing;  /* admitted, not yet durable */
     uint32_t training; /* seats given out and still held for this buffer */
+    bool is_full;      /* no update can be admitted before some are counted */
 };
 
 enum trib_verdict {
@@ -97,12 +149,28 @@ struct trib_policy {
                                trib_time_ns *look_again);
     /* A client took this long from its task to its complete update. NULL: of no interest. */
     void (*observe)(struct trib_policy_memory *memory, trib_time_ns duration);
+
+    /* Where the policy holds (all NULL where it does not). Of those that may be asked, whoever has
+     * the smallest pace is asked first. `client` is an index below memory->client_count. */
+
+    /* A client is asked now; what it had before is forgotten. */
+    void (*assign)(const struct trib_policy_settings *settings, struct trib_policy_memory *memory,
+                   uint32_t client, trib_time_ns now, struct trib_assignment *assignment);
+    /* An update of it is durable; returns what it waits for. is_answer: to the task of assign(). */
+    uint32_t (*arrive)(const struct trib_policy_settings *settings,
+                       struct trib_policy_memory *memory, uint32_t client, trib_time_ns now,
+                       bool is_answer);
+    /* It is silent, has given back its task, or the like: nobody waits for it. */
+    void (*leave)(struct trib_policy_memory *memory, uint32_t client);
+    /* What waited for this number has been taken. */
+    void (*closed)(struct trib_policy_memory *memory, uint32_t hold);
 };
 
 extern const struct trib_policy trib_policy_rounds;
 extern const struct trib_policy trib_policy_buffer;
 extern const struct trib_policy trib_policy_ticks;
 extern const struct trib_policy trib_policy_async;
+extern const struct trib_policy trib_policy_groups;
 
 /* NULL when unknown. */
 const struct trib_policy *trib_policy_find(const char *name);

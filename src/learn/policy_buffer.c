@@ -8,7 +8,8 @@
  * the mean.
  *
  * The sum is divided by K (the paper), by the sum of the weights (then the size of a step does not
- * depend on staleness), or not at all (then the server's learning rate has to contain 1 / K).
+ * depend on staleness), by the number of clients, or not at all (then the server's learning rate has
+ * to contain 1 / K).
  *
  * Two deviations. A buffer may have a deadline, at which it closes with a quorum: for fleets that
  * fall asleep. And updates that come in while the version before is being made may be more than K:
@@ -30,11 +31,17 @@ static void declare(const struct trib_policy_settings *settings, struct trib_pol
         [TRIB_DIVIDE_WEIGHT] = TRIB_DENOMINATOR_WEIGHT,
         [TRIB_DIVIDE_GOAL] = TRIB_DENOMINATOR_GOAL,
         [TRIB_DIVIDE_NONE] = TRIB_DENOMINATOR_CONSTANT,
+        [TRIB_DIVIDE_CLIENTS] = TRIB_DENOMINATOR_CONSTANT,
     };
-    bool is_goal = settings->divide == TRIB_DIVIDE_GOAL;
+    const double constants[] = {
+        [TRIB_DIVIDE_WEIGHT] = 1,
+        [TRIB_DIVIDE_GOAL] = at_least_one(settings->goal),
+        [TRIB_DIVIDE_NONE] = 1,
+        [TRIB_DIVIDE_CLIENTS] = settings->clients,
+    };
     *needs = (struct trib_policy_needs){
         .denominator = denominators[settings->divide],
-        .constant = is_goal ? at_least_one(settings->goal) : 1,
+        .constant = constants[settings->divide],
         .buffers_max = 2, /* one merges while the next fills */
         .base_versions = 1,
         .present_min = 1,

@@ -12,10 +12,10 @@
 #include "learn/policy.h"
 
 static void declare(const struct trib_policy_settings *settings, struct trib_policy_needs *needs) {
-    bool is_sum = settings->divide == TRIB_DIVIDE_NONE;
+    bool is_mean = settings->divide == TRIB_DIVIDE_WEIGHT;
     *needs = (struct trib_policy_needs){
-        .denominator = is_sum ? TRIB_DENOMINATOR_CONSTANT : TRIB_DENOMINATOR_WEIGHT,
-        .constant = 1,
+        .denominator = is_mean ? TRIB_DENOMINATOR_WEIGHT : TRIB_DENOMINATOR_CONSTANT,
+        .constant = settings->divide == TRIB_DIVIDE_CLIENTS ? settings->clients : 1,
         .buffers_max = 2, /* one merges while the next fills */
         .base_versions = 1,
         .present_min = 1,

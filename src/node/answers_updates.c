@@ -206,7 +206,7 @@ void trib_answer_update_get(struct trib_call *call, const struct trib_http_reque
     struct trib_slot_view view;
     if (trib_run_find(hosted->run, call->token.subject, call->target.id, &view)) {
         receipt.fate = "spooled";
-        receipt.has_admission = receipt.has_version = true;
+        receipt.has_admission = receipt.has_version = view.weight > 0;
         receipt.base = view.base;
         receipt.staleness = view.staleness;
         receipt.weight = view.weight;

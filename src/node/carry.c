@@ -3,6 +3,7 @@
 #include "node/record.h"
 #include "node/report.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct trib_call *call_of(const struct trib_effect *effect) {
@@ -73,6 +74,16 @@ static const char *task_settings(struct trib_hosted *hosted) {
     return hosted->settings == NULL ? hosted->spec->train : hosted->settings;
 }
 
+/* The same for a task that has its own number of steps; the caller frees it. NULL: no memory. */
+static char *settings_with_steps(struct trib_hosted *hosted, uint32_t steps) {
+    json_t *settings = json_loads(task_settings(hosted), 0, NULL);
+    char *text = NULL;
+    if (json_object_set_new(settings, "steps", json_integer(steps)) == 0)
+        text = json_dumps(settings, JSON_COMPACT);
+    json_decref(settings);
+    return text;
+}
+
 static void carry_task(struct trib_hosted *hosted, const struct trib_effect *effect) {
     static const char *const kinds[] = {"train", "evaluate", "wait", "stop"};
     const struct trib_task *task = &effect->task;
@@ -80,12 +91,14 @@ static void carry_task(struct trib_hosted *hosted, const struct trib_effect *eff
     if (task->kind == TRIB_TASK_TRAIN || task->kind == TRIB_TASK_EVALUATE) {
         digest_text(hosted, task->version, hex);
     }
+    char *own = task->steps > 0 ? settings_with_steps(hosted, task->steps) : NULL;
+    const char *settings = own != NULL ? own : task_settings(hosted);
     struct trib_task_reply reply = {
         .kind = kinds[task->kind],
         .task = task->id,
         .version = task->version,
         .digest = hex,
-        .settings = task->kind == TRIB_TASK_TRAIN ? task_settings(hosted) : "{}",
+        .settings = task->kind == TRIB_TASK_TRAIN ? settings : "{}",
         .expected_by_s =
             task->expected_by == TRIB_TIME_NEVER ? -1.0 : seconds_until(hosted, task->expected_by),
         .global_step = hosted->model.version,
@@ -93,6 +106,7 @@ static void carry_task(struct trib_hosted *hosted, const struct trib_effect *eff
         .reason = task->reason,
     };
     trib_call_reply(call_of(effect), 200, trib_task_document(&reply));
+    free(own);
 }
 
 static void carry_done(struct trib_hosted *hosted, const struct trib_effect *effect) {
@@ -157,10 +171,10 @@ static void carry_acknowledge(struct trib_hosted *hosted, const struct trib_effe
         .update = call->target.id,
         .fate = fates[effect->fate],
         .durability = is_durable ? "spool" : "memory",
-        .has_admission = is_spooled,
+        .has_admission = is_spooled && effect->weight > 0, /* else it waits for its version */
         .staleness = effect->staleness,
         .weight = effect->weight,
-        .has_version = effect->fate != TRIB_FATE_DROPPED,
+        .has_version = effect->fate == TRIB_FATE_COUNTED || (is_spooled && effect->weight > 0),
         .version = effect->version,
         .reason = effect->fate == TRIB_FATE_DROPPED ? dropped_why(hosted, call, &row) : NULL,
     };
@@ -227,6 +241,10 @@ static void carry_spool(struct trib_hosted *hosted, const struct trib_effect *ef
 /* --- versions --------------------------------------------------------------------------------------- */
 
 static void carry_fold(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    struct trib_spool_entry *entry = &hosted->slots[effect->slot]->entry;
+    entry->target = effect->version; /* these three: an update that was held has got them now */
+    entry->staleness = effect->staleness;
+    entry->weight = effect->weight;
     trib_folding_add(hosted, hosted->slots[effect->slot], effect->accumulator);
 }
 

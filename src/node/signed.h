@@ -23,9 +23,9 @@ struct trib_signed_receipt {
     char run[TRIB_NAME_BYTES];
     char client[TRIB_NAME_BYTES];
     char update[TRIB_NAME_BYTES];
-    struct trib_digest digest; /* of the body */
-    uint64_t base, weight, version;
-    uint64_t time; /* of the admission */
+    struct trib_digest digest;      /* of the body */
+    uint64_t base, weight, version; /* weight and version 0: they were not decided yet */
+    uint64_t time;                  /* of the admission */
 };
 
 /* The record of this index was the last one. */

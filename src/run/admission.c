@@ -12,6 +12,7 @@ struct judgement {
     char text[160];
     uint32_t buffer; /* 0 or 1 */
     bool is_full;    /* buffers[0] cannot take it */
+    bool is_held;    /* all below and the buffer are decided later */
     uint64_t staleness, weight;
 };
 
@@ -120,6 +121,18 @@ static void judge_buffer(const struct trib_run *run, const struct trib_event *ev
                run->slots.slot_count);
 }
 
+/* Whether it could be counted today says whether it will be: only its age changes until then, and
+ * that costs an acknowledged update nothing but weight. */
+static void judge_held(const struct trib_run *run, const struct trib_event *event,
+                       struct judgement *judgement) {
+    judge_age(run, event, judgement);
+    if (judgement->refusal == TRIB_REFUSE_NONE && run->slots.used == run->slots.slot_count)
+        refuse(judgement, TRIB_REFUSE_BUSY, "updates_pending_max %u is reached",
+               run->slots.slot_count);
+    judgement->is_held = true;
+    judgement->staleness = judgement->weight = 0;
+}
+
 /* An update that does not fit shows that buffers[0] is full. It is closed whatever becomes of the
  * update: one that waited for more updates of the usual weight could wait for ever. */
 static struct judgement decide(struct trib_run *run, const struct trib_event *event) {
@@ -127,7 +140,9 @@ static struct judgement decide(struct trib_run *run, const struct trib_event *ev
     judge_state(run, &judgement);
     if (judgement.refusal == TRIB_REFUSE_NONE)
         judge_bounds(run, event, &judgement);
-    if (judgement.refusal == TRIB_REFUSE_NONE)
+    if (judgement.refusal == TRIB_REFUSE_NONE && run->needs.holds)
+        judge_held(run, event, &judgement);
+    else if (judgement.refusal == TRIB_REFUSE_NONE)
         judge_buffer(run, event, &judgement);
     if (judgement.is_full)
         run->buffers[0].state = TRIB_BUFFER_CLOSED;
@@ -180,12 +195,15 @@ static void admit(struct trib_run *run, const struct trib_event *event, struct t
     trib_roster_pin(&run->roster, admitted->client_index);
     admitted->request = event->request;
     admitted->base = event->version;
-    admitted->target = run->version + 1 + judgement->buffer;
+    admitted->target = judgement->is_held ? TRIB_TARGET_HELD : run->version + 1 + judgement->buffer;
+    admitted->is_answer = trib_round_task_state(run, client) == TRIB_TASK_HELD &&
+                          client->task_version == event->version;
     admitted->staleness = judgement->staleness;
     admitted->weight = judgement->weight;
     admitted->examples = event->examples;
 
-    struct trib_buffer *buffer = &run->buffers[judgement->buffer];
+    struct trib_buffer *buffer = trib_buffer_of(run, admitted->target);
+    client->writing++;
     buffer->writing++;
     buffer->weight_total += admitted->weight;
     trib_round_answer(run, client, admitted->base, admitted->target);
@@ -292,6 +310,7 @@ void trib_admission_spooled(struct trib_run *run, const struct trib_event *event
     struct trib_admitted *admitted = &run->slots.items[event->slot];
     TRIB_ASSERT(admitted->state == TRIB_SLOT_WRITING);
     trib_buffer_of(run, admitted->target)->writing--;
+    run->roster.clients[admitted->client_index].writing--;
     trib_heart_let_go(run, admitted->request);
     if (event->status != TRIB_OK) {
         give_up(run, event->slot, event->status);
@@ -299,6 +318,8 @@ void trib_admission_spooled(struct trib_run *run, const struct trib_event *event
     }
     admitted->digest = event->digest;
     trib_buffer_add_durable(run, event->slot);
+    if (admitted->target == TRIB_TARGET_HELD)
+        trib_round_arrive(run, admitted);
     run->roster.clients[admitted->client_index].refusals = 0;
     acknowledge(run, admitted->request, event->slot);
     admitted->request = 0;

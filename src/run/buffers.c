@@ -6,6 +6,8 @@ uint32_t trib_buffer_received(const struct trib_buffer *buffer) {
 }
 
 struct trib_buffer *trib_buffer_of(struct trib_run *run, trib_version target) {
+    if (target == TRIB_TARGET_HELD)
+        return &run->held;
     TRIB_ASSERT(target > run->version && target <= run->version + 2);
     return &run->buffers[target - run->version - 1];
 }
@@ -44,6 +46,34 @@ void trib_buffer_add_durable(struct trib_run *run, trib_slot slot) {
         run->slots.items[buffer->last_durable].next = slot;
     buffer->last_durable = slot;
     buffer->durable++;
+}
+
+/* An update that has waited for longer than staleness_max is acknowledged, so it counts; as the
+ * oldest that are admitted do. */
+static void fix_weight(const struct trib_run *run, struct trib_admitted *admitted) {
+    uint64_t oldest = run->spec->strategy.staleness_max;
+    admitted->target = run->version + 1;
+    admitted->staleness = run->version - admitted->base;
+    uint64_t counts_as = admitted->staleness < oldest ? admitted->staleness : oldest;
+    admitted->weight = trib_spec_weight(run->spec, admitted->examples, counts_as);
+}
+
+void trib_buffer_release(struct trib_run *run, const uint32_t holds[2]) {
+    trib_slot next = run->held.first_durable;
+    uint32_t left = run->held.durable, writing = run->held.writing;
+    run->held = trib_buffer_empty();
+    run->held.writing = writing;
+    for (; left > 0; left--) {
+        trib_slot slot = next;
+        struct trib_admitted *admitted = &run->slots.items[slot];
+        next = admitted->next;
+        if (admitted->hold == holds[0] || admitted->hold == holds[1]) {
+            fix_weight(run, admitted);
+            run->buffers[0].weight_total += admitted->weight;
+        }
+        trib_buffer_add_durable(run, slot);
+    }
+    TRIB_ASSERT(run->buffers[0].weight_total <= trib_buffer_weight_max(run)); /* spec_fit.c */
 }
 
 uint64_t trib_buffer_weight_max(const struct trib_run *run) {
@@ -192,7 +222,7 @@ bool trib_buffers_are_quiet(const struct trib_run *run) {
         if (buffer->writing > 0 || buffer->folding > 0 || buffer->state >= TRIB_BUFFER_MERGING)
             return false;
     }
-    return true;
+    return run->held.writing == 0;
 }
 
 void trib_buffers_drop_all(struct trib_run *run) {
@@ -200,4 +230,6 @@ void trib_buffers_drop_all(struct trib_run *run) {
         run->dropped += free_slots_of(run, run->version + 1 + index);
         run->buffers[index] = trib_buffer_empty();
     }
+    run->dropped += free_slots_of(run, TRIB_TARGET_HELD);
+    run->held = trib_buffer_empty();
 }

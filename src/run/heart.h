@@ -113,6 +113,7 @@ struct trib_run {
     struct trib_roster roster;
     struct trib_slots slots;
     struct trib_buffer buffers[2];
+    struct trib_buffer held; /* updates that wait for their version: only writing and durable */
     struct trib_round round;
     uint64_t draws; /* of clients for single seats, since the start */
     struct trib_evaluations evaluations;
@@ -159,6 +160,8 @@ bool trib_round_has_seat(const struct trib_run *run, const struct trib_client *c
 /* A task that is older than the current version is replaced by one for it: nobody has begun it, or
  * whoever did has forgotten it. */
 void trib_round_renew(struct trib_run *run, struct trib_client *client);
+/* A new client, whose place may have been another's; NULL: there was no room for it. */
+void trib_round_meet(struct trib_run *run, const struct trib_client *client);
 /* The client is there: it may be the one that a free seat waits for. */
 void trib_round_notice(struct trib_run *run, const struct trib_client *client);
 /* An update with this base was admitted for this version. */
@@ -168,6 +171,8 @@ void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_ve
  * be (the seat goes to another). */
 void trib_round_unanswer(struct trib_run *run, struct trib_client *client, trib_version base,
                          bool is_bad);
+/* The update is durable: from now on it waits for what the policy says. */
+void trib_round_arrive(struct trib_run *run, struct trib_admitted *admitted);
 /* The client is silent, set aside or has another role: its seat is free. In a round its task stays;
  * where seats are kept it has none any more. */
 void trib_round_lose_seat(struct trib_run *run, struct trib_client *client);
@@ -201,6 +206,9 @@ void trib_buffer_free_slot(struct trib_run *run, trib_slot slot);
 /* This update is durable: it waits for its fold. */
 void trib_buffer_add_durable(struct trib_run *run, trib_slot slot);
 struct trib_buffer *trib_buffer_of(struct trib_run *run, trib_version target);
+/* Held updates that wait for one of these go into the next version; staleness and weight are fixed
+ * now. */
+void trib_buffer_release(struct trib_run *run, const uint32_t holds[2]);
 uint64_t trib_buffer_weight_max(const struct trib_run *run);
 void trib_buffers_folded(struct trib_run *run, const struct trib_event *event);
 void trib_buffers_merged(struct trib_run *run, const struct trib_event *event);

@@ -25,6 +25,7 @@ void trib_polls_join(struct trib_run *run, const struct trib_event *event) {
     struct trib_client *client = trib_roster_find(&run->roster, event->client);
     if (!client) {
         client = trib_roster_add(&run->roster, event->client, event->role);
+        trib_round_meet(run, client);
     } else if (client->role != event->role) {
         trib_round_lose_seat(run, client);
         trib_roster_set_role(&run->roster, client, event->role);
@@ -83,6 +84,8 @@ static void explain_round(const struct trib_run *run, const struct trib_client *
         trib_words(reason, room, "too few trainers for version %" PRIu64, next);
     else if (run->buffers[0].state != TRIB_BUFFER_COLLECTING)
         trib_words(reason, room, "version %" PRIu64 " is in the making", next);
+    else if (run->needs.holds)
+        trib_words(reason, room, "its group waits for others");
     else if (run->needs.keeps_seats)
         trib_words(reason, room, "%u clients are training already", run->round.seats_held);
     else
@@ -114,8 +117,12 @@ static struct trib_task task_for(const struct trib_run *run, const struct trib_c
     } else if (can_train(run, client)) {
         task.kind = TRIB_TASK_TRAIN;
         name_train_task(run, client, task.id);
-        if (run->round.is_open && !run->needs.keeps_seats)
+        if (run->needs.holds) {
+            task.steps = client->assignment.steps;
+            task.expected_by = client->assignment.expected_by;
+        } else if (run->round.is_open && !run->needs.keeps_seats) {
             task.expected_by = run->round.plan.deadline;
+        }
     } else if (can_evaluate(run, client, &task.version)) {
         task.kind = TRIB_TASK_EVALUATE;
         name_evaluation_task(task.version, task.id);

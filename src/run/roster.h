@@ -9,6 +9,7 @@
 #define TRIB_RUN_ROSTER_H
 
 #include "base/map.h"
+#include "learn/policy.h"
 #include "run/agenda.h"
 #include "run/run.h"
 
@@ -41,7 +42,9 @@ struct trib_client {
     enum trib_task_state task_state;
     bool has_seat; /* counts among those the round waits for */
     trib_time_ns asked_at;
-    trib_time_ns rests_until; /* returned: not asked again for this version before */
+    struct trib_assignment assignment; /* of that task */
+    uint32_t writing;                  /* its updates that are admitted and not yet durable */
+    trib_time_ns rests_until;          /* returned: not asked again for this version before */
     /* The one before, if it was never answered: its late update still says how long it took. */
     bool has_late_task;
     trib_version late_version;

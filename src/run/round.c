@@ -38,9 +38,15 @@ static uint32_t seats_free(const struct trib_run *run) {
     return round->is_open && taken < round->plan.asked ? round->plan.asked - taken : 0;
 }
 
+/* Where updates are held: it has answered, and its group or the disk has not. */
+static bool waits_for_group(const struct trib_run *run, const struct trib_client *client) {
+    uint32_t index = trib_roster_index(&run->roster, client);
+    return run->needs.holds && (client->writing > 0 || run->memory.clients[index].is_waiting);
+}
+
 static bool is_candidate(const struct trib_run *run, const struct trib_client *client) {
     bool is_resting = run->needs.keeps_seats && client->rests_until > run->now;
-    if (!trib_client_is_available(client) || is_resting)
+    if (!trib_client_is_available(client) || is_resting || waits_for_group(run, client))
         return false;
     switch (trib_round_task_state(run, client)) {
     case TRIB_TASK_NONE:
@@ -55,6 +61,12 @@ static bool is_candidate(const struct trib_run *run, const struct trib_client *c
     return false;
 }
 
+void trib_round_meet(struct trib_run *run, const struct trib_client *client) {
+    if (client && run->needs.holds)
+        run->memory.clients[trib_roster_index(&run->roster, client)] =
+            (struct trib_policy_client){0};
+}
+
 void trib_round_notice(struct trib_run *run, const struct trib_client *client) {
     if (seats_free(run) > 0 && is_candidate(run, client))
         run->round.may_fill = true;
@@ -65,6 +77,12 @@ static int compare_ranks(const void *a, const void *b) {
     if (first->rank != second->rank)
         return first->rank < second->rank ? -1 : 1;
     return first->index < second->index ? -1 : first->index > second->index;
+}
+
+/* The fastest first; in units that tell a nanosecond per step from two. */
+static uint64_t rank_of_pace(double pace) {
+    double ns = pace * (double)TRIB_SECOND;
+    return ns < 0x1p63 ? (uint64_t)ns : UINT64_MAX;
 }
 
 /* Fill roster.ranking with everybody who may be asked, lowest rank first. */
@@ -79,7 +97,9 @@ static uint32_t rank_candidates(struct trib_run *run) {
         if (!is_candidate(run, client))
             continue;
         trib_random_derive(&random, salt, client->name, 0);
-        roster->ranking[count++] = (struct trib_ranked){trib_random_u64(&random), index};
+        uint64_t rank = run->needs.holds ? rank_of_pace(run->memory.clients[index].pace)
+                                         : trib_random_u64(&random);
+        roster->ranking[count++] = (struct trib_ranked){rank, index};
     }
     if (count > 1)
         qsort(roster->ranking, count, sizeof *roster->ranking, compare_ranks);
@@ -95,6 +115,10 @@ static void give_task(struct trib_run *run, struct trib_client *client) {
     client->task_version = run->version;
     client->task_state = TRIB_TASK_HELD;
     client->asked_at = run->now;
+    if (run->needs.holds)
+        run->spec->strategy.policy->assign(&run->settings, &run->memory,
+                                           trib_roster_index(&run->roster, client), run->now,
+                                           &client->assignment);
 }
 
 static void give_seat(struct trib_run *run, struct trib_client *client) {
@@ -164,6 +188,14 @@ static void count_update(struct trib_client *client, trib_version base) {
     client->updates_of_base += client->base == base;
 }
 
+static void free_seat(struct trib_run *run, struct trib_client *client) {
+    client->has_seat = false;
+    if (run->needs.keeps_seats)
+        client->task_state = TRIB_TASK_NONE; /* else there would be more tasks than seats */
+    run->round.seats_held--;
+    run->round.may_fill = true;
+}
+
 /* Where seats are kept: a client that holds another task than the one it answered goes on with it.
  * One that is not to be asked again for this version is marked as having answered. */
 static void answer_kept(struct trib_run *run, struct trib_client *client, trib_version base,
@@ -171,7 +203,8 @@ static void answer_kept(struct trib_run *run, struct trib_client *client, trib_v
     bool holds_task = trib_round_has_seat(run, client);
     if (holds_task && client->task_version != base)
         return;
-    trib_round_lose_seat(run, client);
+    if (holds_task)
+        free_seat(run, client);
     if (run->needs.asks_again || target != run->version + 1)
         return;
     client->task_version = run->version;
@@ -245,11 +278,9 @@ void trib_round_unanswer(struct trib_run *run, struct trib_client *client, trib_
 void trib_round_lose_seat(struct trib_run *run, struct trib_client *client) {
     if (!trib_round_has_seat(run, client))
         return;
-    client->has_seat = false;
-    if (run->needs.keeps_seats)
-        client->task_state = TRIB_TASK_NONE; /* else there would be more tasks than seats */
-    run->round.seats_held--;
-    run->round.may_fill = true;
+    free_seat(run, client);
+    if (run->needs.holds)
+        run->spec->strategy.policy->leave(&run->memory, trib_roster_index(&run->roster, client));
 }
 
 void trib_round_return(struct trib_run *run, struct trib_client *client) {
@@ -269,6 +300,7 @@ static struct trib_policy_view view_of(const struct trib_run *run) {
         .received = trib_buffer_received(&run->buffers[0]),
         .writing = run->buffers[0].writing,
         .training = run->round.seats_held,
+        .is_full = run->slots.used == run->slots.slot_count,
     };
 }
 
@@ -289,6 +321,18 @@ static bool is_filled(const struct trib_run *run) {
     return trib_buffer_received(buffer) + buffer->writing >= run->round.plan.wanted;
 }
 
+static void release(struct trib_run *run) {
+    trib_buffer_release(run, run->round.plan.closes);
+    for (uint32_t place = 0; place < 2; place++)
+        run->spec->strategy.policy->closed(&run->memory, run->round.plan.closes[place]);
+}
+
+void trib_round_arrive(struct trib_run *run, struct trib_admitted *admitted) {
+    admitted->hold = run->spec->strategy.policy->arrive(
+        &run->settings, &run->memory, admitted->client_index, run->now, admitted->is_answer);
+    run->round.may_fill = true; /* its client, or those of a group that it completes */
+}
+
 static void judge_round(struct trib_run *run) {
     struct trib_policy_view view = view_of(run);
     struct trib_round *round = &run->round;
@@ -299,6 +343,8 @@ static void judge_round(struct trib_run *run) {
         break;
     case TRIB_VERDICT_CLOSE:
         run->buffers[0].state = TRIB_BUFFER_CLOSED;
+        if (run->needs.holds)
+            release(run);
         break;
     case TRIB_VERDICT_PAUSE:
         trib_states_pause(run, "version %" PRIu64 " had %u of %u updates at its deadline",

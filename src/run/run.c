@@ -26,12 +26,19 @@ struct trib_run *trib_run_new(const struct trib_env *env, const struct trib_spec
     run->round.look_again = TRIB_TIME_NEVER;
     for (uint32_t index = 0; index < 2; index++)
         run->buffers[index] = trib_buffer_empty();
+    run->held = trib_buffer_empty();
     trib_roster_init(&run->roster, env, spec->clients_max, spec->lease);
     trib_evaluations_init(&run->evaluations, &spec->evaluate, spec->stop.target);
     trib_map_init(&run->waiting, env);
     bool has_slots = trib_slots_init(&run->slots, env, spec->updates_pending_max);
     run->reports = trib_allocate(env, TRIB_RECORDS_MAX, sizeof *run->reports);
-    if (has_slots && run->reports)
+    if (run->needs.holds) {
+        run->memory.client_count = spec->clients_max;
+        run->memory.clients =
+            trib_allocate(env, run->memory.client_count, sizeof *run->memory.clients);
+    }
+    bool has_memory = !run->needs.holds || run->memory.clients;
+    if (has_slots && run->reports && has_memory)
         return run;
     trib_run_free(run);
     return NULL;
@@ -40,6 +47,8 @@ struct trib_run *trib_run_new(const struct trib_env *env, const struct trib_spec
 void trib_run_free(struct trib_run *run) {
     if (!run)
         return;
+    trib_release(run->env, run->memory.clients, run->memory.client_count,
+                 sizeof *run->memory.clients);
     trib_release(run->env, run->reports, TRIB_RECORDS_MAX, sizeof *run->reports);
     trib_slots_deinit(&run->slots);
     trib_map_deinit(&run->waiting);
@@ -94,6 +103,11 @@ bool trib_run_restore_update(struct trib_run *run, const struct trib_pending *pe
     admitted->examples = pending->examples;
     admitted->digest = pending->digest;
     admitted->target = pending->target > run->version + 1 ? run->version + 2 : run->version + 1;
+    if (pending->target == TRIB_TARGET_HELD) {
+        admitted->target = TRIB_TARGET_HELD;
+        admitted->hold = TRIB_HOLD_LATE;
+        run->memory.late_count++;
+    }
     trib_buffer_of(run, admitted->target)->weight_total += admitted->weight;
     trib_buffer_add_durable(run, *slot);
     /* It was admitted after the buffer before its own had been closed; one that was full would

@@ -20,6 +20,9 @@
  * version that the update is applied to: whoever comes during a merge is one version older than
  * just before.
  *
+ * A policy may hold updates (policy.h): then target, staleness and weight are 0 at admission, and an
+ * update gets all three when the policy closes what it waits for. A restart lets it go on waiting.
+ *
  * A pause gives no tasks and closes no round; finished updates are still taken, a version that is
  * being made is published, and the round's deadline moves on by the length of the pause. A stop
  * finishes a merge that has begun and merges nothing more. Updates that were acknowledged and are
@@ -91,6 +94,7 @@ struct trib_task {
     char id[32];              /* "12.0", "e12" */
     trib_time_ns expected_by; /* absolute, advice; TRIB_TIME_NEVER: none */
     trib_time_ns not_before;  /* wait: absolute */
+    uint32_t steps;           /* train: local steps of this task; 0: as the settings say */
     char reason[96];          /* wait and stop: for people */
 };
 
@@ -156,8 +160,10 @@ enum trib_effect_kind {
     TRIB_EFFECT_COMPARE,     /* goes on with request: take the body, digest it, send REPEAT */
     TRIB_EFFECT_SPOOL,       /* slot (and its request): check, append, sync, then send SPOOLED */
     TRIB_EFFECT_ACKNOWLEDGE, /* answers request: fate, version; slot with its staleness and weight,
-                                TRIB_SLOT_NONE for an id that is settled */
-    TRIB_EFFECT_FOLD,        /* slot into accumulator, then send FOLDED */
+                                TRIB_SLOT_NONE for an id that is settled. Weight 0: the update
+                                waits for its version */
+    TRIB_EFFECT_FOLD,        /* slot into accumulator, then send FOLDED; version, staleness and
+                                weight are final */
     TRIB_EFFECT_MERGE,       /* version, accumulator: merge, clear it, then send MERGED */
     TRIB_EFFECT_PERSIST,     /* version: record with the buffer's slots, then send PERSISTED */
     TRIB_EFFECT_PUBLISH,     /* version is current from now on; its slots are free already */
@@ -184,7 +190,7 @@ struct trib_effect {
     enum trib_record_kind record_kind;
     uint64_t record;            /* number to give back in RECORDED */
     enum trib_run_state state;  /* STATE, RECORD of a state */
-    uint64_t staleness, weight; /* ACKNOWLEDGE of a slot */
+    uint64_t staleness, weight; /* SPOOL, ACKNOWLEDGE of a slot, FOLD */
 };
 
 #define TRIB_EFFECTS_MAX 256
@@ -228,7 +234,7 @@ void trib_run_restore(struct trib_run *run, const struct trib_restored *restored
  * which they joined: when they are more than clients_max, the first are forgotten. False: no
  * memory. */
 bool trib_run_restore_client(struct trib_run *run, const char *client, enum trib_client_role role);
-/* A durable update that no record counts or drops yet, as admitted. Its FOLD comes with the first
+/* A durable update that no record counts or drops yet, as admitted (held: target and weight 0). Its FOLD comes with the first
  * steps (send a TICK). False: no slot, the same id twice, or the run is stopped or has no model.
  * */
 struct trib_pending {

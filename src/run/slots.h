@@ -15,6 +15,9 @@ enum trib_slot_state {
     TRIB_SLOT_FOLDED,
 };
 
+/* The target of an update that waits for its version; staleness and weight are 0 until then. */
+#define TRIB_TARGET_HELD UINT64_C(0)
+
 struct trib_admitted {
     enum trib_slot_state state;
     uint32_t client_index;
@@ -22,6 +25,8 @@ struct trib_admitted {
     char id[TRIB_NAME_BYTES];
     trib_version base, target;
     uint64_t staleness, weight, examples;
+    bool is_answer; /* to the task that its client had */
+    uint32_t hold;  /* what it waits for while its target is TRIB_TARGET_HELD: enum trib_hold */
     struct trib_digest digest; /* of the body, once durable */
     trib_request request;      /* who waits for the acknowledgement; 0 = nobody */
     trib_slot next;            /* in the list it is in: free ones, or durable ones of its buffer */

@@ -29,6 +29,11 @@ struct trib_policy_settings trib_spec_policy_settings(const struct trib_spec *sp
         .tick = strategy->tick,
         .staleness_max = strategy->staleness_max,
         .divide = strategy->divide,
+        .clients = strategy->clients,
+        .steps_min = strategy->steps_min,
+        .steps_max = strategy->steps_max,
+        .slack = strategy->slack,
+        .speed_beta = strategy->speed_beta,
     };
 }
 

@@ -38,7 +38,13 @@ enum trib_staleness_rule {
     TRIB_STALENESS_LINEAR,     /* 1 + u: what is rarely counted counts more (FedFix) */
 };
 /* What makes a version; decides which other fields there are. In the order of the policies. */
-enum trib_tempo { TRIB_TEMPO_ROUNDS, TRIB_TEMPO_BUFFER, TRIB_TEMPO_TICKS, TRIB_TEMPO_ASYNC };
+enum trib_tempo {
+    TRIB_TEMPO_ROUNDS,
+    TRIB_TEMPO_BUFFER,
+    TRIB_TEMPO_TICKS,
+    TRIB_TEMPO_ASYNC,
+    TRIB_TEMPO_GROUPS,
+};
 enum trib_durability { TRIB_DURABILITY_SPOOL, TRIB_DURABILITY_MEMORY };
 
 #define TRIB_DURATION_AUTO INT64_C(-1)
@@ -68,6 +74,9 @@ struct trib_spec_strategy {
     uint32_t goal;                    /* buffer: K, updates that make a version */
     uint32_t concurrency;             /* buffer: clients that train at one time; 0 = all */
     trib_time_ns tick;                /* ticks: from one version to the next */
+    uint32_t steps_min, steps_max;    /* groups: of a task */
+    double slack;                     /* groups: how much longer than planned is in time */
+    double speed_beta;                /* groups: share of the newest speed in the estimate */
     uint32_t quorum;                  /* fewest updates that make a version at the deadline or tick;
                                         rounds: also the fewest present clients that start one */
     trib_time_ns deadline;            /* TRIB_DURATION_AUTO: from observed arrivals (rounds);
@@ -80,6 +89,7 @@ struct trib_spec_strategy {
     double staleness_a, staleness_b;
     enum trib_weight_rule weights;
     enum trib_policy_divide divide; /* what the weighted sum is divided by */
+    uint32_t clients;               /* divide clients: N */
     uint64_t weight_max;            /* most examples one update may claim */
     uint64_t weight_total_max;      /* most examples in one version */
     uint32_t weight_unit_bits;      /* k: weights are integers in units of 2^-k */

@@ -143,22 +143,52 @@ static enum trib_status check_buffer(const struct trib_spec_strategy *strategy,
                               "strategy.quorum: %" PRIu32 " is over strategy.goal, %" PRIu32
                               ", which makes a version before the deadline",
                               quorum, goal);
-    if (strategy->divide == TRIB_DIVIDE_GOAL && strategy->weights == TRIB_WEIGHT_EXAMPLES)
+    return TRIB_OK;
+}
+
+/* Updates that wait for their group may all be counted at once. */
+static enum trib_status check_held(const struct trib_spec *spec, struct trib_error *error) {
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    uint64_t unit = UINT64_C(1) << strategy->weight_unit_bits;
+    uint64_t largest = (trib_spec_weight_max(spec) + unit - 1) / unit;
+    uint64_t together = strategy->weight_total_max / largest;
+    if (strategy->tempo != TRIB_TEMPO_GROUPS || spec->updates_pending_max <= together)
+        return TRIB_OK;
+    return trib_error_set(error, TRIB_EINVALID,
+                          "updates_pending_max: %" PRIu32 " updates that wait for their groups, of "
+                          "weights up to %" PRIu64 ", are over strategy.weight_total_max, %" PRIu64
+                          "; updates_pending_max %" PRIu64 " works",
+                          spec->updates_pending_max, largest, strategy->weight_total_max, together);
+}
+
+static enum trib_status check_groups(const struct trib_spec_strategy *strategy,
+                                     struct trib_error *error) {
+    if (strategy->steps_min > strategy->steps_max)
         return trib_error_set(error, TRIB_EINVALID,
-                              "strategy.divide: goal counts updates while strategy.weights is "
-                              "examples, so a step would grow with the data; weight works");
+                              "strategy.steps_min: %" PRIu32 " is over strategy.steps_max, %" PRIu32
+                              "; steps_min %" PRIu32 " works",
+                              strategy->steps_min, strategy->steps_max, strategy->steps_max);
     return TRIB_OK;
 }
 
 /* What a preset of one tempo cannot do; what it does not even have is refused by the table. */
 static enum trib_status check_tempo(const struct trib_spec *spec, struct trib_error *error) {
     const struct trib_spec_strategy *strategy = &spec->strategy;
+    bool counts_updates =
+        strategy->divide == TRIB_DIVIDE_GOAL || strategy->divide == TRIB_DIVIDE_CLIENTS;
+    if (counts_updates && strategy->weights == TRIB_WEIGHT_EXAMPLES)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.divide: %s counts updates while strategy.weights is "
+                              "examples, so a step would grow with the data; weight works",
+                              strategy->divide == TRIB_DIVIDE_GOAL ? "goal" : "clients");
     if (strategy->tempo == TRIB_TEMPO_BUFFER)
         return check_buffer(strategy, error);
-    if (strategy->tempo == TRIB_TEMPO_TICKS && strategy->divide == TRIB_DIVIDE_GOAL)
+    if (strategy->divide == TRIB_DIVIDE_GOAL)
         return trib_error_set(error, TRIB_EINVALID,
-                              "strategy.divide: %s has no goal; weight or none works",
+                              "strategy.divide: %s has no goal; weight, none or clients works",
                               strategy->preset);
+    if (strategy->tempo == TRIB_TEMPO_GROUPS)
+        return check_groups(strategy, error);
     if (strategy->tempo == TRIB_TEMPO_ASYNC && strategy->staleness == TRIB_STALENESS_LINEAR)
         return trib_error_set(
             error, TRIB_EINVALID,
@@ -226,5 +256,7 @@ enum trib_status trib_spec_fit(struct trib_spec *spec, struct trib_error *error)
     fill_staleness_table(&spec->strategy);
     declare_needs(spec);
     status = check_staleness_table(&spec->strategy, error);
-    return status == TRIB_OK ? check_weight_max(spec, error) : status;
+    if (status == TRIB_OK)
+        status = check_weight_max(spec, error);
+    return status == TRIB_OK ? check_held(spec, error) : status;
 }

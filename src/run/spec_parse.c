@@ -88,16 +88,21 @@ static void describe(const json_t *value, struct trib_text *text) {
     }
 }
 
-/* "strategy.short: must be one of wait, go, pause, not "wiat"; did you mean wait?" */
+/* "strategy.short: must be one of wait, go, pause, not "wiat"; did you mean wait?"
+ * Presets are too many to be listed in a sentence. */
 static enum trib_status refuse(struct reading *reading, const struct trib_field *field,
                                const json_t *value) {
     struct trib_text text;
     trib_text_init(&text, reading->spec->env);
+    bool is_preset = field->kind == TRIB_FIELD_PRESET;
     trib_text_format(&text, "must be ");
-    trib_field_expect(field, &text);
+    if (is_preset)
+        trib_text_format(&text, "a preset that `trib help spec` lists");
+    else
+        trib_field_expect(field, &text);
     trib_text_format(&text, ", not ");
     describe(value, &text);
-    bool has_choices = field->choices || field->kind == TRIB_FIELD_PRESET;
+    bool has_choices = field->choices || is_preset;
     if (has_choices && json_is_string(value)) {
         struct guess guess = guess_begin(json_string_value(value));
         const char *choice;
@@ -436,6 +441,19 @@ static enum trib_status check_pace(struct reading *reading, const json_t *given,
     return TRIB_OK;
 }
 
+/* Policies that give each client its own number of steps take none for all. */
+static enum trib_status check_assigned(struct reading *reading, const json_t *given) {
+    static const char *const names[] = {"epochs", "steps"};
+    for (size_t index = 0; index < sizeof names / sizeof *names; index++) {
+        if (json_object_get(given, names[index]))
+            return trib_error_set(reading->error, TRIB_EINVALID,
+                                  "train.%s: preset %s gives each client steps of its own; "
+                                  "strategy.steps_min and strategy.steps_max bound them",
+                                  names[index], reading->strategy->name);
+    }
+    return TRIB_OK;
+}
+
 static int append(const char *bytes, size_t byte_count, void *text) {
     trib_text_add(text, bytes, byte_count);
     return 0;
@@ -486,6 +504,8 @@ static enum trib_status read_settings(struct reading *reading, const struct trib
         status = check_settings(reading, field, value);
     if (status == TRIB_OK && reading->strategy->is_pace_fixed)
         status = check_pace(reading, value, preset);
+    if (status == TRIB_OK && reading->strategy->pace->policy->assign)
+        status = check_assigned(reading, value);
     if (status == TRIB_OK)
         status = add_missing(reading, settings, value);
     if (status == TRIB_OK)

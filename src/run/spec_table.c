@@ -32,6 +32,9 @@
 #define BUFFER BIT(TRIB_TEMPO_BUFFER)
 #define TICKS BIT(TRIB_TEMPO_TICKS)
 #define ASYNC BIT(TRIB_TEMPO_ASYNC)
+#define GROUPS BIT(TRIB_TEMPO_GROUPS)
+#define SUMS (ROUNDS | BUFFER | TICKS | GROUPS)
+#define IN_GROUPS ONLY_IF(struct trib_spec, strategy.tempo, GROUPS, "preset fedcompass")
 #define IN_ROUNDS ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS, "presets that work in rounds")
 #define DECAYING_RULES (BIT(TRIB_STALENESS_POLYNOMIAL) | BIT(TRIB_STALENESS_HINGE))
 
@@ -41,7 +44,7 @@ static const char *const roles[] = {"train", "average", "freeze", "local", NULL}
 static const char *const short_rules[] = {"wait", "go", "pause", NULL};
 static const char *const late_rules[] = {"count", "refuse", NULL};
 static const char *const staleness_rules[] = {"constant", "polynomial", "hinge", "linear", NULL};
-static const char *const divide_rules[] = {"weight", "goal", "none", NULL};
+static const char *const divide_rules[] = {"weight", "goal", "none", "clients", NULL};
 static const char *const weight_rules[] = {"examples", "equal", NULL};
 static const char *const optimizers[] = {"sgd",  "momentum", "nesterov", "adagrad",
                                          "adam", "yogi",     NULL};
@@ -123,6 +126,17 @@ static const struct trib_field fields[] = {
     {"strategy.tick", TRIB_FIELD_DURATION, AT(strategy.tick), .initial = "\"1m\"",
      FROM(0.001, LONGEST), ONLY_IF(struct trib_spec, strategy.tempo, TICKS, "preset fedfix"),
      .meaning = "time from one version to the next"},
+    {"strategy.steps_min", TRIB_FIELD_INTEGER, AT(strategy.steps_min), .initial = "20",
+     FROM(1, COUNT_MAX), IN_GROUPS, .meaning = "fewest local steps of a task (Qmin)"},
+    {"strategy.steps_max", TRIB_FIELD_INTEGER, AT(strategy.steps_max), .initial = "100",
+     FROM(1, COUNT_MAX), IN_GROUPS,
+     .meaning = "most local steps of a task, and those of a client's first (Qmax)"},
+    {"strategy.slack", TRIB_FIELD_REAL, AT(strategy.slack), .initial = "1.5", FROM(1, 1000),
+     IN_GROUPS,
+     .meaning = "a group waits for its members up to so many times as long as planned (lambda)"},
+    {"strategy.speed_beta", TRIB_FIELD_REAL, AT(strategy.speed_beta), .initial = "0.9", FROM(0, 1),
+     .is_above = true, IN_GROUPS,
+     .meaning = "share of the newest measurement in a client's estimated speed"},
     {"strategy.quorum", TRIB_FIELD_INTEGER, AT(strategy.quorum), .initial = "1", FROM(1, COUNT_MAX),
      ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS | BUFFER | TICKS,
              "presets that count updates"),
@@ -144,10 +158,10 @@ static const struct trib_field fields[] = {
      .choices = late_rules, IN_ROUNDS,
      .meaning = "an update whose base is not the current version"},
     {"strategy.staleness_max", TRIB_FIELD_INTEGER, AT(strategy.staleness_max),
-     .otherwise = "16, with fedbuff 100", FROM(0, TRIB_STALENESS_MAX),
+     .otherwise = "16, with fedbuff and fedcompass 100", FROM(0, TRIB_STALENESS_MAX),
      .meaning = "oldest base, in versions; older is refused"},
     {"strategy.staleness", TRIB_FIELD_CHOICE, AT(strategy.staleness),
-     .otherwise = "constant in rounds, polynomial with fedbuff and fedasync, linear with fedfix",
+     .otherwise = "constant in rounds, linear with fedfix, else polynomial",
      .choices = staleness_rules,
      .meaning = "weight of an update u versions old: 1; (1 + u)^-a; 1 up to b and then "
                 "1 / (a (u - b) + 1); 1 + u, which makes up for being counted rarely"},
@@ -161,19 +175,25 @@ static const struct trib_field fields[] = {
      .meaning = "b of the staleness rule, in versions"},
     {"strategy.weights", TRIB_FIELD_CHOICE, AT(strategy.weights),
      .otherwise = "examples in rounds, else equal", .choices = weight_rules,
-     ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS | BUFFER | TICKS, "presets that sum updates"),
+     ONLY_IF(struct trib_spec, strategy.tempo, SUMS, "presets that sum updates"),
      .meaning = "weight of an update: its examples, or 1 for each"},
     {"strategy.divide", TRIB_FIELD_CHOICE, AT(strategy.divide),
-     .otherwise = "goal with fedbuff, weight with fedfix", .choices = divide_rules,
-     ONLY_IF(struct trib_spec, strategy.tempo, BUFFER | TICKS, "presets fedbuff and fedfix"),
+     .otherwise = "goal with fedbuff, weight with fedfix, clients with fedcompass",
+     .choices = divide_rules,
+     ONLY_IF(struct trib_spec, strategy.tempo, BUFFER | TICKS | GROUPS,
+             "presets fedbuff, fedfix and fedcompass"),
      .meaning = "what the weighted sum of the updates is divided by: the sum of their weights, the "
-                "goal (more if there are more updates), or 1"},
+                "goal (more if there are more updates), 1, or strategy.clients"},
+    {"strategy.clients", TRIB_FIELD_INTEGER, AT(strategy.clients), .initial = "10",
+     FROM(1, COUNT_MAX),
+     ONLY_IF(struct trib_spec, strategy.divide, BIT(TRIB_DIVIDE_CLIENTS), "divide clients"),
+     .meaning = "clients that take part (N): each has a share of 1/N in the model"},
     {"strategy.weight_max", TRIB_FIELD_INTEGER, AT(strategy.weight_max), .initial = "1048576",
      FROM(1, (double)TRIB_WEIGHT_MAX),
      .meaning = "most examples one update may claim; more is refused"},
     {"strategy.weight_total_max", TRIB_FIELD_INTEGER, AT(strategy.weight_total_max),
      .initial = "1073741824", FROM(1, 70368744177664.0), /* 2^46: 2^62 in units of 2^-16 */
-     ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS | BUFFER | TICKS, "presets that sum updates"),
+     ONLY_IF(struct trib_spec, strategy.tempo, SUMS, "presets that sum updates"),
      .meaning = "most examples in one version; what is over goes to the next"},
     {"strategy.server", TRIB_FIELD_OBJECT, .meaning = "from the mean update to the next version"},
     {"strategy.server.optimizer", TRIB_FIELD_OPTIMIZER, AT(strategy.optimizer.kind),

@@ -70,7 +70,7 @@ size_t trib_run_slots_of(const struct trib_run *run, trib_version version, trib_
 }
 
 size_t trib_run_slots_pending(const struct trib_run *run, trib_slot *slots, size_t slots_max) {
-    return trib_slots_gather(&run->slots, run->version + 1, run->version + 2, slots, slots_max);
+    return trib_slots_gather(&run->slots, TRIB_TARGET_HELD, run->version + 2, slots, slots_max);
 }
 
 const char *trib_run_set_aside(const struct trib_run *run, size_t index) {
@@ -100,9 +100,25 @@ static void tell_tick(const struct trib_run *run, trib_time_ns now, uint32_t rec
                plan->quorum);
 }
 
+static void tell_groups(const struct trib_run *run, trib_time_ns now, char *sentence) {
+    const struct trib_plan *plan = &run->round.plan;
+    char latest[48] = "";
+    if (plan->deadline != TRIB_TIME_NEVER && plan->deadline > now)
+        trib_words(latest, sizeof latest, " (%.1f s at most)",
+                   (double)(plan->deadline - now) / (double)TRIB_SECOND);
+    trib_words(sentence, SENTENCE_BYTES,
+               "a group of clients for version %" PRIu64 "%s; %u update%s wait%s", run->version + 1,
+               latest, run->held.durable, plural(run->held.durable),
+               run->held.durable == 1 ? "s" : "");
+}
+
 static void tell_round(const struct trib_run *run, trib_time_ns now, char *sentence) {
     const struct trib_plan *plan = &run->round.plan;
     uint32_t received = trib_buffer_received(&run->buffers[0]);
+    if (run->needs.holds) {
+        tell_groups(run, now, sentence);
+        return;
+    }
     if (plan->wanted == UINT32_MAX) {
         tell_tick(run, now, received, sentence);
         return;
@@ -170,7 +186,7 @@ void trib_run_status(const struct trib_run *run, trib_time_ns now, struct trib_r
         .training = round->seats_held,
         .set_aside = run->roster.set_aside,
         .asked = run->needs.keeps_seats ? round->seats_held : round->plan.asked,
-        .received = trib_buffer_received(&run->buffers[0]),
+        .received = trib_buffer_received(&run->buffers[0]) + run->held.durable,
         .wanted = round->plan.wanted == UINT32_MAX ? round->plan.quorum : round->plan.wanted,
         .quorum = round->plan.quorum,
         .round_open = round->is_open && is_collecting,

@@ -12,6 +12,9 @@
  *   FedAsync         Xie et al. 2019, Algorithm 1 and section 6: alpha 0.6, (1 + staleness)^-0.5, at
  *                    most 16 versions old.
  *   FedFix           Fraboni et al. 2023: equal clients, weights 1 + staleness.
+ *   FedCompass       Li et al. 2024 (ICLR) and its example configuration: 20 to 100 steps, latest time
+ *                    1.5 times the expected one (1.2 in the paper's experiments), share 0.9 of the
+ *                    newest speed; 0.9 (1 + staleness)^-0.5 / N for each update.
  *
  * Reddi et al. tune the server's learning rate for each task and recommend none. With small tau
  * the first step of Adam and Yogi moves a parameter by nearly lr * (1 - beta1) / sqrt(1 - beta2),
@@ -74,6 +77,22 @@ static const struct trib_pace async = {
     .weights = TRIB_WEIGHT_EQUAL,
     .divide = TRIB_DIVIDE_NONE,
 };
+
+static const struct trib_pace groups = {
+    .tempo = TRIB_TEMPO_GROUPS,
+    .policy = &trib_policy_groups,
+    .deadline = TRIB_TIME_NEVER,
+    .staleness_max = 100,
+    .staleness = TRIB_STALENESS_POLYNOMIAL,
+    .weights = TRIB_WEIGHT_EQUAL,
+    .divide = TRIB_DIVIDE_CLIENTS,
+};
+static const struct trib_optimizer compass = {.kind = TRIB_OPTIMIZER_SGD,
+                                              .variant = TRIB_VARIANT_PAPER,
+                                              .lr = 0.9,
+                                              .beta1 = 0.9,
+                                              .beta2 = 0.99,
+                                              .tau = 1e-3};
 
 static const struct trib_strategy strategies[] = {
     {
@@ -145,6 +164,13 @@ static const struct trib_strategy strategies[] = {
         .meaning = "a version per `tick` of a clock, from whatever has arrived",
         .pace = &ticks,
         .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{}",
+    },
+    {
+        .name = "fedcompass",
+        .meaning = "each client gets as many steps as let it arrive together with others",
+        .pace = &groups,
+        .optimizer = &compass,
         .train = "{}",
     },
 };

@@ -6,6 +6,7 @@ import pathlib
 import random
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -254,10 +255,59 @@ class Tempo(unittest.TestCase):
         wait_for(lambda: run.version() == 1)
         self.assertEqual(read_safetensors(run.model().body)["w"], [1.0, 2.0])
 
+    def test_fedcompass_gives_steps_and_what_waits_for_a_group_survives_a_kill(self):
+        # A group's latest time is far away: it closes when its members are there, and only then.
+        run = self.create({"preset": "fedcompass", "clients": 2, "steps_min": 1, "slack": 1000,
+                           "staleness": "constant"}, train={"lr": 0.5}, keep={"updates": "forever"})
+        a, b = run.join("a"), run.join("b")
+        for client in (a, b):
+            task = client.train_task()
+            self.assertEqual(task["settings"], {"lr": 0.5, "steps": 100})
+            self.assertNotIn("expected_by_s", task)
+        time.sleep(1)  # so a group has at least a second to be joined
+        a.put("0.0", delta(1, 1), base=0, examples=3)
+        wait_for(lambda: run.version() == 1)
+        b.put("0.0", delta(1, 1), base=0, examples=3)
+        wait_for(lambda: run.version() == 2)
+        opened, joined = a.train_task(), b.train_task()
+        self.assertGreater(opened["expected_by_s"], 0.5)
+        self.assertLessEqual(joined["expected_by_s"], opened["expected_by_s"])
+        self.assertLessEqual(joined["settings"]["steps"], 100)
+        held = a.put(opened["task"], delta(2, 2), base=opened["version"], examples=3)
+        self.assertEqual((held.status, held.json()["fate"]), (200, "spooled"))
+        for reply in (held, a.fate(opened["task"])):
+            self.assertFalse({"version", "weight", "staleness"} & reply.json().keys())
+        self.assertEqual(a.task()["reason"], "its group waits for others")
+        self.daemon.restart(signal.SIGKILL)
+
+        # Nobody's pace is known any more: two first answers, then a group of one takes what waited.
+        for version, client in ((3, b), (4, a), (5, a)):
+            task = client.train_task()
+            client.put(task["task"], delta(1, 1), base=task["version"], examples=3)
+            wait_for(lambda: run.version() == version)
+        counted = [[(u["client"], u["update"]) for u in v["updates"]] for v in versions_of(run)]
+        self.assertEqual([len(updates) for updates in counted], [1, 1, 1, 1, 2])
+        self.assertIn(("a", opened["task"]), counted[4])
+        self.assertEqual(a.fate(opened["task"]).json()["version"], 5)
+        # 0.9 / 2 of each: four of 1, and in the last one 2 more
+        for value in read_safetensors(run.model().body)["w"]:
+            self.assertAlmostEqual(value, 0.45 * 7, delta=1e-5)
+        with tempfile.NamedTemporaryFile("w") as receipt, tempfile.NamedTemporaryFile() as ledger:
+            receipt.write(held.json()["receipt"])
+            receipt.flush()
+            ledger.write(run.get("/ledger").body)
+            ledger.flush()
+            key = pathlib.Path(self.daemon.data, "ledger.pub")
+            done = subprocess.run([TRIB, "ledger", "verify", "--receipt", receipt.name, "--key",
+                                   key, "--ledger", ledger.name], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.verify(run)
+
     def test_a_spec_that_makes_no_sense_is_refused_with_one_that_does(self):
         for strategy, hint in (({"preset": "fedbuff", "goal": 9, "concurrency": 4}, "goal 4 works"),
                                ({"preset": "fedbuff", "quorum": 3}, "deadline"),
                                ({"preset": "fedbuff", "weights": "examples"}, "weight works"),
+                               ({"preset": "fedcompass", "divide": "goal"}, "weight, none or"),
                                ({"preset": "fedfix", "fraction": 0.5}, "only with")):
             spec = {"name": "bad", "model": {"init": "upload"}, "strategy": strategy}
             reply = self.daemon.request("POST", "/v1/runs", spec, self.daemon.admin)

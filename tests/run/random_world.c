@@ -83,13 +83,19 @@ static void choose_tempo(struct play *play) {
     struct trib_spec_strategy *strategy = &play->spec.strategy;
     if (chance(play, 0.5))
         return;
-    static const char *const names[] = {"buffer", "buffer", "ticks", "async"};
-    const char *name = names[below(play, 4)];
+    static const char *const names[] = {"buffer", "buffer", "ticks", "async", "groups"};
+    const char *name = names[below(play, 5)];
     bool has_deadline = name[0] == 'b' && chance(play, 0.3);
     strategy->policy = trib_policy_find(name);
     strategy->late = TRIB_LATE_COUNT;
     strategy->goal = name[0] == 'a' ? 0 : 1 + (uint32_t)below(play, 5);
     strategy->concurrency = chance(play, 0.5) ? 0 : 1 + (uint32_t)below(play, 8);
+    strategy->steps_min = 1 + (uint32_t)below(play, 20);
+    strategy->steps_max = strategy->steps_min + (uint32_t)below(play, 100);
+    strategy->slack = 1 + trib_random_unit(&play->random);
+    strategy->speed_beta = 1 - 0.9 * trib_random_unit(&play->random);
+    if (name[0] == 'g') /* see spec_fit.c */
+        strategy->weight_total_max = 4 * strategy->weight_max * play->spec.updates_pending_max;
     strategy->tick = (trib_time_ns)(10 + below(play, 120)) * TRIB_SECOND;
     strategy->deadline = has_deadline ? 90 * TRIB_SECOND : TRIB_TIME_NEVER;
     play->spec.stop.versions *= 3;

@@ -6,7 +6,7 @@
  * change that is meant: TRIB_TRANSCRIPTS=write, then read the difference.
  *
  *   spec KEY VALUE ...        settings, see spec_fields
- *   policy NAME               rounds (usual), buffer, ticks or async
+ *   policy NAME               rounds (usual), buffer, ticks, async or groups
  *   brief                     count effects of a kind, and complete jobs without a word
  *   hold JOB ...              these jobs complete only when the script says so
  *   [   2.0] dev-1 > ask wait 30
@@ -73,6 +73,10 @@ static const struct field spec_fields[] = {
     {"goal", FIELD_U32, AT(strategy.goal), {0}},
     {"concurrency", FIELD_U32, AT(strategy.concurrency), {0}},
     {"tick", FIELD_SECONDS, AT(strategy.tick), {0}},
+    {"steps_min", FIELD_U32, AT(strategy.steps_min), {0}},
+    {"steps_max", FIELD_U32, AT(strategy.steps_max), {0}},
+    {"slack", FIELD_DOUBLE, AT(strategy.slack), {0}},
+    {"speed_beta", FIELD_DOUBLE, AT(strategy.speed_beta), {0}},
     {"quorum", FIELD_U32, AT(strategy.quorum), {0}},
     {"deadline", FIELD_SECONDS, AT(strategy.deadline), {0}},
     {"first_deadline", FIELD_SECONDS, AT(strategy.first_deadline), {0}},
@@ -138,7 +142,10 @@ static void set_defaults(struct player *player) {
                      .staleness_max = 3,
                      .weight_max = 1000000,
                      .weight_total_max = 1000000,
-
+                     .steps_min = 20,
+                     .steps_max = 100,
+                     .slack = 1.5,
+                     .speed_beta = 0.9,
                      .staleness_table = {1, 1, 1, 1}},
         .evaluate = {.on_evaluators = true, .metric = "accuracy", .clients_min = 1},
         .stop = {.target = (double)NAN},
@@ -209,11 +216,13 @@ static double seconds(trib_time_ns time) {
 }
 
 static void say_task(struct player *player, const char *who, const struct trib_task *task) {
-    char by[48] = "";
+    char by[48] = "", steps[48] = "";
+    if (task->steps > 0)
+        snprintf(steps, sizeof steps, ", %u steps", task->steps);
     if (task->expected_by != TRIB_TIME_NEVER)
         snprintf(by, sizeof by, ", expected by %.1f", seconds(task->expected_by));
     if (task->kind == TRIB_TASK_TRAIN)
-        say(player, "%s: train %s%s", who, task->id, by);
+        say(player, "%s: train %s%s%s", who, task->id, steps, by);
     else if (task->kind == TRIB_TASK_EVALUATE)
         say(player, "%s: evaluate %s", who, task->id);
     else if (task->kind == TRIB_TASK_WAIT)
@@ -224,7 +233,9 @@ static void say_task(struct player *player, const char *who, const struct trib_t
 
 static void say_acknowledged(struct player *player, const char *who,
                              const struct trib_effect *effect) {
-    if (effect->fate == TRIB_FATE_SPOOLED)
+    if (effect->fate == TRIB_FATE_SPOOLED && effect->weight == 0)
+        say(player, "%s: spooled, waits for its version", who);
+    else if (effect->fate == TRIB_FATE_SPOOLED)
         say(player, "%s: spooled for version %" PRIu64, who, effect->version);
     else if (effect->fate == TRIB_FATE_COUNTED)
         say(player, "%s: counted in version %" PRIu64, who, effect->version);
@@ -293,6 +304,10 @@ static void listen(struct world *world, const struct trib_effect *effect) {
         say(player, "%s: compare", who);
         break;
     case TRIB_EFFECT_SPOOL:
+        if (effect->weight == 0) {
+            say(player, "spool %s/%s, held", view.client, view.id);
+            break;
+        }
         say(player,
             "spool %s/%s for version %" PRIu64 " (staleness %" PRIu64 ", weight %" PRIu64 ")",
             view.client, view.id, effect->version, effect->staleness, effect->weight);

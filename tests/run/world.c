@@ -134,17 +134,30 @@ static struct world_job *add_job(struct world *world, enum world_job_kind kind) 
     return job;
 }
 
+static bool holds(const struct world *world) {
+    return world->spec->strategy.policy->arrive != NULL;
+}
+
+static void check_admitted(const struct world *world, const struct trib_slot_view *view) {
+    world_require(world, view->target == world->version + 1 || view->target == world->version + 2,
+                  "an update is for one of the next two versions");
+    world_require(world, view->staleness == view->target - 1 - view->base,
+                  "staleness is the version it is applied to minus its base");
+    uint64_t oldest = world->spec->strategy.staleness_max;
+    uint64_t counts_as = holds(world) && view->staleness > oldest ? oldest : view->staleness;
+    world_require(world, view->weight == trib_spec_weight(world->spec, view->examples, counts_as),
+                  "the weight is the spec's");
+}
+
 static void spool(struct world *world, const struct trib_effect *effect) {
     struct trib_slot_view view;
     trib_run_slot(world->run, effect->slot, &view);
     world_require(world, world->slots[effect->slot] == 0, "a slot is lent to one update");
-    world_require(world, view.target == world->version + 1 || view.target == world->version + 2,
-                  "an update is for one of the next two versions");
-    world_require(world, view.staleness == view.target - 1 - view.base,
-                  "staleness is the version it is applied to minus its base");
-    world_require(world,
-                  view.weight == trib_spec_weight(world->spec, view.examples, view.staleness),
-                  "the weight is the spec's");
+    if (holds(world))
+        world_require(world, view.target == 0 && view.weight == 0,
+                      "a held update has no version and no weight yet");
+    else
+        check_admitted(world, &view);
     world_require(world, world->update_count < WORLD_UPDATES_MAX, "the test has room");
     const struct world_update *known = find_update(world, view.client, view.id);
     world_require(world, known == NULL, "an update id is spooled once");
@@ -181,9 +194,26 @@ static void acknowledge(struct world *world, const struct trib_effect *effect) {
     update->is_acknowledged = true;
 }
 
+/* A held update gets its version, which stays. */
+static void take_version(struct world *world, const struct trib_effect *effect,
+                         struct world_update *update) {
+    struct trib_slot_view view;
+    trib_run_slot(world->run, effect->slot, &view);
+    check_admitted(world, &view);
+    world_require(world,
+                  effect->version == view.target && effect->weight == view.weight &&
+                      effect->staleness == view.staleness,
+                  "a fold tells what is final");
+    update->target = view.target;
+    update->staleness = view.staleness;
+    update->weight = view.weight;
+}
+
 static void fold(struct world *world, const struct trib_effect *effect) {
     struct world_update *update = update_in(world, effect->slot);
     world_require(world, update->is_durable, "only durable updates are folded");
+    if (update->target == 0)
+        take_version(world, effect, update);
     world_require(world, ++update->folds == 1, "an update is folded once");
     world_require(world, effect->accumulator < world->limits.accumulators,
                   "no accumulator is used that does not exist");
@@ -239,7 +269,7 @@ static void persist(struct world *world, const struct trib_effect *effect) {
     }
     for (uint32_t index = 0; index < world->update_count; index++) {
         const struct world_update *update = &world->updates[index];
-        bool is_left = update->is_durable && update->fate == TRIB_FATE_NONE &&
+        bool is_left = update->is_durable && update->fate == TRIB_FATE_NONE && update->target > 0 &&
                        update->target <= effect->version;
         count -= is_left;
     }
@@ -494,6 +524,8 @@ static void restore_updates(struct world *world) {
         struct world_update *update = &world->updates[index];
         update->folds = 0;
         update->is_folded = false;
+        if (holds(world) && update->fate == TRIB_FATE_NONE)
+            update->target = update->staleness = update->weight = 0; /* as it was spooled */
         if (!update->is_durable || update->fate != TRIB_FATE_NONE)
             continue;
         struct trib_pending pending = {update->client,   update->id,        update->base,

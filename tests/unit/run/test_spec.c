@@ -119,6 +119,12 @@ static void each_tempo_has_fields_and_defaults_of_its_own(void **state) {
                    "'staleness':'linear','weights':'equal','divide':'weight',"
                    "'weight_max':1048576,'weight_total_max':1073741824,"
                    "'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy("'preset':'fedcompass'",
+                   "{'preset':'fedcompass','steps_min':20,'steps_max':100,'slack':1.5,"
+                   "'speed_beta':0.9,'staleness_max':100,'staleness':'polynomial',"
+                   "'staleness_a':0.5,'weights':'equal','divide':'clients','clients':10,"
+                   "'weight_max':1048576,'weight_total_max':1073741824,"
+                   "'server':{'optimizer':'sgd','lr':0.9}}");
     check_strategy("'preset':'fedavg','deadline':'none','weights':'equal','weight_total_max':5",
                    "{'preset':'fedavg','fraction':1.0,'over_selection':0.0,'quorum':1,"
                    "'deadline':'none','first_deadline':'6h','short':'wait','late':'count',"
@@ -140,6 +146,10 @@ static void the_policy_declares_the_denominator(void **state) {
         {"'preset':'fedasync'", TRIB_DENOMINATOR_CONSTANT, 1},
         {"'preset':'fedfix'", TRIB_DENOMINATOR_WEIGHT, 1},
         {"'preset':'fedfix','divide':'none'", TRIB_DENOMINATOR_CONSTANT, 1},
+        {"'preset':'fedfix','divide':'clients','clients':3", TRIB_DENOMINATOR_CONSTANT, 3},
+        {"'preset':'fedbuff','divide':'clients','clients':5", TRIB_DENOMINATOR_CONSTANT, 5},
+        {"'preset':'fedcompass','clients':4", TRIB_DENOMINATOR_CONSTANT, 4},
+        {"'preset':'fedcompass','divide':'weight'", TRIB_DENOMINATOR_WEIGHT, 1},
         {"'preset':'fedavg'", TRIB_DENOMINATOR_WEIGHT, 0},
     };
     for (size_t index = 0; index < COUNT(rows); index++) {
@@ -382,8 +392,8 @@ static const struct {
     {"'strategy':{'short':'wiat'}",
      "strategy.short: must be one of wait, go, pause, not \"wiat\"; did you mean wait?"},
     {"'strategy':{'preset':'fedadm'}",
-     "strategy.preset: must be one of fedavg, fedsgd, fedprox, fedavgm, fedadagrad, fedadam, "
-     "fedyogi, fedbuff, fedasync, fedfix, not \"fedadm\"; did you mean fedadam?"},
+     "strategy.preset: must be a preset that `trib help spec` lists, not \"fedadm\"; did you mean "
+     "fedadam?"},
     {"'strategy':{'deadline':'soon'}",
      "strategy.deadline: must be auto, none, or a duration such as 90s or 1h30m, or seconds, from "
      "0.001 to 315360000 s, not \"soon\""},
@@ -432,7 +442,8 @@ static const struct {
      "training"},
     {"'strategy':{'goal':5}", "strategy.goal: only with preset fedbuff"},
     {"'strategy':{'tick':5}", "strategy.tick: only with preset fedfix"},
-    {"'strategy':{'divide':'goal'}", "strategy.divide: only with presets fedbuff and fedfix"},
+    {"'strategy':{'divide':'goal'}",
+     "strategy.divide: only with presets fedbuff, fedfix and fedcompass"},
     {"'strategy':{'preset':'fedbuff','fraction':0.5}",
      "strategy.fraction: only with presets that work in rounds"},
     {"'strategy':{'preset':'fedbuff','late':'refuse'}",
@@ -473,7 +484,23 @@ static const struct {
     {"'strategy':{'preset':'fedbuff','weight_total_max':9}",
      "strategy.goal: 10 is over strategy.weight_total_max, 9"},
     {"'strategy':{'preset':'fedfix','divide':'goal'}",
-     "strategy.divide: fedfix has no goal; weight or none works"},
+     "strategy.divide: fedfix has no goal; weight, none or clients works"},
+    {"'strategy':{'preset':'fedcompass','divide':'goal'}",
+     "strategy.divide: fedcompass has no goal; weight, none or clients works"},
+    {"'strategy':{'preset':'fedcompass','weights':'examples'}",
+     "strategy.divide: clients counts updates while strategy.weights is examples, so a step would "
+     "grow with the data; weight works"},
+    {"'strategy':{'preset':'fedcompass','steps_min':101}",
+     "strategy.steps_min: 101 is over strategy.steps_max, 100; steps_min 100 works"},
+    {"'strategy':{'preset':'fedcompass','weights':'examples','divide':'weight'}",
+     "updates_pending_max: 4096 updates that wait for their groups, of weights up to 1048576, are "
+     "over strategy.weight_total_max, 1073741824; updates_pending_max 1024 works"},
+    {"'strategy':{'preset':'fedcompass','divide':'weight','clients':4}",
+     "strategy.clients: only with divide clients"},
+    {"'strategy':{'preset':'fedcompass'},'train':{'steps':5}",
+     "train.steps: preset fedcompass gives each client steps of its own; strategy.steps_min and "
+     "strategy.steps_max bound them"},
+    {"'strategy':{'steps_max':5}", "strategy.steps_max: only with preset fedcompass"},
     {"'strategy':{'preset':'fedfix','weight_total_max':16}",
      "strategy.staleness_max: at 16 one update can weigh 17 (at most 16); lower it, or "
      "weight_max"},

@@ -26,6 +26,7 @@ static void presets_have_the_published_numbers(void **state) {
         {"fedbuff", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_buffer},
         {"fedasync", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_async},
         {"fedfix", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_ticks},
+        {"fedcompass", TRIB_OPTIMIZER_SGD, 0.9, 0, 0.9, "{}", false, &trib_policy_groups},
     };
     size_t count = sizeof rows / sizeof *rows;
     for (size_t index = 0; index < count; index++) {
