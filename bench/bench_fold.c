@@ -32,16 +32,26 @@ struct kernel {
     void (*run)(const struct trib_kernels *kernels, struct arrays *arrays, int64_t *sum);
 };
 
+static void fold(trib_fold_kernel *kernel, struct arrays *arrays, int64_t *sum) {
+    const void *values = arrays->input;
+    const double scale = 1000;
+    kernel(sum, &values, &scale, 1, CHUNK);
+}
+
 static void fold_f32(const struct trib_kernels *kernels, struct arrays *arrays, int64_t *sum) {
-    kernels->fold_f32(sum, arrays->input, CHUNK, 1000);
+    fold(kernels->fold_f32, arrays, sum);
 }
 
 static void fold_bf16(const struct trib_kernels *kernels, struct arrays *arrays, int64_t *sum) {
-    kernels->fold_bf16(sum, arrays->input, CHUNK, 1000);
+    fold(kernels->fold_bf16, arrays, sum);
 }
 
 static void fold_f16(const struct trib_kernels *kernels, struct arrays *arrays, int64_t *sum) {
-    kernels->fold_f16(sum, arrays->input, CHUNK, 1000);
+    fold(kernels->fold_f16, arrays, sum);
+}
+
+static void fold_i8(const struct trib_kernels *kernels, struct arrays *arrays, int64_t *sum) {
+    fold(kernels->fold_i8, arrays, sum);
 }
 
 static void scan_f32(const struct trib_kernels *kernels, struct arrays *arrays, int64_t *sum) {
@@ -58,7 +68,8 @@ static void mean_f64(const struct trib_kernels *kernels, struct arrays *arrays, 
 
 static const struct kernel kernels_measured[] = {
     {"fold_f32", 4, 20, fold_f32}, {"fold_bf16", 2, 18, fold_bf16}, {"fold_f16", 2, 18, fold_f16},
-    {"scan_f32", 8, 8, scan_f32},  {"add_i64", 8, 24, add_i64},     {"mean_f64", 8, 16, mean_f64},
+    {"fold_i8", 1, 17, fold_i8},   {"scan_f32", 8, 8, scan_f32},    {"add_i64", 8, 24, add_i64},
+    {"mean_f64", 8, 16, mean_f64},
 };
 #define KERNEL_COUNT (sizeof kernels_measured / sizeof kernels_measured[0])
 

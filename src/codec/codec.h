@@ -21,6 +21,12 @@ struct trib_update_metadata {
     char metrics[1024]; /* JSON, not read here */
 };
 
+/* One update of a sum. */
+struct trib_term {
+    const struct trib_update *update;
+    uint64_t weight; /* 1 <= weight <= 2^29 */
+};
+
 struct trib_codec {
     const char *name; /* as in Tributary-Codec: "dense" */
     /* Parse the head and match it to the model, whose roles are assigned.
@@ -30,8 +36,9 @@ struct trib_codec {
      * metadata       may be NULL; meaningful on success only.
      *
      * TRIB_ENOTFOUND: a tensor that the model does not have, no tensor at all, or a missing one;
-     * TRIB_EINVALID: a frozen tensor, part of a group when there are several, or metadata that
-     * is no number or too long; TRIB_ESHAPE, TRIB_EDTYPE; and all of trib_safetensors_parse(). */
+     * TRIB_EINVALID: a frozen tensor, part of a group when there are several, an encoding that
+     * this codec does not have, or metadata that is no number or too long; TRIB_ESHAPE,
+     * TRIB_EDTYPE; and all of trib_safetensors_parse(). */
     enum trib_status (*open)(const struct trib_env *env, const struct trib_layout *model,
                              const struct trib_source *source, struct trib_update **update,
                              struct trib_update_metadata *metadata, struct trib_error *error);
@@ -43,20 +50,29 @@ struct trib_codec {
                               double *norm, struct trib_error *error);
     /* Is the group in the update? (An update carries all groups or whole groups.) */
     bool (*has_group)(const struct trib_update *update, uint32_t group);
-    /* totals[i - first] += rint(weight * x[i] * 2^shift[tensor]) for model elements
+    /* For each term: totals[i - first] += rint(weight * x[i] * 2^shift[tensor]) for model elements
      * first <= i < first + count (indices by trib_tensor.element_offset of `model`). Elements that
-     * the update does not carry stay.
+     * an update does not carry stay. Several terms at once read and write the totals less often.
      *
-     * weight  1 <= weight <= 2^29, such that |weight * x * 2^shift| <= 2^51 (exact_sum.h).
-     * shift   one entry per model tensor.
+     * terms  updates of one model, each opened by this codec and checked, whose weights are such
+     *        that |weight * x * 2^shift| <= 2^51 (exact_sum.h).
+     * shift  one entry per model tensor.
      *
      * TRIB_EIO: part of the range may have been added. Thread: any number, on disjoint ranges. */
-    enum trib_status (*fold)(const struct trib_update *update, const struct trib_kernels *kernels,
-                             uint64_t weight, const int8_t *shift, uint64_t first, uint64_t count,
-                             int64_t *totals);
+    enum trib_status (*fold)(const struct trib_term *terms, size_t term_count,
+                             const struct trib_kernels *kernels, const int8_t *shift,
+                             uint64_t first, uint64_t count, int64_t *totals);
 };
 
-extern const struct trib_codec trib_codec_dense; /* F32, BF16 or F16 values, one per element */
+/* F32, BF16 or F16 values, one per element: tensor `name` of the model's shape. */
+extern const struct trib_codec trib_codec_dense;
+/* Symmetric 8-bit blocks: `name` I8 of the model's shape and `name.scale` F32 with S numbers, any
+ * shape; element i of n is name[i] * scale[i / B] with B = ceil(n / S), and S = ceil(n / B). */
+extern const struct trib_codec trib_codec_int8;
+/* Some elements, the others are 0: `name.index` (I32, I64, U32 or U64 [k]: positions in the
+ * flattened tensor, strictly rising) and `name.value` (F32, BF16 or F16 [k]). k may be 0. */
+extern const struct trib_codec trib_codec_sparse;
+/* In updates of the last two, tensors may also stand as in dense ones. */
 
 /* NULL when unknown. */
 const struct trib_codec *trib_codec_find(const char *name);

@@ -126,14 +126,16 @@ void trib_exact_sum_reset(struct trib_exact_sum *sum) {
 }
 
 enum trib_status trib_exact_sum_fold(struct trib_exact_sum *sum, const struct trib_codec *codec,
-                                     const struct trib_update *update, uint64_t weight,
+                                     const struct trib_term *terms, size_t term_count,
                                      const struct trib_kernels *kernels, uint64_t first,
                                      uint64_t count) {
-    TRIB_ASSERT(weight >= 1 && weight <= sum->resolution->weight_max);
+    for (size_t k = 0; k < term_count; k++) {
+        TRIB_ASSERT(terms[k].weight >= 1 && terms[k].weight <= sum->resolution->weight_max);
+    }
     TRIB_ASSERT(first <= sum->layout->element_count);
     TRIB_ASSERT(count <= sum->layout->element_count - first);
     int64_t *totals = (int64_t *)sum->totals->bytes;
-    return codec->fold(update, kernels, weight, sum->resolution->shift, first, count,
+    return codec->fold(terms, term_count, kernels, sum->resolution->shift, first, count,
                        totals + first);
 }
 

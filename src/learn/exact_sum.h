@@ -58,16 +58,16 @@ enum trib_status trib_exact_sum_init(struct trib_exact_sum *sum, const struct tr
 void trib_exact_sum_deinit(struct trib_exact_sum *sum); /* all-zero is safe */
 void trib_exact_sum_reset(struct trib_exact_sum *sum);
 
-/* Add the elements [first, first + count) of one update. Does not touch the weights: call
+/* Add the elements [first, first + count) of some updates. Does not touch the weights: call
  * trib_exact_sum_count once per update.
  *
- * update  checked by its codec: all values within their tensor's delta_max.
- * weight  what was counted; 1 <= weight <= weight_max (asserted).
+ * terms  updates of one codec, checked by it: all values within their tensor's delta_max; weights
+ *        as counted, 1 <= weight <= weight_max (asserted).
  *
  * TRIB_EIO: part of the range may have been added; the sum is of no use any more.
  * Thread: any number, on disjoint ranges. */
 enum trib_status trib_exact_sum_fold(struct trib_exact_sum *sum, const struct trib_codec *codec,
-                                     const struct trib_update *update, uint64_t weight,
+                                     const struct trib_term *terms, size_t term_count,
                                      const struct trib_kernels *kernels, uint64_t first,
                                      uint64_t count);
 /* Count the update's weight in every group that it carries. TRIB_ELIMIT when a group would pass

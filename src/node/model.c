@@ -7,6 +7,8 @@
 /* Elements folded from every update before moving on: 8 bytes each, so that the totals of one
  * block (128 KiB) stay in a core's second-level cache. */
 #define FOLD_BLOCK_ELEMENTS UINT64_C(16384)
+/* Updates that are added in one pass over a block. */
+#define FOLD_TERMS 8
 
 enum trib_status trib_model_import(const struct trib_env *env, const struct trib_spec *spec,
                                    const struct trib_source *file, struct trib_layout **layout,
@@ -179,6 +181,17 @@ enum trib_status trib_model_count(struct trib_model *model, uint32_t accumulator
                                 update->weight);
 }
 
+/* The first updates that have one codec; at least one. */
+static size_t take_terms(const struct trib_weighted_update *updates, size_t update_count,
+                         struct trib_term terms[FOLD_TERMS]) {
+    size_t count = 0;
+    while (count < FOLD_TERMS && count < update_count && updates[count].codec == updates->codec) {
+        terms[count] = (struct trib_term){updates[count].update, updates[count].weight};
+        count++;
+    }
+    return count;
+}
+
 enum trib_status trib_model_fold(struct trib_model *model, uint32_t accumulator,
                                  const struct trib_weighted_update *updates, size_t update_count,
                                  uint64_t first, uint64_t count) {
@@ -186,13 +199,16 @@ enum trib_status trib_model_fold(struct trib_model *model, uint32_t accumulator,
     uint64_t end = first + count;
     for (uint64_t at = first; at < end; at += FOLD_BLOCK_ELEMENTS) {
         uint64_t block = end - at < FOLD_BLOCK_ELEMENTS ? end - at : FOLD_BLOCK_ELEMENTS;
-        for (size_t i = 0; i < update_count; i++) {
+        for (size_t i = 0; i < update_count;) {
+            struct trib_term terms[FOLD_TERMS];
+            const struct trib_codec *codec = updates[i].codec;
+            size_t term_count = take_terms(updates + i, update_count - i, terms);
             enum trib_status status =
-                trib_exact_sum_fold(sum, updates[i].codec, updates[i].update, updates[i].weight,
-                                    model->kernels, at, block);
+                trib_exact_sum_fold(sum, codec, terms, term_count, model->kernels, at, block);
             if (status != TRIB_OK) {
                 return status;
             }
+            i += term_count;
         }
     }
     return TRIB_OK;

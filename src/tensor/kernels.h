@@ -19,13 +19,16 @@ struct trib_scan {
     double square_sum; /* of the values before it: element i in lane i mod 16, folded by halves */
 };
 
+/* For each update k: sum[i] += (int64) rint(x[k][i] * scales[k]), in double, ties to even. The sums
+ * are read and written once, whatever update_count is. The caller has checked
+ * |x[k][i] * scales[k]| <= 2^51; each scale is exact in double. x[k] holds count values of the
+ * kernel's type, at any alignment. */
+typedef void trib_fold_kernel(int64_t *sum, const void *const *x, const double *scales,
+                              size_t update_count, size_t count);
+
 struct trib_kernels {
-    const char *name; /* "scalar", "avx2", "avx512" */
-    /* sum[i] += (int64) rint(x[i] * scale), in double, ties to even. The caller has checked
-     * |x[i] * scale| <= 2^51; scale is w * 2^F and exact. 20 bytes moved per element. */
-    void (*fold_f32)(int64_t *sum, const float *x, size_t count, double scale);
-    void (*fold_bf16)(int64_t *sum, const uint16_t *x, size_t count, double scale);
-    void (*fold_f16)(int64_t *sum, const uint16_t *x, size_t count, double scale);
+    const char *name; /* "scalar", "avx2", "avx512", "neon" */
+    trib_fold_kernel *fold_f32, *fold_bf16, *fold_f16, *fold_i8;
     /* sum[i] += other[i]; sum[i] -= other[i] (partial sums of a tree). */
     void (*add_i64)(int64_t *sum, const int64_t *other, size_t count);
     void (*subtract_i64)(int64_t *sum, const int64_t *other, size_t count);
@@ -33,6 +36,7 @@ struct trib_kernels {
     struct trib_scan (*scan_f32)(const float *x, size_t count, double bound);
     struct trib_scan (*scan_bf16)(const uint16_t *x, size_t count, double bound);
     struct trib_scan (*scan_f16)(const uint16_t *x, size_t count, double bound);
+    struct trib_scan (*scan_i8)(const int8_t *x, size_t count, double bound);
     /* mean[i] = ((double) sum[i] * scale) / denominator; scale = 2^-F. */
     void (*mean_f64)(double *mean, const int64_t *sum, size_t count, double scale,
                      double denominator);

@@ -3,8 +3,9 @@
  * AVX2 has no conversion between double and int64. To integers: adding 1.5 * 2^52 to |y| <= 2^51
  * gives a double in [2^52, 2^53], where neighbours are 1 apart. The addition itself thus rounds
  * to the nearest integer, ties to even, just as rint() does, and the bits of the result count up
- * by one per integer from those of 1.5 * 2^52.
- * Leftovers of less than one vector go to the scalar kernels. */
+ * by one per integer from those of 1.5 * 2^52. What they hold too much is taken off the sums at
+ * once for all terms: integers wrap.
+ * Leftovers of less than one step are padded, or go to the scalar kernels. */
 #include "tensor/kernels_tiers.h"
 
 #include <immintrin.h>
@@ -29,6 +30,11 @@ static inline __m256 load_f16(const void *values, size_t index) {
     return _mm256_cvtph_ps(halves);
 }
 
+static inline __m256 load_i8(const void *values, size_t index) {
+    __m128i bytes = _mm_loadu_si64((const int8_t *)values + index);
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+}
+
 static inline __m256i load_i64(const int64_t *values) {
     return _mm256_loadu_si256((const __m256i_u *)values);
 }
@@ -45,42 +51,82 @@ static inline __m256d upper_half(__m256 values) {
     return _mm256_cvtps_pd(_mm256_extractf128_ps(values, 1));
 }
 
-/* rint() of four doubles of at most 2^51 in magnitude. */
-static inline __m256i round_to_i64(__m256d values) {
-    const __m256d magic = _mm256_set1_pd(0x1.8p52);
-    __m256i bits = _mm256_castpd_si256(_mm256_add_pd(values, magic));
-    return _mm256_sub_epi64(bits, _mm256_castpd_si256(magic));
+/* Four values of an array from index on, widened to double. */
+typedef __m256d widen_values(const void *values, size_t index);
+
+static inline __m256d widen_f32(const void *values, size_t index) {
+    return _mm256_cvtps_pd(_mm_loadu_ps((const float *)values + index));
 }
 
-/* Returns how many elements it has folded: all but fewer than VECTOR. */
-static TRIB_INLINED size_t fold(int64_t *sum, const void *x, size_t count, double scale,
-                                load_values *load) {
-    const __m256d scales = _mm256_set1_pd(scale);
-    size_t i = 0;
-    for (; count - i >= VECTOR; i += VECTOR) {
-        __m256 values = load(x, i);
-        __m256i low = round_to_i64(_mm256_mul_pd(lower_half(values), scales));
-        __m256i high = round_to_i64(_mm256_mul_pd(upper_half(values), scales));
-        store_i64(sum + i, _mm256_add_epi64(load_i64(sum + i), low));
-        store_i64(sum + i + 4, _mm256_add_epi64(load_i64(sum + i + 4), high));
+static inline __m128i load_four_u16(const void *values, size_t index) {
+    return _mm_cvtepu16_epi32(_mm_loadu_si64((const uint16_t *)values + index));
+}
+
+static inline __m256d widen_bf16(const void *values, size_t index) {
+    return _mm256_cvtps_pd(_mm_castsi128_ps(_mm_slli_epi32(load_four_u16(values, index), 16)));
+}
+
+static inline __m256d widen_f16(const void *values, size_t index) {
+    return _mm256_cvtps_pd(_mm_cvtph_ps(_mm_loadu_si64((const uint16_t *)values + index)));
+}
+
+static inline __m256d widen_i8(const void *values, size_t index) {
+    int32_t four;
+    memcpy(&four, (const int8_t *)values + index, sizeof four);
+    return _mm256_cvtepi32_pd(_mm_cvtepi8_epi32(_mm_cvtsi32_si128(four)));
+}
+
+#define MAGIC 0x1.8p52
+#define MAGIC_BITS UINT64_C(0x4338000000000000)
+#define FOLD_STEP 16
+
+/* The sums of FOLD_STEP elements, on top of the next values of every update. */
+static TRIB_INLINED void fold_step(int64_t *sum, const void *const *x, size_t index,
+                                   const double *scales, size_t update_count, widen_values *widen) {
+    const __m256i surplus = _mm256_set1_epi64x((int64_t)(MAGIC_BITS * update_count));
+    const __m256d magic = _mm256_set1_pd(MAGIC);
+    __m256i totals[FOLD_STEP / 4];
+    for (size_t j = 0; j < FOLD_STEP / 4; j++) {
+        totals[j] = _mm256_sub_epi64(load_i64(sum + 4 * j), surplus);
     }
-    return i;
+    for (size_t k = 0; k < update_count; k++) {
+        const __m256d scale = _mm256_set1_pd(scales[k]);
+        for (size_t j = 0; j < FOLD_STEP / 4; j++) {
+            __m256d term = _mm256_mul_pd(widen(x[k], index + 4 * j), scale);
+            __m256i bits = _mm256_castpd_si256(_mm256_add_pd(term, magic));
+            totals[j] = _mm256_add_epi64(totals[j], bits);
+        }
+    }
+    for (size_t j = 0; j < FOLD_STEP / 4; j++) {
+        store_i64(sum + 4 * j, totals[j]);
+    }
 }
 
-static void fold_f32(int64_t *sum, const float *x, size_t count, double scale) {
-    size_t done = fold(sum, x, count, scale, load_f32);
-    trib_kernels_scalar.fold_f32(sum + done, x + done, count - done, scale);
+static TRIB_INLINED void fold(int64_t *sum, const void *const *x, const double *scales,
+                              size_t update_count, size_t count, widen_values *widen,
+                              size_t value_bytes) {
+    size_t i = 0;
+    for (; count - i >= FOLD_STEP; i += FOLD_STEP) {
+        fold_step(sum + i, x, i, scales, update_count, widen);
+    }
+    if (i == count) {
+        return;
+    }
+    int64_t totals[FOLD_STEP] = {0};
+    memcpy(totals, sum + i, (count - i) * sizeof *sum);
+    for (size_t k = 0; k < update_count; k++) {
+        unsigned char rest[FOLD_STEP * sizeof(float)] = {0};
+        const void *values = rest;
+        memcpy(rest, (const unsigned char *)x[k] + i * value_bytes, (count - i) * value_bytes);
+        fold_step(totals, &values, 0, &scales[k], 1, widen);
+    }
+    memcpy(sum + i, totals, (count - i) * sizeof *sum);
 }
 
-static void fold_bf16(int64_t *sum, const uint16_t *x, size_t count, double scale) {
-    size_t done = fold(sum, x, count, scale, load_bf16);
-    trib_kernels_scalar.fold_bf16(sum + done, x + done, count - done, scale);
-}
-
-static void fold_f16(int64_t *sum, const uint16_t *x, size_t count, double scale) {
-    size_t done = fold(sum, x, count, scale, load_f16);
-    trib_kernels_scalar.fold_f16(sum + done, x + done, count - done, scale);
-}
+TRIB_FOLD_KERNEL(f32, widen_f32, sizeof(float))
+TRIB_FOLD_KERNEL(bf16, widen_bf16, sizeof(uint16_t))
+TRIB_FOLD_KERNEL(f16, widen_f16, sizeof(uint16_t))
+TRIB_FOLD_KERNEL(i8, widen_i8, sizeof(int8_t))
 
 static void add_i64(int64_t *sum, const int64_t *other, size_t count) {
     size_t i = 0;
@@ -180,6 +226,10 @@ static struct trib_scan scan_f16(const uint16_t *x, size_t count, double bound) 
     return scan(x, count, bound, sizeof *x, load_f16);
 }
 
+static struct trib_scan scan_i8(const int8_t *x, size_t count, double bound) {
+    return scan(x, count, bound, sizeof *x, load_i8);
+}
+
 /* (double) of four int64: the upper 32 bits, signed, times 2^32 and the lower 32 bits, as the
  * fraction of 2^52, are both exact; only their sum is rounded. */
 static inline __m256d i64_to_f64(__m256i values) {
@@ -219,11 +269,13 @@ const struct trib_kernels trib_kernels_avx2 = {
     .fold_f32 = fold_f32,
     .fold_bf16 = fold_bf16,
     .fold_f16 = fold_f16,
+    .fold_i8 = fold_i8,
     .add_i64 = add_i64,
     .subtract_i64 = subtract_i64,
     .scan_f32 = scan_f32,
     .scan_bf16 = scan_bf16,
     .scan_f16 = scan_f16,
+    .scan_i8 = scan_i8,
     .mean_f64 = mean_f64,
     .subtract_f32 = subtract_f32,
 };

@@ -25,6 +25,11 @@ static inline __m512 load_f16(const void *values, size_t index, __mmask16 mask) 
     return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)values + index));
 }
 
+static inline __m512 load_i8(const void *values, size_t index, __mmask16 mask) {
+    __m128i bytes = _mm_maskz_loadu_epi8(mask, (const int8_t *)values + index);
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+
 static inline __m512d lower_half(__m512 values) {
     return _mm512_cvtps_pd(_mm512_castps512_ps256(values));
 }
@@ -42,46 +47,65 @@ static inline __mmask8 lower_mask(__mmask16 mask) {
     return (__mmask8)(mask & 0xffu);
 }
 
-static inline __mmask8 upper_mask(__mmask16 mask) {
-    return (__mmask8)(mask >> 8);
+/* Eight values of an array from index on, widened to double; lanes outside `mask` are zero. */
+typedef __m512d widen_values(const void *values, size_t index, __mmask8 mask);
+
+static inline __m512d widen_f32(const void *values, size_t index, __mmask8 mask) {
+    return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, (const float *)values + index));
 }
 
-static inline void fold_half(int64_t *sum, __mmask8 mask, __m512d values, __m512d scales) {
-    __m512i terms = _mm512_cvtpd_epi64(_mm512_mul_pd(values, scales)); /* rounds as rint() does */
-    __m512i totals = _mm512_add_epi64(_mm512_maskz_loadu_epi64(mask, sum), terms);
-    _mm512_mask_storeu_epi64(sum, mask, totals);
+static inline __m512d widen_bf16(const void *values, size_t index, __mmask8 mask) {
+    __m128i halves = _mm_maskz_loadu_epi16(mask, (const uint16_t *)values + index);
+    __m256i words = _mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16);
+    return _mm512_cvtps_pd(_mm256_castsi256_ps(words));
 }
 
-static TRIB_INLINED void fold_step(int64_t *sum, const void *x, size_t i, __mmask16 mask,
-                                   __m512d scales, load_values *load) {
-    __m512 values = load(x, i, mask);
-    fold_half(sum + i, lower_mask(mask), lower_half(values), scales);
-    fold_half(sum + i + 8, upper_mask(mask), upper_half(values), scales);
+static inline __m512d widen_f16(const void *values, size_t index, __mmask8 mask) {
+    __m128i halves = _mm_maskz_loadu_epi16(mask, (const uint16_t *)values + index);
+    return _mm512_cvtps_pd(_mm256_cvtph_ps(halves));
 }
 
-static TRIB_INLINED void fold(int64_t *sum, const void *x, size_t count, double scale,
-                              load_values *load) {
-    const __m512d scales = _mm512_set1_pd(scale);
+static inline __m512d widen_i8(const void *values, size_t index, __mmask8 mask) {
+    __m128i bytes = _mm_maskz_loadu_epi8(mask, (const int8_t *)values + index);
+    return _mm512_cvtepi32_pd(_mm256_cvtepi8_epi32(bytes));
+}
+
+/* The sums of `vectors` times eight elements, on top of the next values of every update. Lanes
+ * outside `mask` are left alone. The conversion rounds as rint() does. */
+static TRIB_INLINED void fold_step(int64_t *sum, const void *const *x, size_t index,
+                                   const double *scales, size_t update_count, size_t vectors,
+                                   __mmask8 mask, widen_values *widen) {
+    __m512i totals[4];
+    for (size_t j = 0; j < vectors; j++) {
+        totals[j] = _mm512_maskz_loadu_epi64(mask, sum + 8 * j);
+    }
+    for (size_t k = 0; k < update_count; k++) {
+        const __m512d scale = _mm512_set1_pd(scales[k]);
+        for (size_t j = 0; j < vectors; j++) {
+            __m512d term = _mm512_mul_pd(widen(x[k], index + 8 * j, mask), scale);
+            totals[j] = _mm512_add_epi64(totals[j], _mm512_cvtpd_epi64(term));
+        }
+    }
+    for (size_t j = 0; j < vectors; j++) {
+        _mm512_mask_storeu_epi64(sum + 8 * j, mask, totals[j]);
+    }
+}
+
+static TRIB_INLINED void fold(int64_t *sum, const void *const *x, const double *scales,
+                              size_t update_count, size_t count, widen_values *widen) {
     size_t i = 0;
-    for (; count - i >= VECTOR; i += VECTOR) {
-        fold_step(sum, x, i, ALL_LANES, scales, load);
+    for (; count - i >= 32; i += 32) {
+        fold_step(sum + i, x, i, scales, update_count, 4, 0xff, widen);
     }
-    if (i < count) {
-        fold_step(sum, x, i, mask_of(count - i), scales, load);
+    for (; i < count; i += 8) {
+        fold_step(sum + i, x, i, scales, update_count, 1, lower_mask(mask_of(count - i)), widen);
     }
 }
 
-static void fold_f32(int64_t *sum, const float *x, size_t count, double scale) {
-    fold(sum, x, count, scale, load_f32);
-}
-
-static void fold_bf16(int64_t *sum, const uint16_t *x, size_t count, double scale) {
-    fold(sum, x, count, scale, load_bf16);
-}
-
-static void fold_f16(int64_t *sum, const uint16_t *x, size_t count, double scale) {
-    fold(sum, x, count, scale, load_f16);
-}
+TRIB_FOLD_KERNEL(f32, widen_f32)
+TRIB_FOLD_KERNEL(bf16, widen_bf16)
+TRIB_FOLD_KERNEL(f16, widen_f16)
+TRIB_FOLD_KERNEL(i8, widen_i8)
 
 /* The 16 lanes of a scan: 0 to 7, and 8 to 15. */
 struct lanes {
@@ -138,6 +162,10 @@ static struct trib_scan scan_bf16(const uint16_t *x, size_t count, double bound)
 
 static struct trib_scan scan_f16(const uint16_t *x, size_t count, double bound) {
     return scan(x, count, bound, load_f16);
+}
+
+static struct trib_scan scan_i8(const int8_t *x, size_t count, double bound) {
+    return scan(x, count, bound, load_i8);
 }
 
 static inline void add_step(int64_t *sum, const int64_t *other, __mmask8 mask) {
@@ -206,11 +234,13 @@ const struct trib_kernels trib_kernels_avx512 = {
     .fold_f32 = fold_f32,
     .fold_bf16 = fold_bf16,
     .fold_f16 = fold_f16,
+    .fold_i8 = fold_i8,
     .add_i64 = add_i64,
     .subtract_i64 = subtract_i64,
     .scan_f32 = scan_f32,
     .scan_bf16 = scan_bf16,
     .scan_f16 = scan_f16,
+    .scan_i8 = scan_i8,
     .mean_f64 = mean_f64,
     .subtract_f32 = subtract_f32,
 };

@@ -14,7 +14,7 @@ static inline float f32_of_bits(uint32_t bits) {
     return value;
 }
 
-/* One value of an array, widened to float; exact for all three dtypes. */
+/* One value of an array, widened to float; exact for all of these dtypes. */
 typedef float load_value(const void *values, size_t index);
 
 static inline float load_f32(const void *values, size_t index) {
@@ -49,6 +49,10 @@ static inline float load_f16(const void *values, size_t index) {
     return f32_of_bits(sign | exponent << 23 | fraction << 13);
 }
 
+static inline float load_i8(const void *values, size_t index) {
+    return (float)((const int8_t *)values)[index];
+}
+
 static inline int64_t load_i64(const void *values, size_t index) {
     int64_t value;
     memcpy(&value, (const unsigned char *)values + index * sizeof value, sizeof value);
@@ -59,25 +63,21 @@ static inline void store_i64(void *values, size_t index, uint64_t value) {
     memcpy((unsigned char *)values + index * sizeof value, &value, sizeof value);
 }
 
-static TRIB_INLINED void fold(int64_t *sum, const void *x, size_t count, double scale,
-                              load_value *load) {
+static TRIB_INLINED void fold(int64_t *sum, const void *const *x, const double *scales,
+                              size_t update_count, size_t count, load_value *load) {
     for (size_t i = 0; i < count; i++) {
-        int64_t term = (int64_t)rint((double)load(x, i) * scale);
-        store_i64(sum, i, (uint64_t)load_i64(sum, i) + (uint64_t)term);
+        uint64_t total = (uint64_t)load_i64(sum, i);
+        for (size_t k = 0; k < update_count; k++) {
+            total += (uint64_t)(int64_t)rint((double)load(x[k], i) * scales[k]);
+        }
+        store_i64(sum, i, total);
     }
 }
 
-static void fold_f32(int64_t *sum, const float *x, size_t count, double scale) {
-    fold(sum, x, count, scale, load_f32);
-}
-
-static void fold_bf16(int64_t *sum, const uint16_t *x, size_t count, double scale) {
-    fold(sum, x, count, scale, load_bf16);
-}
-
-static void fold_f16(int64_t *sum, const uint16_t *x, size_t count, double scale) {
-    fold(sum, x, count, scale, load_f16);
-}
+TRIB_FOLD_KERNEL(f32, load_f32)
+TRIB_FOLD_KERNEL(bf16, load_bf16)
+TRIB_FOLD_KERNEL(f16, load_f16)
+TRIB_FOLD_KERNEL(i8, load_i8)
 
 static void add_i64(int64_t *sum, const int64_t *other, size_t count) {
     for (size_t i = 0; i < count; i++) {
@@ -118,6 +118,10 @@ static struct trib_scan scan_f16(const uint16_t *x, size_t count, double bound) 
     return scan(x, count, bound, load_f16);
 }
 
+static struct trib_scan scan_i8(const int8_t *x, size_t count, double bound) {
+    return scan(x, count, bound, load_i8);
+}
+
 static void mean_f64(double *mean, const int64_t *sum, size_t count, double scale,
                      double denominator) {
     for (size_t i = 0; i < count; i++) {
@@ -138,11 +142,13 @@ const struct trib_kernels trib_kernels_scalar = {
     .fold_f32 = fold_f32,
     .fold_bf16 = fold_bf16,
     .fold_f16 = fold_f16,
+    .fold_i8 = fold_i8,
     .add_i64 = add_i64,
     .subtract_i64 = subtract_i64,
     .scan_f32 = scan_f32,
     .scan_bf16 = scan_bf16,
     .scan_f16 = scan_f16,
+    .scan_i8 = scan_i8,
     .mean_f64 = mean_f64,
     .subtract_f32 = subtract_f32,
 };

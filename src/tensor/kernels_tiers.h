@@ -17,6 +17,13 @@ extern const struct trib_kernels trib_kernels_avx512;
 /* For loops that take the function that loads a value: a call per value would cost half the speed. */
 #define TRIB_INLINED inline __attribute__((always_inline))
 
+/* fold_f32() of a tier and so on, from the tier's fold() and what that needs to know of the type. */
+#define TRIB_FOLD_KERNEL(type, ...)                                                   \
+    static void fold_##type(int64_t *sum, const void *const *x, const double *scales, \
+                            size_t update_count, size_t count) {                      \
+        fold(sum, x, scales, update_count, count, __VA_ARGS__);                       \
+    }
+
 #define TRIB_LANES 16 /* of every reduction: element i goes into lane i mod 16 */
 
 /* The total of all lanes: the upper half onto the lower, then again. Destroys lanes. */

@@ -64,7 +64,7 @@ SAFETENSORS = {
     "bad_nan": body({"w": W}, NAN * 2),
 }
 
-DENSE = {
+UPDATE = {
     "good_all": body({"__metadata__": {"base_version": "12", "examples": "600", "codec": "dense"},
                       "fc.bias": BIAS, "fc.weight": WEIGHT, "bn.running_mean": MEAN}, VALUES),
     "good_group": body({"bn.running_mean": tensor("F32", [2], 0, 8)}, VALUES[36:]),
@@ -83,9 +83,32 @@ DENSE = {
                           "bn.running_mean": tensor("F32", [2], 0, 8)}, bytes(8)),
     "bad_codec": body({"__metadata__": {"codec": "x" * 40}}),
     "bad_none": body({}),
+    "good_int8": body({"__metadata__": {"codec": "int8"}, "fc.bias": tensor("I8", [3], 0, 3),
+                       "fc.bias.scale": tensor("F32", [], 3, 7),
+                       "fc.weight": tensor("F32", [3, 2], 7, 31)},
+                      b"\x01\xff\x80" + VALUES[:4] + VALUES[12:36]),
+    "good_int8_blocks": body({"bn.running_mean": tensor("I8", [2], 0, 2),
+                              "bn.running_mean.scale": tensor("F32", [2], 2, 10)},
+                             b"\x02\xfe" + struct.pack("<2f", 0.5, 2)),
+    "bad_int8_blocks": body({"bn.running_mean": tensor("I8", [2], 0, 2),
+                             "bn.running_mean.scale": tensor("F32", [3], 2, 14)}, bytes(14)),
+    "bad_int8_scale": body({"bn.running_mean": tensor("I8", [2], 0, 2),
+                            "bn.running_mean.scale": tensor("F32", [1], 2, 6)}, b"\x02\xfe" + NAN),
+    "good_sparse": body({"fc.weight.index": tensor("U32", [2], 0, 8),
+                         "fc.weight.value": tensor("F32", [2], 8, 16),
+                         "fc.bias": tensor("F32", [3], 16, 28)},
+                        struct.pack("<2I5f", 1, 5, 1, -1, 0, 0.5, 16)),
+    "good_sparse_none": body({"bn.running_mean.index": tensor("I64", [0], 0, 0),
+                              "bn.running_mean.value": tensor("BF16", [0], 0, 0)}),
+    "bad_sparse_order": body({"bn.running_mean.index": tensor("I64", [2], 0, 16),
+                              "bn.running_mean.value": tensor("F32", [2], 16, 24)},
+                             struct.pack("<2q2f", 1, 0, 1, 1)),
+    "bad_sparse_outside": body({"bn.running_mean.index": tensor("I32", [1], 0, 4),
+                                "bn.running_mean.value": tensor("F16", [1], 4, 6)},
+                               struct.pack("<ie", -1, 1)),
 }
 
-for target, seeds in {"safetensors": SAFETENSORS, "dense": DENSE}.items():
+for target, seeds in {"safetensors": SAFETENSORS, "update": UPDATE}.items():
     (CORPUS / target).mkdir(parents=True, exist_ok=True)
     for name, content in seeds.items():
         assert len(content) < 1024, name

@@ -14,9 +14,15 @@ static int set_up(void **state) {
     return scalar ? 0 : -1;
 }
 
+/* Values of one update. */
+static void fold(trib_fold_kernel *kernel, int64_t *sum, const void *x, size_t count,
+                 double scale) {
+    kernel(sum, &x, &scale, 1, count);
+}
+
 static int64_t fold_one(float x, double scale) {
     int64_t sum = 0;
-    scalar->fold_f32(&sum, &x, 1, scale);
+    fold(scalar->fold_f32, &sum, &x, 1, scale);
     return sum;
 }
 
@@ -75,11 +81,40 @@ static void test_fold_accumulates(void **state) {
     (void)state;
     int64_t sum[3] = {10, -20, INT64_C(1) << 61};
     const float x[3] = {1.0f, 2.0f, -3.0f};
-    scalar->fold_f32(sum, x, 3, 100);
-    scalar->fold_f32(sum, x, 3, 1);
+    fold(scalar->fold_f32, sum, x, 3, 100);
+    fold(scalar->fold_f32, sum, x, 3, 1);
     assert_int_equal(sum[0], 111);
     assert_int_equal(sum[1], 182);
     assert_int_equal(sum[2], (INT64_C(1) << 61) - 303);
+}
+
+/* Rule: several updates at once are each of them after the other. */
+static void test_several_updates_add_up(void **state) {
+    (void)state;
+    const float x[2] = {1.5f, -2.5f};
+    const float y[2] = {0.25f, 100.0f};
+    const void *both[2] = {x, y};
+    const double scales[2] = {3, 10};
+    int64_t sum[2] = {7, -7};
+    scalar->fold_f32(sum, both, scales, 2, 2);
+    assert_int_equal(sum[0], 7 + 4 + 2); /* rint(4.5), rint(2.5): each term is rounded by itself */
+    assert_int_equal(sum[1], -7 - 8 + 1000);
+    scalar->fold_f32(sum, both, scales, 0, 2);
+    assert_int_equal(sum[0], 13);
+}
+
+/* Rule: bytes are whole numbers. */
+static void test_i8_is_exact(void **state) {
+    (void)state;
+    for (int value = INT8_MIN; value <= INT8_MAX; value++) {
+        const int8_t byte = (int8_t)value;
+        int64_t sum = 0;
+        fold(scalar->fold_i8, &sum, &byte, 1, 0x1p40);
+        assert_int_equal(sum, (int64_t)value * (INT64_C(1) << 40));
+        const struct trib_scan scan = scalar->scan_i8(&byte, 1, 100);
+        assert_int_equal(scan.first_bad, value >= -100 && value <= 100 ? 1 : 0);
+        assert_true(scan.square_sum == (scan.first_bad == 1 ? value * value : 0));
+    }
 }
 
 /* sign * significand * 2^exponent of any finite 16-bit float. */
@@ -103,10 +138,10 @@ static struct parts take_apart(uint16_t bits, int fraction_bits, int bias) {
                           exponent - bias - fraction_bits, is_finite};
 }
 
-typedef void fold_u16(int64_t *sum, const uint16_t *x, size_t count, double scale);
 typedef struct trib_scan scan_u16(const uint16_t *x, size_t count, double bound);
 
-static void check_all_patterns(fold_u16 *fold, scan_u16 *scan, int fraction_bits, int bias) {
+static void check_all_patterns(trib_fold_kernel *kernel, scan_u16 *scan, int fraction_bits,
+                               int bias) {
     for (uint32_t pattern = 0; pattern <= UINT16_MAX; pattern++) {
         uint16_t bits = (uint16_t)pattern;
         struct parts parts = take_apart(bits, fraction_bits, bias);
@@ -114,7 +149,7 @@ static void check_all_patterns(fold_u16 *fold, scan_u16 *scan, int fraction_bits
         assert_int_equal(seen.first_bad, parts.is_finite ? 1 : 0);
         if (parts.is_finite) {
             int64_t sum = 0;
-            fold(&sum, &bits, 1, ldexp(1, -parts.exponent));
+            fold(kernel, &sum, &bits, 1, ldexp(1, -parts.exponent));
             assert_int_equal(sum, parts.significand);
             double value = ldexp((double)parts.significand, parts.exponent);
             assert_true(seen.square_sum == value * value);
@@ -208,6 +243,8 @@ int main(void) {
         cmocka_unit_test(test_extreme_terms_are_exact),
         cmocka_unit_test(test_products_are_exact),
         cmocka_unit_test(test_fold_accumulates),
+        cmocka_unit_test(test_several_updates_add_up),
+        cmocka_unit_test(test_i8_is_exact),
         cmocka_unit_test(test_bf16_is_exact),
         cmocka_unit_test(test_f16_is_exact),
         cmocka_unit_test(test_scan_folds_16_lanes),

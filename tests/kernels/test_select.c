@@ -19,7 +19,7 @@ static void test_tiers_are_complete(void **state) {
             continue;
         }
         assert_string_equal(tier->name, names[index]);
-        assert_true(tier->fold_f32 && tier->fold_bf16 && tier->fold_f16);
+        assert_true(tier->fold_f32 && tier->fold_bf16 && tier->fold_f16 && tier->fold_i8);
         assert_true(tier->scan_f32 && tier->scan_bf16 && tier->scan_f16);
         assert_true(tier->add_i64 && tier->subtract_i64);
         assert_true(tier->mean_f64 && tier->subtract_f32);

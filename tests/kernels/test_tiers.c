@@ -29,8 +29,8 @@ struct call {
 #define FOLD(dtype)                                                                            \
     static struct trib_scan run_fold_##dtype(const struct trib_kernels *kernels, void *output, \
                                              const void *a, const void *b, size_t count) {     \
-        (void)b;                                                                               \
-        kernels->fold_##dtype(output, a, count, SCALE);                                        \
+        const void *x[] = {a, b, a};                                                           \
+        kernels->fold_##dtype(output, x, (const double[]){SCALE, 3.25, -SCALE / 7}, 3, count); \
         return (struct trib_scan){0};                                                          \
     }
 #define SCAN(dtype)                                                                            \
@@ -43,9 +43,11 @@ struct call {
 FOLD(f32)
 FOLD(bf16)
 FOLD(f16)
+FOLD(i8)
 SCAN(f32)
 SCAN(bf16)
 SCAN(f16)
+SCAN(i8)
 
 static struct trib_scan run_add(const struct trib_kernels *kernels, void *output, const void *a,
                                 const void *b, size_t count) {
@@ -79,6 +81,7 @@ static const struct call calls[] = {
     {"fold_f16", 8, 2, run_fold_f16},   {"scan_f32", 0, 4, run_scan_f32},
     {"scan_bf16", 0, 2, run_scan_bf16}, {"scan_f16", 0, 2, run_scan_f16},
     {"add_i64", 8, 8, run_add},         {"subtract_i64", 8, 8, run_subtract},
+    {"fold_i8", 8, 1, run_fold_i8},     {"scan_i8", 0, 1, run_scan_i8},
     {"mean_f64", 8, 8, run_mean},       {"subtract_f32", 4, 4, run_delta},
 };
 #define CALL_COUNT (sizeof calls / sizeof calls[0])
@@ -145,7 +148,7 @@ static void fill(const struct call *call, unsigned char *bytes, uint64_t seed) {
         float f32 = hostile_f32(i, &random);
         uint16_t u16 = hostile_u16(i, &random, is_bf16 ? 0x4180 : 0x4c00); /* 16.0 in both */
         int64_t i64 = hostile_i64(i, &random);
-        const void *value = &i64;
+        const void *value = &i64; /* its first byte, too */
         if (call->input_bytes == 4) {
             value = &f32;
         } else if (call->input_bytes == 2) {
@@ -281,13 +284,14 @@ static void test_edges_of_memory(void **state) {
 /* Compare one fold of floats with the scalar one. */
 static void check_fold(const float *x, size_t count, double scale) {
     int64_t sums[2][256] = {0};
+    const void *values = x;
     assert_true(count <= 256);
-    trib_kernels_tier(0)->fold_f32(sums[0], x, count, scale);
+    trib_kernels_tier(0)->fold_f32(sums[0], &values, &scale, 1, count);
     for (size_t index = 1; index < TRIB_KERNEL_TIERS; index++) {
         const struct trib_kernels *tier = trib_kernels_tier(index);
         if (tier) {
             memset(sums[1], 0, sizeof sums[1]);
-            tier->fold_f32(sums[1], x, count, scale);
+            tier->fold_f32(sums[1], &values, &scale, 1, count);
             assert_memory_equal(sums[0], sums[1], count * sizeof sums[0][0]);
         }
     }
@@ -339,13 +343,13 @@ static void test_random_terms(void **state) {
     }
 }
 
-typedef void fold_u16(int64_t *sum, const uint16_t *x, size_t count, double scale);
 typedef struct trib_scan scan_u16(const uint16_t *x, size_t count, double bound);
 
-static void check_all_patterns(fold_u16 *fold, scan_u16 *scan, fold_u16 *scalar_fold,
-                               scan_u16 *scalar_scan, double scale) {
+static void check_all_patterns(trib_fold_kernel *fold, scan_u16 *scan,
+                               trib_fold_kernel *scalar_fold, scan_u16 *scalar_scan, double scale) {
     for (uint32_t start = 0; start <= UINT16_MAX; start += 16) {
         uint16_t x[16];
+        const void *values = x;
         int64_t sums[2][16] = {0};
         for (uint32_t i = 0; i < 16; i++) {
             x[i] = (uint16_t)(start + i);
@@ -354,8 +358,8 @@ static void check_all_patterns(fold_u16 *fold, scan_u16 *scan, fold_u16 *scalar_
             assert_true(same_scan(scan(x + i, 1, INFINITY), scalar_scan(x + i, 1, INFINITY)));
         }
         if (scalar_scan(x, 16, 0x1p51 / scale).first_bad == 16) {
-            fold(sums[0], x, 16, scale);
-            scalar_fold(sums[1], x, 16, scale);
+            fold(sums[0], &values, &scale, 1, 16);
+            scalar_fold(sums[1], &values, &scale, 1, 16);
             assert_memory_equal(sums[0], sums[1], sizeof sums[0]);
         }
     }

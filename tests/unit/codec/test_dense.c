@@ -151,8 +151,9 @@ static void fold_equals_its_definition(void **state) {
             for (size_t i = 0; i < ELEMENTS; i++) {
                 totals[i] = (int64_t)i * 1000003 - 5;
             }
-            assert_int_equal(
-                trib_codec_dense.fold(update, kernels, 600, shifts, 0, ELEMENTS, totals), TRIB_OK);
+            assert_int_equal(trib_codec_dense.fold(&(struct trib_term){update, 600}, 1, kernels,
+                                                   shifts, 0, ELEMENTS, totals),
+                             TRIB_OK);
             assert_memory_equal(totals, expected, sizeof totals);
         }
         trib_codec_dense.free(update);
@@ -181,14 +182,16 @@ static void pieces_add_up_to_the_whole(void **state) {
         memset(totals, 0, sizeof totals);
         for (size_t i = bounds - 1; i > 0; i--) { /* backwards: the order is free */
             const uint64_t first = pieces_bounds[i - 1];
-            assert_int_equal(trib_codec_dense.fold(update, kernels, 7, shifts, first,
-                                                   pieces_bounds[i] - first, totals + 1 + first),
+            assert_int_equal(trib_codec_dense.fold(&(struct trib_term){update, 7}, 1, kernels,
+                                                   shifts, first, pieces_bounds[i] - first,
+                                                   totals + 1 + first),
                              TRIB_OK);
         }
         assert_int_equal(totals[0], 0);
         assert_memory_equal(totals + 1, expected, sizeof expected);
         assert_int_equal(totals[ELEMENTS + 1], 0);
-        assert_int_equal(trib_codec_dense.fold(update, kernels, 7, shifts, ELEMENTS, 0, totals),
+        assert_int_equal(trib_codec_dense.fold(&(struct trib_term){update, 7}, 1, kernels, shifts,
+                                               ELEMENTS, 0, totals),
                          TRIB_OK);
         trib_codec_dense.free(update);
     }
@@ -496,7 +499,8 @@ static void a_disk_that_fails_is_io(void **state) {
     do {
         pieces.read_count = 0;
         pieces.reads_left = reads++;
-        status = trib_codec_dense.fold(update, kernels, 1, shifts, 0, ELEMENTS, totals);
+        status = trib_codec_dense.fold(&(struct trib_term){update, 1}, 1, kernels, shifts, 0,
+                                       ELEMENTS, totals);
         assert_true(status == TRIB_EIO || status == TRIB_OK);
     } while (status != TRIB_OK);
     assert_int_equal(reads, 1 + 3 + 3);

@@ -114,7 +114,8 @@ void small_update_add(const struct small_update *update, struct trib_exact_sum *
                       const struct trib_kernels *kernels) {
     assert_int_equal(trib_exact_sum_count(sum, &trib_codec_dense, update->update, update->weight),
                      TRIB_OK);
-    assert_int_equal(trib_exact_sum_fold(sum, &trib_codec_dense, update->update, update->weight,
+    assert_int_equal(trib_exact_sum_fold(sum, &trib_codec_dense,
+                                         &(struct trib_term){update->update, update->weight}, 1,
                                          kernels, 0, sum->layout->element_count),
                      TRIB_OK);
 }

@@ -154,8 +154,9 @@ static void test_full_buffer_does_not_overflow(void **state) {
     int count = 0;
     while (trib_exact_sum_count(&bench.sum, &trib_codec_dense, update.update, update.weight) ==
            TRIB_OK) {
-        assert_int_equal(trib_exact_sum_fold(&bench.sum, &trib_codec_dense, update.update,
-                                             update.weight, kernels, 0, 2),
+        assert_int_equal(trib_exact_sum_fold(&bench.sum, &trib_codec_dense,
+                                             &(struct trib_term){update.update, update.weight}, 1,
+                                             kernels, 0, 2),
                          TRIB_OK);
         count++;
     }
@@ -290,8 +291,9 @@ static void test_ranges_add_up(void **state) {
     uint64_t first = 0;
     for (uint64_t count = 0; first < SMALL_ELEMENTS; count = count * 2 + 1) {
         count = count < SMALL_ELEMENTS - first ? count : SMALL_ELEMENTS - first;
-        assert_int_equal(trib_exact_sum_fold(&cut.sum, &trib_codec_dense, update.update, 100,
-                                             kernels, first, count),
+        assert_int_equal(trib_exact_sum_fold(&cut.sum, &trib_codec_dense,
+                                             &(struct trib_term){update.update, 100}, 1, kernels,
+                                             first, count),
                          TRIB_OK);
         first += count;
         assert_memory_equal(cut.sum.totals->bytes, whole.sum.totals->bytes, first * 8);
@@ -384,10 +386,12 @@ static void test_vector_fixed_point(void **state) {
     int64_t total = 0;
     for (int i = 0; i < 3; i++) {
         const float one = 1, weight = (float)weights[i];
+        const void *of_one = &one, *of_weight = &weight;
+        const double value = values[i] * scale;
         int64_t q = 0;
-        kernels->fold_f32(&q, &one, 1, values[i] * scale);
+        kernels->fold_f32(&q, &of_one, &value, 1, 1);
         assert_int_equal(q, (int64_t)expected[i]);
-        kernels->fold_f32(&total, &weight, 1, (double)q);
+        kernels->fold_f32(&total, &of_weight, &(double){(double)q}, 1, 1);
     }
     assert_true((double)total == vectors_number(item, "outputs.accumulator"));
     double mean = 0;

@@ -113,9 +113,9 @@ static void *fold_range(void *argument) {
     const uint64_t count = way->cuts[thread->index + 1] - first;
     for (size_t i = 0; i < UPDATES && thread->status == TRIB_OK; i++) {
         const struct small_update *update = &updates[order[i]];
-        thread->status =
-            trib_exact_sum_fold(&way->leaves[way->leaf_of[order[i]]], &trib_codec_dense,
-                                update->update, update->weight, way->kernels, first, count);
+        thread->status = trib_exact_sum_fold(
+            &way->leaves[way->leaf_of[order[i]]], &trib_codec_dense,
+            &(struct trib_term){update->update, update->weight}, 1, way->kernels, first, count);
     }
     return NULL;
 }
