@@ -74,6 +74,13 @@ extern const struct trib_codec trib_codec_int8;
 extern const struct trib_codec trib_codec_sparse;
 /* In updates of the last two, tensors may also stand as in dense ones. */
 
+/* Only what the body says of itself, whatever its codec: the head is parsed, and nothing is compared
+ * with the model but the size of the head. Errors as those of trib_safetensors_parse(). */
+enum trib_status trib_update_describe(const struct trib_env *env, const struct trib_layout *model,
+                                      const struct trib_source *source,
+                                      struct trib_update_metadata *metadata,
+                                      struct trib_error *error);
+
 /* NULL when unknown. */
 const struct trib_codec *trib_codec_find(const char *name);
 

@@ -223,6 +223,26 @@ static struct trib_update *new_update(const struct trib_env *env, const struct t
     return update;
 }
 
+static enum trib_status read_head(const struct trib_env *env, const struct trib_layout *model,
+                                  const struct trib_source *source,
+                                  struct trib_update_metadata *metadata, struct trib_layout **body,
+                                  struct trib_error *error) {
+    struct trib_metadata_reader reader = {metadata, error};
+    *metadata = (struct trib_update_metadata){0};
+    return trib_safetensors_parse(env, source, head_bytes_max(model), trib_metadata_read, &reader,
+                                  body, error);
+}
+
+enum trib_status trib_update_describe(const struct trib_env *env, const struct trib_layout *model,
+                                      const struct trib_source *source,
+                                      struct trib_update_metadata *metadata,
+                                      struct trib_error *error) {
+    struct trib_layout *body = NULL;
+    const enum trib_status status = read_head(env, model, source, metadata, &body, error);
+    trib_layout_free(body);
+    return status;
+}
+
 static enum trib_status open_update(const struct trib_env *env, const struct trib_layout *model,
                                     const struct trib_source *source, unsigned allowed,
                                     struct trib_update **update,
@@ -231,11 +251,9 @@ static enum trib_status open_update(const struct trib_env *env, const struct tri
     TRIB_ASSERT(model->tensor_count > 0);
     *update = NULL;
     struct trib_update_metadata unwanted;
-    struct trib_metadata_reader reader = {metadata != NULL ? metadata : &unwanted, error};
-    memset(reader.metadata, 0, sizeof *reader.metadata);
     struct trib_layout *body = NULL;
-    enum trib_status status = trib_safetensors_parse(env, source, head_bytes_max(model),
-                                                     trib_metadata_read, &reader, &body, error);
+    enum trib_status status =
+        read_head(env, model, source, metadata != NULL ? metadata : &unwanted, &body, error);
     if (status != TRIB_OK) {
         return status;
     }

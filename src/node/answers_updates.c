@@ -137,10 +137,8 @@ static void look_inside(void *context) {
     }
     struct trib_source source = trib_upload_source(upload);
     struct trib_update_metadata found = {0};
-    struct trib_update *update = NULL;
-    upload->status = trib_codec_dense.open(upload->hosted->node->env, upload->hosted->model.layout,
-                                           &source, &update, &found, &upload->error);
-    trib_codec_dense.free(update);
+    upload->status = trib_update_describe(upload->hosted->node->env, upload->hosted->model.layout,
+                                          &source, &found, &upload->error);
     if (upload->status == TRIB_OK) {
         upload->status = trib_upload_read_metadata(upload, &found);
     }

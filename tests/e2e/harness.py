@@ -35,12 +35,16 @@ def wait_for(condition, seconds=20, what="condition"):
         time.sleep(0.02)
 
 
+PACKED = {"F32": "f", "F16": "e", "I8": "b", "I32": "i", "I64": "q"}
+
+
 def safetensors(tensors, metadata=None):
-    """Bytes of a file from {name: (shape, [floats])}, in the order given."""
+    """Bytes of a file from {name: (shape, [numbers])} or (shape, [numbers], dtype), in the order given."""
     head, data = {}, b""
-    for name, (shape, values) in tensors.items():
-        piece = struct.pack(f"<{len(values)}f", *values)
-        head[name] = {"dtype": "F32", "shape": shape,
+    for name, (shape, values, *dtype) in tensors.items():
+        dtype = dtype[0] if dtype else "F32"
+        piece = struct.pack(f"<{len(values)}{PACKED[dtype]}", *values)
+        head[name] = {"dtype": dtype, "shape": shape,
                       "data_offsets": [len(data), len(data) + len(piece)]}
         data += piece
     if metadata:

@@ -76,6 +76,34 @@ class Participation(unittest.TestCase):
         self.assertEqual(reply.status, 200, reply.body)
         wait_for(lambda: self.run_.version() == 1)
 
+    def test_codecs_mix_in_one_version_exactly(self):
+        run = self.daemon.create({"name": "codecs", "strategy": {"quorum": 3}}, safetensors(MODEL))
+        dense, blocks, sparse = (run.join(f"dev-{i}") for i in range(3))
+        bias = {"layer.bias": ([2], [3, 0])}
+        quantized = safetensors({
+            "layer.weight": ([2, 3], [1, -2, 3, 127, -128, 0], "I8"),
+            "layer.weight.scale": ([2], [0.75, 0.0625]), **bias})
+        chosen = safetensors({  # names its codec in the body only
+            "layer.weight.index": ([2], [1, 5], "I64"),
+            "layer.weight.value": ([2], [1.5, -0.5], "F16"), **bias},
+            {"base_version": "0", "examples": "1", "codec": "sparse"})
+        for reply in (dense.put("u", delta(), base=0, examples=1),
+                      blocks.put("u", quantized, base=0, examples=1,
+                                 headers={"Tributary-Codec": "int8"}),
+                      sparse.put("u", chosen)):
+            self.assertEqual(reply.status, 200, reply.body)
+        wait_for(lambda: run.version() == 1)
+        terms = (DELTA["layer.weight"][1],
+                 [0.75, -1.5, 2.25, 127 / 16, -8, 0],
+                 [0, 1.5, 0, 0, 0, -0.5])
+        expected = [x + sum(column) / 3 for x, *column in zip(MODEL["layer.weight"][1], *terms)]
+        values = read_safetensors(run.model().body)
+        for value, wanted in zip(values["layer.weight"], expected, strict=True):
+            self.assertAlmostEqual(value, wanted, delta=1e-6)
+        reply = dense.put("v", quantized, base=1, examples=1)
+        self.assertEqual((reply.status, reply.json()["code"]), (422, "dtype"), reply.body)
+        self.assertIn("layer.weight", reply.json()["message"])
+
     def test_bad_updates_are_refused_with_tensor_field_and_limit(self):
         nan, infinity = float("nan"), float("inf")
         cases = [
