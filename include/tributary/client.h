@@ -31,12 +31,17 @@ enum trib_client_result {
 
 /* --- opening -------------------------------------------------------------------------------- */
 
+/* What connect below may return besides 0 and -1: trying again is of no use, because a certificate
+ * is not trusted or a proxy says no. Opening then fails at once with TRIB_CLIENT_REFUSED. */
+#define TRIB_CONNECT_REFUSED (-2)
+
 /* How bytes reach the daemon: for TLS, or carriers of one's own. Calls block; a connection is used
  * by one thread at a time. */
 struct trib_transport {
     void *context;
     /* Connect to host and port; *connection (not NULL) is passed to the others. host is a name, an
-     * address without brackets or "unix:/path" (then port is ""). 0, or -1 with text set. */
+     * address without brackets or "unix:/path" (then port is ""). 0, or -1 (TRIB_CONNECT_REFUSED)
+     * with text set. A proxy is the transport's own matter, and so is the pin of a link. */
     int (*connect)(void *context, const char *host, const char *port, void **connection, char *text,
                    size_t text_room);
     /* Bytes read or written (> 0), 0: closed by the peer, -1: failed or interrupted. A write that
@@ -53,16 +58,24 @@ struct trib_transport {
 struct trib_client_options {
     size_t size;            /* sizeof(struct trib_client_options) */
     const char *link;       /* trib://host:port/run#token, http(s)://host[:port]/prefix/run#token
-                               or unix:/path/of/socket/run#token; the token may be missing */
+                               or unix:/path/of/socket/run#token; the token may be missing. Those
+                               with TLS may have ?pin=sha256:... before the # */
     const char *client;     /* id: 1 to 64 of [A-Za-z0-9._-], the first a letter or digit */
     const char *role;       /* "trainer" (NULL: trainer) or "evaluator" */
     const char *attributes; /* JSON object with up to 16 strings or numbers, or NULL */
     double retry_for_s;     /* give up after so long without a useful answer; 0: 600 s */
-    const struct trib_transport *transport; /* NULL: plain sockets, and links that ask for TLS are
-                                               TRIB_CLIENT_INVALID; borrowed until close */
+    const struct trib_transport *transport; /* NULL: plain sockets, through HTTP_PROXY unless
+                                               NO_PROXY names the host, and links that ask for TLS
+                                               are TRIB_CLIENT_INVALID; borrowed until close */
 };
 
 struct trib_client;
+
+/* The pin of a link: 64 hex digits, or "" when it has none. It is the SHA-256 of the public key
+ * (DER of SubjectPublicKeyInfo) that the daemon's certificate must have; a transport of one's own
+ * accepts that key and no other, whatever else the certificate says, or checks the certificate in
+ * the usual way. TRIB_CLIENT_INVALID: it is no link. */
+enum trib_client_result trib_client_pin(const char *link, char pin[65]);
 
 /* Join the run; a daemon that is not there yet is waited for up to retry_for_s. On success *client
  * is the caller's (trib_client_close). On failure *client is NULL and text, if not NULL, says why

@@ -1,7 +1,7 @@
 /* cert.c - trib cert: certificates for a lab: a CA of one's own, a server's, and clients'.
  *
  * The CA is made once per directory and used again, so that further certificates can be added and
- * old ones replaced. Keys are P-256, which every TLS 1.3 peer knows (RFC 8446 section 9.1). Each
+ * old ones replaced; so is the server's key, so that links with its pin stay good. Keys are P-256, which every TLS 1.3 peer knows (RFC 8446 section 9.1). Each
  * file appears whole and can be read by its owner only. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,6 +16,7 @@
 
 #include "base/name.h"
 #include "cli/command.h"
+#include "net/certificate.h"
 
 #define CA_DAYS 3650
 #define PATH_ROOM 4096
@@ -101,6 +102,20 @@ static enum trib_status publish_pair(const char *directory, const char *stem,
                              : status;
 }
 
+/* The key of a pair that was published before; NULL: there is none, or it cannot be read. */
+static EVP_PKEY *load_key(const char *directory, const char *stem) {
+    char path[PATH_ROOM];
+    EVP_PKEY *key = NULL;
+    FILE *file =
+        join_path(path, directory, stem, ".key", NULL) == TRIB_OK ? fopen(path, "re") : NULL;
+    if (file != NULL) {
+        key = PEM_read_PrivateKey(file, NULL, NULL, NULL);
+        (void)fclose(file); /* only read */
+    }
+    ERR_clear_error();
+    return key;
+}
+
 /* TRIB_ENOTFOUND: there is no CA yet. */
 static enum trib_status load_ca(const char *directory, struct pair *ca, struct trib_error *error) {
     char certificate[PATH_ROOM], key[PATH_ROOM];
@@ -158,10 +173,12 @@ static bool set_serial(const struct trib_env *env, X509 *certificate) {
     return is_set;
 }
 
-/* A key with a certificate that lacks extensions and signature. */
+/* A key, unless there is one, with a certificate that lacks extensions and signature. */
 static bool begin_pair(const struct trib_env *env, const char *name, uint64_t days,
                        struct pair *pair) {
-    pair->key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+    if (pair->key == NULL) {
+        pair->key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+    }
     pair->certificate = X509_new();
     return pair->key != NULL && pair->certificate != NULL &&
            X509_set_version(pair->certificate, X509_VERSION_3) == 1 &&
@@ -176,8 +193,8 @@ static bool make_ca(const struct trib_env *env, struct pair *ca) {
     unsigned char mark[4];
     char name[64];
     env->entropy(env->context, mark, sizeof mark);
-    (void)snprintf(name, sizeof name, "Tributary lab CA %02x%02x%02x%02x", mark[0], mark[1],
-                   mark[2], mark[3]);
+    (void)snprintf(name, sizeof name, TRIB_LAB_CA " %02x%02x%02x%02x", mark[0], mark[1], mark[2],
+                   mark[3]);
     return begin_pair(env, name, CA_DAYS, ca) &&
            X509_set_issuer_name(ca->certificate, X509_get_subject_name(ca->certificate)) == 1 &&
            add_extension(ca->certificate, ca->certificate, NID_basic_constraints,
@@ -261,7 +278,8 @@ static enum trib_status find_ca(const struct trib_cli *cli, const char *director
 static enum trib_status make_server(const struct trib_cli *cli, const struct cert_options *options,
                                     const struct pair *ca, struct trib_error *error) {
     struct trib_text alternatives;
-    struct pair leaf = {0};
+    char pin[TRIB_PIN_BYTES];
+    struct pair leaf = {.key = load_key(options->directory, "server")};
     trib_text_init(&alternatives, cli->env);
     enum trib_status status = list_alternatives(&options->names, &alternatives, error);
     if (status == TRIB_OK && !make_leaf(cli->env, ca, options->names.items[0], alternatives.bytes,
@@ -274,6 +292,9 @@ static enum trib_status make_server(const struct trib_cli *cli, const struct cer
     if (status == TRIB_OK) {
         (void)fprintf(cli->out, "%s/server.crt, server.key: for %s\n", options->directory,
                       alternatives.bytes);
+        if (trib_certificate_pin(leaf.certificate, pin)) {
+            (void)fprintf(cli->out, "pin in join links: sha256:%s\n", pin);
+        }
     }
     free_pair(&leaf);
     trib_text_deinit(&alternatives);
@@ -333,9 +354,10 @@ const struct trib_command trib_command_cert = {
     .name = "cert",
     .group = "Daemon",
     .summary = "Make certificates for a lab: a CA, a server's, clients'",
-    .details = "The CA in DIR is made once and used again. Then:\n"
+    .details = "The CA in DIR and the server's key are made once and used again. Then:\n"
                "  trib serve --tls-cert DIR/server.crt --tls-key DIR/server.key ...\n"
-               "  trib join LINK --ca-file DIR/ca.crt ...\n"
+               "  trib status --url https://HOST:7700 --ca-file DIR/ca.crt\n"
+               "Join links of that daemon have the pin of its key: who joins needs no file.\n"
                "SIGHUP makes the daemon read new certificates. For production take a certificate\n"
                "from the CA that your clients trust already (docs/security.md).\n",
     .options = cert_table,

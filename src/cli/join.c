@@ -8,16 +8,12 @@
 #include "cli/data_part.h"
 #include "cli/interrupt.h"
 #include "cli/participant.h"
-#include "cli/secure.h"
+#include "cli/way.h"
 #include "client/join_link.h"
-#include "client/socket.h"
 
 #include <jansson.h>
 
 #define FAILURES_MAX 3 /* tasks in a row that came to nothing: it will not get better */
-
-/* A daemon that says nothing for so long, in the middle of something, is lost. */
-#define SOCKET_IDLE_MS 60000
 
 struct join_options {
     const char *link;
@@ -30,7 +26,7 @@ struct join_options {
     struct trib_option_list attributes;
     bool is_once;
     trib_time_ns retry_for;
-    const char *ca_file;
+    struct trib_way_options way;
 };
 
 #define AT(member) offsetof(struct join_options, member)
@@ -55,8 +51,7 @@ static const struct trib_option join_table[] = {
     {"once", TRIB_OPTION_FLAG, AT(is_once), .meaning = "end after one task"},
     {"retry-for", TRIB_OPTION_DURATION, AT(retry_for), .value = "DURATION", .initial = "10m",
      .meaning = "how long a daemon that does not answer is tried again"},
-    {"ca-file", TRIB_OPTION_TEXT, AT(ca_file), .value = "FILE", .otherwise = "those of the system",
-     .meaning = "PEM file of certificates to trust"},
+    TRIB_WAY_ROWS(struct join_options, way),
     {0},
 };
 
@@ -267,33 +262,23 @@ static enum trib_exit join_with(struct joining *joining, const struct trib_trans
     return result;
 }
 
-/* Through TLS where the link asks for it. */
 static enum trib_exit join_link(struct joining *joining) {
     struct trib_link link;
+    struct trib_way way;
     struct trib_error error = {0};
-    if (trib_join_link_parse(joining->options->link, &link, &error) != TRIB_OK) {
-        return trib_cli_fail(joining->cli, TRIB_EXIT_USAGE, "%s", error.text);
+    enum trib_status status = trib_join_link_parse(joining->options->link, &link, &error);
+    if (status == TRIB_OK) {
+        status = trib_way_open(joining->cli->env, &link, &joining->options->way, &way, &error);
     }
-    if (!trib_link_is_tls(&link)) {
-        return join_with(joining, NULL);
+    if (status != TRIB_OK) {
+        bool is_usage = status == TRIB_EMALFORMED || status == TRIB_EINVALID;
+        return trib_cli_fail(joining->cli, is_usage ? TRIB_EXIT_USAGE : TRIB_EXIT_FAILED, "%s",
+                             error.text);
     }
-    struct trib_sockets sockets;
-    struct trib_secure *tls;
-    if (!trib_sockets_init(&sockets, SOCKET_IDLE_MS)) {
-        return trib_cli_fail(joining->cli, TRIB_EXIT_FAILED, "no file descriptors are left");
-    }
-    const struct trib_transport plain = trib_sockets_transport(&sockets);
-    enum trib_exit result = TRIB_EXIT_FAILED;
-    if (trib_secure_new(joining->cli->env, &plain, joining->options->ca_file, &tls, &error) !=
-        TRIB_OK) {
-        (void)trib_cli_fail(joining->cli, result, "%s", error.text);
-    } else {
-        active_sockets = &sockets;
-        result = join_with(joining, trib_secure_transport(tls));
-        active_sockets = NULL;
-        trib_secure_free(tls);
-    }
-    trib_sockets_deinit(&sockets);
+    active_sockets = &way.sockets;
+    enum trib_exit result = join_with(joining, trib_way_transport(&way));
+    active_sockets = NULL;
+    trib_way_close(&way);
     return result;
 }
 

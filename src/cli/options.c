@@ -116,6 +116,16 @@ static enum trib_status refuse_name(const struct reading *reading, const char *n
                           written, best->name);
 }
 
+static bool is_called(const struct trib_option *option, const char *name, size_t name_bytes) {
+    const char *const own[] = {option->name, option->alias};
+    bool is_called = false;
+    for (size_t i = 0; i < 2 && !option->is_positional; i++) {
+        is_called = is_called || (own[i] != NULL && strlen(own[i]) == name_bytes &&
+                                  memcmp(own[i], name, name_bytes) == 0);
+    }
+    return is_called;
+}
+
 /* words[*index] is "--name" or "--name=value"; takes the next word too where that is the value. */
 static enum trib_status read_named(struct reading *reading, const char *const *words, size_t count,
                                    size_t *index) {
@@ -123,8 +133,7 @@ static enum trib_status read_named(struct reading *reading, const char *const *w
     const char *equals = strchr(name, '=');
     size_t name_bytes = equals == NULL ? strlen(name) : (size_t)(equals - name);
     const struct trib_option *option = reading->table;
-    while (option->name != NULL && (option->is_positional || strlen(option->name) != name_bytes ||
-                                    memcmp(option->name, name, name_bytes) != 0)) {
+    while (option->name != NULL && !is_called(option, name, name_bytes)) {
         option++;
     }
     if (option->name == NULL) {

@@ -33,6 +33,7 @@ struct trib_option {
     const char *name; /* "data-dir"; NULL ends a table */
     enum trib_option_kind kind;
     size_t offset;         /* of the member, in the struct of the command */
+    const char *alias;     /* another name that is understood, as other programs call it; or NULL */
     const char *value;     /* what help calls it: "DIR"; NULL for a flag */
     bool is_positional;    /* given without its name; kind TEXT, or LIST (the last such row) */
     bool is_required;      /* not of a flag */

@@ -6,20 +6,13 @@
 #include <string.h>
 
 #include "base/name.h"
-#include "cli/secure.h"
 #include "client/join_link.h"
-#include "client/socket.h"
 
 #define DEFAULT_URL "http://127.0.0.1:7700"
 #define TOKEN_BYTES 512
 #define JSON_TYPE "application/json"
 
 /* --- address and token ------------------------------------------------------------------------ */
-
-static const char *environment(const char *name) {
-    const char *value = getenv(name);
-    return value == NULL || value[0] == '\0' ? NULL : value;
-}
 
 /* The first line of a file. */
 static enum trib_exit read_token(const struct trib_cli *cli, const char *path,
@@ -43,8 +36,8 @@ static enum trib_exit find_token(const struct trib_cli *cli,
     const char *given = options->token;
     const char *file = options->token_file;
     if (given == NULL && file == NULL) { /* what was typed goes before what is set */
-        given = environment("TRIB_ADMIN_TOKEN");
-        file = environment("TRIB_ADMIN_TOKEN_FILE");
+        given = trib_environment("TRIB_ADMIN_TOKEN");
+        file = trib_environment("TRIB_ADMIN_TOKEN_FILE");
     }
     token[0] = '\0';
     if (given == NULL) {
@@ -54,15 +47,6 @@ static enum trib_exit find_token(const struct trib_cli *cli,
         return trib_cli_fail(cli, TRIB_EXIT_USAGE, "the token is too long");
     }
     (void)strcpy(token, given);
-    return TRIB_EXIT_OK;
-}
-
-static enum trib_exit connect_tls(struct trib_remote *remote, const char *ca_file) {
-    struct trib_error error = {0};
-    if (trib_secure_new(remote->cli->env, trib_socket_transport(), ca_file, &remote->tls, &error) !=
-        TRIB_OK) {
-        return trib_cli_fail(remote->cli, TRIB_EXIT_FAILED, "%s", error.text);
-    }
     return TRIB_EXIT_OK;
 }
 
@@ -92,19 +76,24 @@ static enum trib_exit open_remote(struct trib_remote *remote,
     if (result == TRIB_EXIT_OK) {
         result = read_url(remote, &link);
     }
-    if (result == TRIB_EXIT_OK && trib_link_is_tls(&link)) {
-        result = connect_tls(remote, options->ca_file);
-        http.transport = remote->tls == NULL ? NULL : trib_secure_transport(remote->tls);
-    }
     if (result != TRIB_EXIT_OK) {
         return result;
+    }
+    struct trib_error error = {0};
+    enum trib_status status =
+        trib_way_open(remote->cli->env, &link, &options->way, &remote->way, &error);
+    remote->has_way = status == TRIB_OK;
+    if (status != TRIB_OK) {
+        return trib_cli_fail(remote->cli,
+                             status == TRIB_EINVALID ? TRIB_EXIT_USAGE : TRIB_EXIT_FAILED, "%s",
+                             error.text);
     }
     (void)snprintf(port, sizeof port, "%u", (unsigned)link.port);
     (void)strcpy(remote->prefix, link.prefix);
     http.host = link.host;
     http.port = link.port == 0 ? NULL : port; /* 0: a Unix socket */
     http.token = token[0] == '\0' ? NULL : token;
-    struct trib_error error = {0};
+    http.transport = trib_way_transport(&remote->way);
     if (trib_http_open(&http, &remote->http, &error) != TRIB_OK) {
         return trib_cli_fail(remote->cli, TRIB_EXIT_USAGE, "%s: %s", remote->url, error.text);
     }
@@ -115,7 +104,7 @@ enum trib_exit trib_remote_open(const struct trib_cli *cli,
                                 const struct trib_remote_options *options,
                                 struct trib_remote *remote) {
     *remote = (struct trib_remote){.cli = cli};
-    const char *url = options->url != NULL ? options->url : environment("TRIB_URL");
+    const char *url = options->url != NULL ? options->url : trib_environment("TRIB_URL");
     url = url == NULL ? DEFAULT_URL : url;
     enum trib_exit result = TRIB_EXIT_OK;
     if (strlen(url) >= sizeof remote->url) {
@@ -132,7 +121,9 @@ enum trib_exit trib_remote_open(const struct trib_cli *cli,
 
 void trib_remote_close(struct trib_remote *remote) {
     trib_http_close(remote->http);
-    trib_secure_free(remote->tls);
+    if (remote->has_way) {
+        trib_way_close(&remote->way);
+    }
     *remote = (struct trib_remote){0};
 }
 

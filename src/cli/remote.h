@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "cli/command.h"
+#include "cli/way.h"
 #include "client/http.h"
 
 #define TRIB_REMOTE_DOCUMENT_BYTES_MAX ((size_t)64 << 20) /* a history of 100,000 versions */
@@ -15,7 +16,7 @@ struct trib_remote_options {
     const char *url;        /* NULL: TRIB_URL, else http://127.0.0.1:7700 */
     const char *token;      /* NULL: TRIB_ADMIN_TOKEN, else from the file */
     const char *token_file; /* NULL: TRIB_ADMIN_TOKEN_FILE, else no token */
-    const char *ca_file;    /* NULL: the certificates of the system */
+    struct trib_way_options way;
 };
 
 /* The rows of an option table for a member of this type. */
@@ -38,11 +39,7 @@ struct trib_remote_options {
          .value = "FILE",                                                   \
          .otherwise = "TRIB_ADMIN_TOKEN_FILE",                              \
          .meaning = "file with the admin token"},                           \
-    {                                                                       \
-        "ca-file", TRIB_OPTION_TEXT, offsetof(type, member.ca_file),        \
-            .value = "FILE", .otherwise = "those of the system",            \
-            .meaning = "PEM file of certificates to trust"                  \
-    }
+        TRIB_WAY_ROWS(type, member.way)
 
 struct trib_remote {
     struct trib_http *http; /* read-only: for replies that are read in pieces */
@@ -51,7 +48,8 @@ struct trib_remote {
     const struct trib_cli *cli;
     char url[512];
     char prefix[256];
-    struct trib_secure *tls;
+    struct trib_way way;
+    bool has_way;
 };
 
 /* Nothing is sent yet. On failure *remote is zero. Prints; TRIB_EXIT_USAGE, TRIB_EXIT_FAILED. */

@@ -12,12 +12,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "net/certificate.h"
+
+/* How long a daemon that has asked in vain for our certificate may take to say that it minds. */
+#define VERDICT_MS 2000
+
 struct trib_secure {
     const struct trib_env *env;
     const struct trib_transport *plain;
     struct trib_transport transport;
     SSL_CTX *settings;
     BIO_METHOD *method;
+    char pin[TRIB_PIN_BYTES];  /* "": none */
+    char seen[TRIB_PIN_BYTES]; /* the key of the last daemon, where there is a pin */
+    bool is_bare;              /* the last daemon asked for a certificate, and we have none */
 };
 
 struct connection {
@@ -100,65 +108,6 @@ static bool prepare(struct connection *connection, const char *host) {
     return true;
 }
 
-static void explain(const SSL *ssl, char *text, size_t text_room) {
-    long verdict = SSL_get_verify_result(ssl);
-    unsigned long code = ERR_peek_last_error();
-    const char *reason = code == 0 ? NULL : ERR_reason_error_string(code);
-    if (verdict != X509_V_OK) {
-        (void)snprintf(text, text_room, "its certificate is not trusted: %s",
-                       X509_verify_cert_error_string(verdict));
-    } else {
-        (void)snprintf(text, text_room, "no TLS: %s",
-                       reason == NULL ? "the connection was closed" : reason);
-    }
-}
-
-static int tls_connect(void *context, const char *host, const char *port, void **handle, char *text,
-                       size_t text_room) {
-    struct trib_secure *tls = context;
-    struct connection *connection = trib_allocate(tls->env, 1, sizeof *connection);
-    if (connection == NULL) {
-        (void)snprintf(text, text_room, "out of memory");
-        return -1;
-    }
-    connection->tls = tls;
-    if (tls->plain->connect(tls->plain->context, host, port, &connection->plain, text, text_room) !=
-        0) {
-        trib_release(tls->env, connection, 1, sizeof *connection);
-        return -1;
-    }
-    ERR_clear_error();
-    if (!prepare(connection, host)) {
-        (void)snprintf(text, text_room, "out of memory");
-    } else if (SSL_connect(connection->ssl) == 1) {
-        *handle = connection;
-        return 0;
-    } else {
-        explain(connection->ssl, text, text_room);
-    }
-    tls_close(tls, connection);
-    return -1;
-}
-
-static long tls_read(void *context, void *handle, void *bytes, size_t count) {
-    (void)context; /* the connection knows it */
-    const struct connection *connection = handle;
-    size_t done = 0;
-    ERR_clear_error();
-    if (SSL_read_ex(connection->ssl, bytes, count, &done) == 1) {
-        return (long)done;
-    }
-    return SSL_get_error(connection->ssl, 0) == SSL_ERROR_ZERO_RETURN ? 0 : -1;
-}
-
-static long tls_write(void *context, void *handle, const void *bytes, size_t count) {
-    (void)context; /* the connection knows it */
-    const struct connection *connection = handle;
-    size_t done = 0;
-    ERR_clear_error();
-    return SSL_write_ex(connection->ssl, bytes, count, &done) == 1 ? (long)done : -1;
-}
-
 /* Is there a byte for the caller, an end, or an error (both of which read will tell)? */
 static bool has_something(struct connection *connection) {
     char byte;
@@ -185,17 +134,152 @@ static int tls_wait(void *context, void *handle, int timeout_ms) {
     return 1;
 }
 
+/* Why there is no TLS; what connect returns. */
+static int explain(const struct connection *connection, char *text, size_t text_room) {
+    const struct trib_secure *tls = connection->tls;
+    long verdict = SSL_get_verify_result(connection->ssl);
+    unsigned long code = ERR_peek_last_error();
+    const char *reason = code == 0 ? NULL : ERR_reason_error_string(code);
+    if (verdict != X509_V_OK && tls->pin[0] != '\0') {
+        (void)snprintf(text, text_room, "its key is sha256:%s, but the link's pin is sha256:%s",
+                       tls->seen, tls->pin);
+        return TRIB_CONNECT_REFUSED;
+    }
+    if (verdict != X509_V_OK) {
+        (void)snprintf(text, text_room, "its certificate is not trusted: %s",
+                       X509_verify_cert_error_string(verdict));
+        return TRIB_CONNECT_REFUSED;
+    }
+    if (tls->is_bare && SSL_is_init_finished(connection->ssl)) {
+        (void)snprintf(text, text_room, "it wants a certificate of ours (--cert, --key): %s",
+                       reason == NULL ? "it hung up" : reason);
+        return TRIB_CONNECT_REFUSED;
+    }
+    (void)snprintf(text, text_room, "no TLS: %s",
+                   reason == NULL ? "the connection was closed" : reason);
+    return -1;
+}
+
+/* In TLS 1.3 the daemon judges our certificate when the handshake is over on our side. Who has
+ * none to show, and was asked, waits for that: a refusal is understood here and nowhere else. */
+static bool is_accepted(struct connection *connection) {
+    char byte;
+    size_t done = 0;
+    if (!connection->tls->is_bare || tls_wait(connection->tls, connection, VERDICT_MS) != 1) {
+        return true;
+    }
+    ERR_clear_error();
+    return SSL_peek_ex(connection->ssl, &byte, 1, &done) == 1;
+}
+
+static int tls_connect(void *context, const char *host, const char *port, void **handle, char *text,
+                       size_t text_room) {
+    struct trib_secure *tls = context;
+    struct connection *connection = trib_allocate(tls->env, 1, sizeof *connection);
+    if (connection == NULL) {
+        (void)snprintf(text, text_room, "out of memory");
+        return -1;
+    }
+    connection->tls = tls;
+    int result =
+        tls->plain->connect(tls->plain->context, host, port, &connection->plain, text, text_room);
+    if (result != 0) {
+        trib_release(tls->env, connection, 1, sizeof *connection);
+        return result;
+    }
+    result = -1;
+    tls->is_bare = false;
+    ERR_clear_error();
+    if (!prepare(connection, host)) {
+        (void)snprintf(text, text_room, "out of memory");
+    } else if (SSL_connect(connection->ssl) == 1 && is_accepted(connection)) {
+        *handle = connection;
+        return 0;
+    } else {
+        result = explain(connection, text, text_room);
+    }
+    tls_close(tls, connection);
+    return result;
+}
+
+static long tls_read(void *context, void *handle, void *bytes, size_t count) {
+    (void)context; /* the connection knows it */
+    const struct connection *connection = handle;
+    size_t done = 0;
+    ERR_clear_error();
+    if (SSL_read_ex(connection->ssl, bytes, count, &done) == 1) {
+        return (long)done;
+    }
+    return SSL_get_error(connection->ssl, 0) == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
+static long tls_write(void *context, void *handle, const void *bytes, size_t count) {
+    (void)context; /* the connection knows it */
+    const struct connection *connection = handle;
+    size_t done = 0;
+    ERR_clear_error();
+    return SSL_write_ex(connection->ssl, bytes, count, &done) == 1 ? (long)done : -1;
+}
+
 /* --- the transport ---------------------------------------------------------------------------- */
 
-static bool trust(const struct trib_secure *tls, const char *ca_file) {
+/* In place of all other checks of the daemon's certificate: is its key the one of the pin? */
+static int check_pin(X509_STORE_CTX *check, void *context) {
+    struct trib_secure *tls = context;
+    const X509 *certificate = X509_STORE_CTX_get0_cert(check);
+    if (certificate != NULL && trib_certificate_pin(certificate, tls->seen) &&
+        strcmp(tls->seen, tls->pin) == 0) {
+        X509_STORE_CTX_set_error(check, X509_V_OK);
+        return 1;
+    }
+    X509_STORE_CTX_set_error(check, X509_V_ERR_CERT_REJECTED);
+    return 0;
+}
+
+/* Called when the daemon asks for a certificate and there is none. */
+static int note_request(SSL *ssl, X509 **certificate, EVP_PKEY **key) {
+    struct trib_secure *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    (void)certificate, (void)key; /* stay as they are: go on without */
+    tls->is_bare = true;
+    return 0;
+}
+
+static enum trib_status trust(struct trib_secure *tls, const struct trib_secure_options *options,
+                              struct trib_error *error) {
+    const char *ca_file = options->ca_file;
     SSL_CTX_set_verify(tls->settings, SSL_VERIFY_PEER, NULL);
-    return ca_file == NULL ? SSL_CTX_set_default_verify_paths(tls->settings) == 1
-                           : SSL_CTX_load_verify_file(tls->settings, ca_file) == 1;
+    if (options->pin != NULL) {
+        (void)snprintf(tls->pin, sizeof tls->pin, "%s", options->pin);
+        SSL_CTX_set_cert_verify_callback(tls->settings, check_pin, tls);
+        return TRIB_OK;
+    }
+    bool is_read = ca_file == NULL ? SSL_CTX_set_default_verify_paths(tls->settings) == 1
+                                   : SSL_CTX_load_verify_file(tls->settings, ca_file) == 1;
+    return is_read ? TRIB_OK
+                   : trib_error_set(error, TRIB_EIO, "%s: no certificates to trust",
+                                    ca_file == NULL ? "the system" : ca_file);
+}
+
+static enum trib_status show(const struct trib_secure *tls,
+                             const struct trib_secure_options *options, struct trib_error *error) {
+    if (options->certificate_file == NULL) {
+        SSL_CTX_set_client_cert_cb(tls->settings, note_request);
+        return TRIB_OK;
+    }
+    if (SSL_CTX_use_certificate_chain_file(tls->settings, options->certificate_file) != 1) {
+        return trib_error_set(error, TRIB_EIO, "%s: no certificate", options->certificate_file);
+    }
+    if (SSL_CTX_use_PrivateKey_file(tls->settings, options->key_file, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(tls->settings) != 1) {
+        return trib_error_set(error, TRIB_EIO, "%s: not the key of %s", options->key_file,
+                              options->certificate_file);
+    }
+    return TRIB_OK;
 }
 
 enum trib_status trib_secure_new(const struct trib_env *env, const struct trib_transport *plain,
-                                 const char *ca_file, struct trib_secure **tls,
-                                 struct trib_error *error) {
+                                 const struct trib_secure_options *options,
+                                 struct trib_secure **tls, struct trib_error *error) {
     *tls = NULL;
     struct trib_secure *fresh = trib_allocate(env, 1, sizeof *fresh);
     if (fresh == NULL) {
@@ -215,11 +299,14 @@ enum trib_status trib_secure_new(const struct trib_env *env, const struct trib_t
     fresh->method = new_method();
     enum trib_status status = TRIB_OK;
     if (fresh->settings == NULL || fresh->method == NULL ||
+        SSL_CTX_set_app_data(fresh->settings, fresh) != 1 ||
         SSL_CTX_set_min_proto_version(fresh->settings, TLS1_2_VERSION) != 1) {
         status = trib_error_set(error, TRIB_EMEMORY, "out of memory");
-    } else if (!trust(fresh, ca_file)) {
-        status = trib_error_set(error, TRIB_EIO, "%s: no certificates to trust",
-                                ca_file == NULL ? "the system" : ca_file);
+    } else {
+        status = trust(fresh, options, error);
+    }
+    if (status == TRIB_OK) {
+        status = show(fresh, options, error);
     }
     if (status != TRIB_OK) {
         trib_secure_free(fresh);

@@ -66,9 +66,14 @@ static enum trib_client_result result_of(enum trib_status status) {
 /* No reply, or not a whole one: try again where that may help. */
 static void lose(struct trib_client *client, enum trib_status status,
                  const struct trib_error *error) {
+    bool was_joined = client->machine.token[0] != '\0';
     if (status == TRIB_EMEMORY || status == TRIB_EINVALID || status == TRIB_ELIMIT ||
         status == TRIB_ECONFLICT) {
         trib_machine_end(&client->machine, result_of(status), error->text);
+    } else if (status == TRIB_EFORBIDDEN && !was_joined) {
+        /* A certificate or proxy that says no at the very start is nothing that passes. Later it
+         * may be a mistake that somebody is about to mend: hours of work are worth some patience. */
+        trib_machine_end(&client->machine, TRIB_CLIENT_REFUSED, error->text);
     } else {
         trib_machine_lose(&client->machine, error->text, now(client));
     }
@@ -265,6 +270,15 @@ static enum trib_client_result carry(struct trib_client *client, const struct tr
 
 /* --- opening -------------------------------------------------------------------------------- */
 
+enum trib_client_result trib_client_pin(const char *link, char pin[65]) {
+    struct trib_link parsed;
+    if (link == NULL || trib_join_link_parse(link, &parsed, NULL) != TRIB_OK) {
+        return TRIB_CLIENT_INVALID;
+    }
+    memcpy(pin, parsed.pin, sizeof parsed.pin);
+    return TRIB_CLIENT_OK;
+}
+
 static enum trib_status open_http(struct trib_client *client,
                                   const struct trib_client_options *options,
                                   struct trib_error *error) {
@@ -281,9 +295,16 @@ static enum trib_status open_http(struct trib_client *client,
     if (client->link.port != 0) {
         snprintf(port, sizeof port, "%u", (unsigned)client->link.port);
     }
+    bool is_ours = options->transport == NULL;
+    enum trib_status status =
+        is_ours ? trib_proxy_find(client->link.host, port, false, &client->sockets.proxy, error)
+                : TRIB_OK;
+    if (status != TRIB_OK) {
+        return status;
+    }
     const struct trib_http_options http = {
         .env = client->env,
-        .transport = options->transport == NULL ? &client->plain : options->transport,
+        .transport = is_ours ? &client->plain : options->transport,
         .host = client->link.host,
         .port = port,
     };

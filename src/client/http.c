@@ -133,11 +133,14 @@ static int look(struct trib_http *http, int timeout_ms, int unknown) {
 }
 
 static enum trib_status dial(struct trib_http *http, struct trib_error *error) {
-    char text[128] = "";
+    char text[192] = "";
     void *connection = NULL;
-    if (http->transport->connect(http->transport->context, http->host, http->port, &connection,
-                                 text, sizeof text) != 0) {
-        return trib_error_set(error, TRIB_EUNAVAILABLE, "cannot connect to %s%s%s: %s", http->host,
+    int result = http->transport->connect(http->transport->context, http->host, http->port,
+                                          &connection, text, sizeof text);
+    if (result != 0) {
+        enum trib_status status =
+            result == TRIB_CONNECT_REFUSED ? TRIB_EFORBIDDEN : TRIB_EUNAVAILABLE;
+        return trib_error_set(error, status, "cannot connect to %s%s%s: %s", http->host,
                               http->port[0] == '\0' ? "" : " port ", http->port, text);
     }
     http->connection = connection;

@@ -64,7 +64,8 @@ enum trib_status trib_http_set_token(struct trib_http *http, const char *token,
  * early. A kept connection that turns out to be closed is replaced once, silently: every request
  * of docs/protocol.md may be repeated.
  *
- * TRIB_EUNAVAILABLE: no connection could be made; TRIB_ECLOSED: it was lost; TRIB_ETIMEOUT: idle
+ * TRIB_EUNAVAILABLE: no connection could be made; TRIB_EFORBIDDEN: likewise, and another attempt
+ * will fare no better (TRIB_CONNECT_REFUSED); TRIB_ECLOSED: it was lost; TRIB_ETIMEOUT: idle
  * for too long; TRIB_EMALFORMED: the reply is not HTTP; TRIB_EINVALID: the request's head does not
  * fit 16 KiB; or what body->read returned. After an error the connection is closed; the handle may
  * be used again. */

@@ -17,14 +17,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "client/response.h"
+
 #define NO_BELL (-1)
 #define IDLE_MS 60000
-#define CONNECT_MS 10000 /* per address: a host whose IPv6 is a black hole must not look dead */
+#define CONNECT_MS 10000  /* nobody who answers takes so long */
+#define HEAD_START_MS 250 /* RFC 8305 section 8 */
+#define RUNNERS_MAX 8
 
 /* --- the bell ------------------------------------------------------------------------------- */
 
 bool trib_sockets_init(struct trib_sockets *sockets, uint32_t idle_ms) {
     sockets->idle_ms = idle_ms;
+    sockets->proxy = (struct trib_proxy){.host = ""};
     return pipe2(sockets->bell, O_CLOEXEC | O_NONBLOCK) == 0;
 }
 
@@ -87,97 +92,135 @@ static int descriptor_of(void *connection) {
     return (int)((intptr_t)connection - 1);
 }
 
-/* 0, or an errno. */
-static int connect_to(const struct trib_sockets *sockets, int descriptor,
-                      const struct sockaddr *address, socklen_t address_bytes) {
-    if (connect(descriptor, address, address_bytes) == 0) {
-        return 0;
-    }
-    if (errno != EINPROGRESS && errno != EINTR) {
+/* Attempts under way to reach one host, begun one after another. */
+struct race {
+    struct pollfd runners[RUNNERS_MAX + 1]; /* behind the last: the bell */
+    size_t count;
+};
+
+/* One more attempt: 0, or an errno. */
+static int enter(struct race *race, const struct addrinfo *address) {
+    int descriptor = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                            address->ai_protocol);
+    if (descriptor < 0) {
         return errno;
     }
-    short happened;
-    int waited = wait_for(sockets, descriptor, POLLOUT, CONNECT_MS, &happened);
-    if (waited != WAIT_READY) {
-        return waited == WAIT_OVER ? ETIMEDOUT : EINTR;
+    if (connect(descriptor, address->ai_addr, address->ai_addrlen) != 0 && errno != EINPROGRESS &&
+        errno != EINTR) {
+        int failure = errno;
+        (void)close(descriptor); /* nothing was sent */
+        return failure;
     }
+    race->runners[race->count++] = (struct pollfd){.fd = descriptor, .events = POLLOUT};
+    return 0;
+}
+
+/* Take runner i out of the race. 0: it is connected and is the caller's; else why it is not, and
+ * it is closed. */
+static int leave(struct race *race, size_t i) {
+    int descriptor = race->runners[i].fd;
     int failure = 0;
     socklen_t failure_bytes = sizeof failure;
-    return getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &failure, &failure_bytes) == 0 ? failure
-                                                                                       : errno;
-}
-
-/* A connected descriptor, or -1 and *failure. */
-static int dial(const struct trib_sockets *sockets, const struct sockaddr *address,
-                socklen_t address_bytes, int *failure) {
-    int descriptor = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (descriptor < 0) {
-        *failure = errno;
-        return -1;
+    race->runners[i] = race->runners[--race->count];
+    if (getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &failure, &failure_bytes) != 0) {
+        failure = errno;
     }
-    *failure = connect_to(sockets, descriptor, address, address_bytes);
-    if (*failure != 0) {
+    if (failure != 0) {
         (void)close(descriptor); /* nothing was sent */
-        return -1;
     }
-    return descriptor;
+    return failure;
 }
 
-static int dial_path(const struct trib_sockets *sockets, const char *path, int *failure) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path) {
-        *failure = ENAMETOOLONG;
+/* Wait until one of them arrives: its descriptor. -1: the first that came to an end has failed
+ * (*failure says how), or nobody has moved for ms (ETIMEDOUT), or the bell has rung (EINTR). */
+static int await(const struct trib_sockets *sockets, struct race *race, int ms, int *failure) {
+    race->runners[race->count] = (struct pollfd){.fd = sockets->bell[0], .events = POLLIN};
+    int moved;
+    do {
+        moved = poll(race->runners, race->count + 1, ms);
+    } while (moved < 0 && errno == EINTR);
+    *failure = moved == 0 ? ETIMEDOUT : EINTR;
+    if (moved <= 0 || race->runners[race->count].revents != 0) {
         return -1;
     }
-    strcpy(address.sun_path, path);
-    return dial(sockets, (const struct sockaddr *)&address, sizeof address, failure);
-}
-
-/* The first address that answers. */
-static int dial_any(const struct trib_sockets *sockets, const struct addrinfo *addresses,
-                    int *failure) {
-    int descriptor = -1;
-    *failure = EADDRNOTAVAIL;
-    for (; addresses != NULL && descriptor < 0; addresses = addresses->ai_next) {
-        descriptor = dial(sockets, addresses->ai_addr, addresses->ai_addrlen, failure);
-        if (*failure == EINTR) {
-            break;
+    for (size_t i = 0;; i++) {
+        if (race->runners[i].revents != 0) {
+            int descriptor = race->runners[i].fd;
+            *failure = leave(race, i);
+            return *failure == 0 ? descriptor : -1;
         }
+    }
+}
+
+/* A connected descriptor, or -1 and *failure. A host whose IPv6 is a black hole must not look
+ * dead, nor slow: the next address does not wait for the one before to give up. */
+static int dial(const struct trib_sockets *sockets, const struct addrinfo *addresses,
+                int *failure) {
+    struct race race = {.count = 0};
+    int winner = -1;
+    bool is_over = false;
+    *failure = EADDRNOTAVAIL;
+    while (winner < 0 && !is_over && (addresses != NULL || race.count > 0)) {
+        bool has_next = addresses != NULL && race.count < RUNNERS_MAX;
+        if (has_next) {
+            *failure = enter(&race, addresses);
+            addresses = addresses->ai_next;
+        }
+        if (!has_next || *failure == 0) {
+            bool is_last = addresses == NULL || race.count == RUNNERS_MAX;
+            winner = await(sockets, &race, is_last ? CONNECT_MS : HEAD_START_MS, failure);
+            is_over = *failure == EINTR || (is_last && *failure == ETIMEDOUT);
+        }
+    }
+    while (race.count > 0) {
+        (void)close(race.runners[--race.count].fd); /* nothing was sent */
     }
     int yes = 1;
-    if (descriptor >= 0) {
+    if (winner >= 0) {
         /* Head and body leave in few large writes; waiting to join them would only delay. A socket
-         * that refuses the option works all the same. */
-        (void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+         * that refuses the option, as those with a path do, works all the same. */
+        (void)setsockopt(winner, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     }
-    return descriptor;
+    return winner;
 }
 
-static int socket_connect(void *context, const char *host, const char *port, void **connection,
-                          char *text, size_t text_room) {
-    const struct trib_sockets *sockets = context;
-    int failure = 0;
-    int descriptor;
-    if (strncmp(host, TRIB_UNIX_PREFIX, strlen(TRIB_UNIX_PREFIX)) == 0) {
-        descriptor = dial_path(sockets, host + strlen(TRIB_UNIX_PREFIX), &failure);
-    } else {
-        const struct addrinfo wanted = {
-            .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-        struct addrinfo *addresses = NULL;
-        int unknown = getaddrinfo(host, port, &wanted, &addresses);
-        if (unknown != 0) {
-            snprintf(text, text_room, "%s", gai_strerror(unknown));
-            return -1;
-        }
-        descriptor = dial_any(sockets, addresses, &failure);
-        freeaddrinfo(addresses);
+/* A connected descriptor, or -1 and text; the same below. */
+static int dial_path(const struct trib_sockets *sockets, const char *path, char *text,
+                     size_t text_room) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const struct addrinfo only = {.ai_family = AF_UNIX,
+                                  .ai_socktype = SOCK_STREAM,
+                                  .ai_addr = (struct sockaddr *)&address,
+                                  .ai_addrlen = sizeof address};
+    int failure = ENAMETOOLONG;
+    int descriptor = -1;
+    if (strlen(path) < sizeof address.sun_path) {
+        strcpy(address.sun_path, path);
+        descriptor = dial(sockets, &only, &failure);
     }
     if (descriptor < 0) {
         snprintf(text, text_room, "%s", strerror(failure));
+    }
+    return descriptor;
+}
+
+static int dial_host(const struct trib_sockets *sockets, const char *host, const char *port,
+                     char *text, size_t text_room) {
+    const struct addrinfo wanted = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct addrinfo *addresses = NULL;
+    int failure = 0;
+    int unknown = getaddrinfo(host, port, &wanted, &addresses);
+    if (unknown != 0) {
+        snprintf(text, text_room, "%s", gai_strerror(unknown));
         return -1;
     }
-    *connection = connection_of(descriptor);
-    return 0;
+    int descriptor = dial(sockets, addresses, &failure);
+    freeaddrinfo(addresses);
+    if (descriptor < 0) {
+        snprintf(text, text_room, "%s", strerror(failure));
+    }
+    return descriptor;
 }
 
 static void socket_close(void *context, void *connection) {
@@ -224,6 +267,92 @@ static long socket_write(void *context, void *connection, const void *bytes, siz
             return -1; /* it talks instead of listening: the refusal is worth reading */
         }
     }
+}
+
+/* --- connecting ----------------------------------------------------------------------------- */
+
+static bool send_all(void *sockets, void *connection, const char *bytes, size_t count) {
+    while (count > 0) {
+        long sent = socket_write(sockets, connection, bytes, count);
+        if (sent <= 0) {
+            return false;
+        }
+        bytes += sent;
+        count -= (size_t)sent;
+    }
+    return true;
+}
+
+/* Read the head of the proxy's answer; whatever it says of a body, a tunnel has none (RFC 9110
+ * section 9.3.6). Byte by byte, because what follows the head belongs to the tunnel. */
+static bool receive_answer(void *sockets, void *connection, struct trib_response *response) {
+    trib_response_begin(response, true);
+    while (response->state == TRIB_RESPONSE_HEAD) {
+        char byte;
+        const char *body;
+        size_t body_bytes;
+        long got = socket_read(sockets, connection, &byte, 1);
+        if (got == 1) {
+            (void)trib_response_feed(response, &byte, 1, &body, &body_bytes); /* it takes it */
+        } else {
+            trib_response_closed(response);
+        }
+    }
+    return response->state == TRIB_RESPONSE_DONE;
+}
+
+/* 0, or what connect returns; text goes on after "proxy HOST port PORT". */
+static int open_tunnel(struct trib_sockets *sockets, void *connection, const char *host,
+                       const char *port, char *text, size_t text_room) {
+    char head[TRIB_PROXY_HEAD_BYTES];
+    struct trib_response response;
+    size_t head_bytes = trib_proxy_write_head(&sockets->proxy, host, port, head);
+    if (!send_all(sockets, connection, head, head_bytes) ||
+        !receive_answer(sockets, connection, &response)) {
+        snprintf(text, text_room, "lost the connection, or does not speak HTTP");
+        return -1;
+    }
+    const char *refusal = trib_proxy_refusal(response.status);
+    if (refusal == NULL) {
+        return 0;
+    }
+    snprintf(text, text_room, "%s", refusal);
+    return response.status < 500 ? TRIB_CONNECT_REFUSED : -1;
+}
+
+static int connect_through_proxy(struct trib_sockets *sockets, const char *host, const char *port,
+                                 void **connection, char *text, size_t text_room) {
+    const struct trib_proxy *proxy = &sockets->proxy;
+    char why[96];
+    int descriptor = dial_host(sockets, proxy->host, proxy->port, why, sizeof why);
+    if (descriptor < 0) {
+        snprintf(text, text_room, "proxy %s port %s: %s", proxy->host, proxy->port, why);
+        return -1;
+    }
+    int result = open_tunnel(sockets, connection_of(descriptor), host, port, why, sizeof why);
+    if (result != 0) {
+        snprintf(text, text_room, "proxy %s port %s %s", proxy->host, proxy->port, why);
+        (void)close(descriptor); /* nothing of ours is in there */
+        return result;
+    }
+    *connection = connection_of(descriptor);
+    return 0;
+}
+
+static int socket_connect(void *context, const char *host, const char *port, void **connection,
+                          char *text, size_t text_room) {
+    struct trib_sockets *sockets = context;
+    bool is_unix = strncmp(host, TRIB_UNIX_PREFIX, strlen(TRIB_UNIX_PREFIX)) == 0;
+    if (!is_unix && sockets->proxy.host[0] != '\0') {
+        return connect_through_proxy(sockets, host, port, connection, text, text_room);
+    }
+    int descriptor = is_unix ? dial_path(sockets, host + strlen(TRIB_UNIX_PREFIX), text, text_room)
+                             : dial_host(sockets, host, port, text, text_room);
+    if (descriptor < 0) {
+        return -1;
+    }
+    *connection = connection_of(descriptor);
+    return 0;
 }
 
 struct trib_transport trib_sockets_transport(struct trib_sockets *sockets) {

@@ -351,6 +351,10 @@ enum trib_status trib_server_reload(struct trib_server *server, struct trib_erro
     return status;
 }
 
+bool trib_server_pin(const struct trib_server *server, const char *host, char pin[TRIB_PIN_BYTES]) {
+    return server->tls != NULL && trib_tls_pin(server->tls, host, pin);
+}
+
 enum trib_status trib_server_new(struct trib_loop *loop, const struct trib_server_config *config,
                                  const struct trib_server_handlers *handlers, void *context,
                                  struct trib_server **server, struct trib_error *error) {

@@ -21,6 +21,7 @@
 #define TRIB_NET_SERVER_H
 
 #include "base/block.h"
+#include "net/certificate.h"
 #include "net/loop.h"
 #include "wire/http.h"
 
@@ -116,6 +117,11 @@ enum trib_status trib_server_listen(struct trib_server *server, const char *addr
  * on as they are. TRIB_OK, also when there is no TLS; on error (as of trib_server_new()) the old
  * ones stay in use. */
 enum trib_status trib_server_reload(struct trib_server *server, struct trib_error *error);
+
+/* The pin (net/certificate.h) of the certificate in use, if clients who call this host need one:
+ * the certificate is one of `trib cert`, and for that host. A certificate for another host is not
+ * what they will meet: there is a proxy in between. False: they need none, or there is no TLS. */
+bool trib_server_pin(const struct trib_server *server, const char *host, char pin[TRIB_PIN_BYTES]);
 
 /* The port of the first TCP address listened on; 0: none. */
 unsigned trib_server_port(const struct trib_server *server);

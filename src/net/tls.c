@@ -72,6 +72,15 @@ enum trib_status trib_tls_require_clients(struct trib_tls *tls, const char *ca_f
     return TRIB_OK;
 }
 
+bool trib_tls_pin(const struct trib_tls *tls, const char *host, char pin[TRIB_PIN_BYTES]) {
+    const X509 *certificate = SSL_CTX_get0_certificate((const SSL_CTX *)tls);
+    bool is_pinned = certificate != NULL && trib_certificate_is_of_lab(certificate) &&
+                     trib_certificate_is_for(certificate, host) &&
+                     trib_certificate_pin(certificate, pin);
+    ERR_clear_error(); /* of questions about hosts that are no addresses */
+    return is_pinned;
+}
+
 void trib_tls_free(struct trib_tls *tls) {
     SSL_CTX_free(context_of(tls));
 }

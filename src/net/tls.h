@@ -9,6 +9,7 @@
 
 #include "base/env.h"
 #include "base/status.h"
+#include "net/certificate.h"
 
 struct trib_tls;         /* certificate and key of a server */
 struct trib_tls_session; /* one connection */
@@ -21,6 +22,8 @@ enum trib_status trib_tls_new(const char *certificate_file, const char *key_file
  * TRIB_EIO: the file cannot be read or understood; TRIB_EMEMORY. On error *tls must be freed. */
 enum trib_status trib_tls_require_clients(struct trib_tls *tls, const char *ca_file,
                                           struct trib_error *error);
+/* What trib_server_pin() says. */
+bool trib_tls_pin(const struct trib_tls *tls, const char *host, char pin[TRIB_PIN_BYTES]);
 void trib_tls_free(struct trib_tls *tls); /* NULL allowed; sessions may still be there */
 
 /* NULL: no memory. */

@@ -34,9 +34,14 @@ struct trib_hosted *trib_node_find(const struct trib_node *node, const char *run
 }
 
 void trib_node_link(const struct trib_node *node, const struct trib_token *token, char *text) {
-    char token_text[TRIB_TOKEN_TEXT_BYTES];
+    char token_text[TRIB_TOKEN_TEXT_BYTES], pin[TRIB_PIN_BYTES];
+    struct trib_link link;
     trib_token_format(node->directory.key, token, token_text);
-    (void)snprintf(text, TRIB_LINK_TEXT_BYTES, "%s/%s#%s", node->url, token->run, token_text);
+    (void)snprintf(text, TRIB_LINK_TEXT_BYTES, "%s/%s", node->url, token->run);
+    bool has_pin = trib_link_parse(text, &link, NULL) == TRIB_OK && trib_link_is_tls(&link) &&
+                   trib_server_pin(node->server, link.host, pin);
+    (void)snprintf(text, TRIB_LINK_TEXT_BYTES, "%s/%s%s%s#%s", node->url, token->run,
+                   has_pin ? "?pin=sha256:" : "", has_pin ? pin : "", token_text);
 }
 
 /* --- runs -------------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
  * allows, and everything else is refused. */
 #include "wire/link.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -12,6 +13,8 @@
 #define ADDRESS_CHARACTERS "ABCDEFabcdef" DIGITS ":." /* IPv6, also with IPv4 at its end */
 #define PATH_CHARACTERS LETTERS DIGITS "._~-"
 #define TOKEN_CHARACTERS LETTERS DIGITS "._~-+/="
+#define PIN_CHARACTERS DIGITS "abcdefABCDEF"
+#define PIN_PARAMETER "?pin=sha256:"
 
 struct scheme {
     const char *text;
@@ -103,6 +106,20 @@ static bool read_path(const char *from, const char *limit, struct trib_link *lin
     return is_prefix_valid(link->prefix);
 }
 
+/* "?pin=sha256:..." or nothing, up to limit: there are no other parameters. */
+static bool read_pin(const char *from, const char *limit, struct trib_link *link) {
+    size_t parameter_bytes = strlen(PIN_PARAMETER);
+    if (from == limit)
+        return true;
+    if (strncmp(from, PIN_PARAMETER, parameter_bytes) != 0 ||
+        !take(from + parameter_bytes, limit, PIN_CHARACTERS, link->pin, sizeof link->pin) ||
+        strlen(link->pin) != sizeof link->pin - 1)
+        return false;
+    for (char *digit = link->pin; *digit; digit++)
+        *digit = (char)tolower((unsigned char)*digit);
+    return true;
+}
+
 enum trib_status trib_link_parse(const char *text, struct trib_link *link,
                                  struct trib_error *error) {
     struct trib_link fresh;
@@ -119,13 +136,20 @@ enum trib_status trib_link_parse(const char *text, struct trib_link *link,
     if (!next)
         return trib_error_set(error, TRIB_EMALFORMED,
                               "join link: the port is missing or not from 1 to 65535");
-    const char *limit = next + strcspn(next, "#");
-    if (!read_path(next, limit, &fresh))
+    const char *path_limit = next + strcspn(next, "?#");
+    const char *limit = path_limit + strcspn(path_limit, "#");
+    if (!read_path(next, path_limit, &fresh))
         return trib_error_set(error, TRIB_EMALFORMED,
                               "join link: the path must end in the name of a run");
     if (fresh.scheme == TRIB_LINK_TRIB && fresh.prefix[0])
         return trib_error_set(error, TRIB_EMALFORMED,
                               "join link: trib:// takes no prefix; use https://");
+    if (!read_pin(path_limit, limit, &fresh))
+        return trib_error_set(error, TRIB_EMALFORMED,
+                              "join link: after ? only pin=sha256: and 64 hex digits may come");
+    if (fresh.scheme == TRIB_LINK_HTTP && fresh.pin[0])
+        return trib_error_set(error, TRIB_EMALFORMED,
+                              "join link: a pin needs TLS; use https:// or trib://");
     if (*limit &&
         !take(limit + 1, limit + strlen(limit), TOKEN_CHARACTERS, fresh.token, sizeof fresh.token))
         return trib_error_set(error, TRIB_EMALFORMED, "join link: the token is not valid");
@@ -139,15 +163,17 @@ bool trib_link_format(const struct trib_link *link, char *buffer, size_t room) {
     char port[8] = "";
     if (link->port != scheme->port)
         snprintf(port, sizeof port, ":%u", link->port);
-    int byte_count = snprintf(buffer, room, "%s%s%s%s%s%s/%s%s%s", scheme->text,
+    int byte_count = snprintf(buffer, room, "%s%s%s%s%s%s/%s%s%s%s%s", scheme->text,
                               has_brackets ? "[" : "", link->host, has_brackets ? "]" : "", port,
-                              link->prefix, link->run, link->token[0] ? "#" : "", link->token);
+                              link->prefix, link->run, link->pin[0] ? PIN_PARAMETER : "", link->pin,
+                              link->token[0] ? "#" : "", link->token);
     return byte_count >= 0 && (size_t)byte_count < room;
 }
 
 bool trib_link_is_tls(const struct trib_link *link) {
     return link->scheme == TRIB_LINK_HTTPS ||
-           (link->scheme == TRIB_LINK_TRIB && !trib_host_is_loopback(link->host));
+           (link->scheme == TRIB_LINK_TRIB &&
+            (link->pin[0] != '\0' || !trib_host_is_loopback(link->host)));
 }
 
 bool trib_host_is_loopback(const char *host) {

@@ -1,9 +1,11 @@
 /* link.h - join links: all that a client needs to find a run and be let in.
  *
- *   trib://host:port/run#token              TLS unless host is loopback
- *   http://host[:port][/prefix]/run#token   as it says; prefix for a reverse proxy
- *   https://host[:port][/prefix]/run#token
+ *   trib://host:port/run[?pin=sha256:...]#token    TLS unless host is loopback, or with a pin
+ *   http://host[:port][/prefix]/run#token          as it says; prefix for a reverse proxy
+ *   https://host[:port][/prefix]/run[?pin=sha256:...]#token
  *
+ * A pin is the SHA-256 of the public key (SubjectPublicKeyInfo, as in RFC 7469 section 2.4) that
+ * the daemon must prove to have, in hex: who holds such a link needs no other reason to trust it.
  * The token is in the fragment because fragments are not sent and not logged (RFC 3986
  * section 3.5). It may be missing: loopback needs none. */
 #ifndef TRIB_WIRE_LINK_H
@@ -15,6 +17,7 @@
 #include <stdint.h>
 
 #define TRIB_LINK_TEXT_BYTES 1024 /* room for every link, with the NUL */
+#define TRIB_LINK_PIN_BYTES 65    /* 64 digits */
 
 enum trib_link_scheme { TRIB_LINK_TRIB, TRIB_LINK_HTTP, TRIB_LINK_HTTPS };
 
@@ -24,7 +27,8 @@ struct trib_link {
     uint16_t port;    /* never 0 after a parse: 80 and 443 are filled in */
     char prefix[256]; /* "" or "/prefix", without a slash at the end */
     char run[TRIB_NAME_BYTES];
-    char token[256]; /* "" when missing */
+    char token[256];               /* "" when missing */
+    char pin[TRIB_LINK_PIN_BYTES]; /* lower-case hex; "": the usual checks of a certificate */
 };
 
 /* *link changes only on success; TRIB_EMALFORMED says which part is wrong (never showing the

@@ -20,8 +20,8 @@ static const struct trib_option table[] = {
      .meaning = "which run"},
     {"version", TRIB_OPTION_TEXT, AT(version), .value = "VERSION", .is_positional = true,
      .initial = "latest", .meaning = "which version"},
-    {"output", TRIB_OPTION_TEXT, AT(output), .value = "FILE", .otherwise = "the screen",
-     .meaning = "where to"},
+    {"output", TRIB_OPTION_TEXT, AT(output), .alias = "out", .value = "FILE",
+     .otherwise = "the screen", .meaning = "where to"},
     {"loud", TRIB_OPTION_FLAG, AT(is_loud), .meaning = "say more"},
     {"host", TRIB_OPTION_LIST, AT(hosts), .value = "NAME", .meaning = "a host"},
     {"count", TRIB_OPTION_INTEGER, AT(count), .value = "N", .initial = "4", .least = 1, .most = 16,
@@ -84,7 +84,7 @@ static void a_value_may_hold_an_equals_sign_and_begin_with_dashes(void **state) 
     (void)state;
     struct sample sample;
     struct trib_error error;
-    assert_int_equal(READ(&sample, &error, "r", "--output=--a=b"), TRIB_OK);
+    assert_int_equal(READ(&sample, &error, "r", "--out=--a=b"), TRIB_OK);
     assert_string_equal(sample.output, "--a=b");
 }
 

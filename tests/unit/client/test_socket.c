@@ -157,6 +157,78 @@ static void nobody_there_is_told(void **state) {
     assert_true(text[0] != '\0');
 }
 
+/* --- through a proxy -------------------------------------------------------------------------- */
+
+static int connect_by_proxy(const struct scripted_step *steps, size_t count, char *text,
+                            size_t text_room) {
+    struct world world = {.connection = NULL};
+    assert_true(trib_sockets_init(&world.sockets, 60000));
+    scripted_start(&world.server, steps, count);
+    strcpy(world.sockets.proxy.host, world.server.host);
+    strcpy(world.sockets.proxy.port, world.server.port);
+    strcpy(world.sockets.proxy.credentials, "c2VjcmV0");
+    world.transport = trib_sockets_transport(&world.sockets);
+    text[0] = '\0';
+    int result = world.transport.connect(world.transport.context, "lab.invalid", "7700",
+                                         &world.connection, text, text_room);
+    if (result == 0) {
+        char reply[16] = "";
+        const char *request = "GET / HTTP/1.1\r\n\r\n";
+        assert_int_equal(world.transport.write(world.transport.context, world.connection, request,
+                                               strlen(request)),
+                         strlen(request));
+        assert_int_equal(world.transport.read(world.transport.context, world.connection, reply, 15),
+                         5);
+        assert_string_equal(reply, "hello");
+        world.transport.close(world.transport.context, world.connection);
+    }
+    scripted_finish(&world.server);
+    assert_string_equal(world.server.requests[0].head,
+                        "CONNECT lab.invalid:7700 HTTP/1.1\r\nHost: lab.invalid:7700\r\n"
+                        "Proxy-Authorization: Basic c2VjcmV0\r\n\r\n");
+    assert_null(strstr(text, "c2VjcmV0"));
+    scripted_release(&world.server);
+    trib_sockets_deinit(&world.sockets);
+    return result;
+}
+
+static void a_proxy_makes_a_tunnel(void **state) {
+    (void)state;
+    char text[192];
+    const struct scripted_step steps[] = {
+        /* A length in such an answer means nothing (RFC 9110 section 9.3.6). */
+        {.expected = "CONNECT ", .reply = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"},
+        {.expected = "GET / ", .reply = "hello", .holds = true},
+    };
+    assert_int_equal(connect_by_proxy(steps, 2, text, sizeof text), 0);
+}
+
+static void what_a_proxy_refuses_is_told(void **state) {
+    (void)state;
+    static const struct {
+        struct scripted_step step;
+        int result;
+        const char *text;
+    } rows[] = {
+        {{"CONNECT ", "HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno", .closes = true},
+         TRIB_CONNECT_REFUSED,
+         "wants another user and password"},
+        {{"CONNECT ", "HTTP/1.1 403 No\r\n\r\n", .closes = true},
+         TRIB_CONNECT_REFUSED,
+         "does not allow this host and port (403)"},
+        {{"CONNECT ", "HTTP/1.1 502 No\r\n\r\n", .closes = true}, -1, "cannot reach the daemon"},
+        {{"CONNECT ", "HTTP/1.1 299", .closes = true}, -1, "lost the connection"},
+        {{"CONNECT ", "220 smtp.lab\r\n\r\n", .closes = true}, -1, "does not speak HTTP"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[192];
+        assert_int_equal(connect_by_proxy(&rows[i].step, 1, text, sizeof text), rows[i].result);
+        if (strstr(text, rows[i].text) == NULL || strncmp(text, "proxy 127.0.0.1 port ", 21) != 0) {
+            fail_msg("%s", text);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bell_ends_a_read_in_progress),
@@ -165,6 +237,8 @@ int main(void) {
         cmocka_unit_test(silence_has_a_limit),
         cmocka_unit_test(a_full_connection_gives_up),
         cmocka_unit_test(nobody_there_is_told),
+        cmocka_unit_test(a_proxy_makes_a_tunnel),
+        cmocka_unit_test(what_a_proxy_refuses_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,22 +9,39 @@ struct row {
     bool is_tls;
 };
 
+#define PIN "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define TRIB(...) \
+    { .scheme = TRIB_LINK_TRIB, __VA_ARGS__ }
+#define HTTP(...) \
+    { .scheme = TRIB_LINK_HTTP, __VA_ARGS__ }
+#define HTTPS(...) \
+    { .scheme = TRIB_LINK_HTTPS, __VA_ARGS__ }
+
 static const struct row rows[] = {
     {"trib://localhost:7700/digits#join~digits~~0a1b",
-     {TRIB_LINK_TRIB, "localhost", 7700, "", "digits", "join~digits~~0a1b"},
+     TRIB(.host = "localhost", .port = 7700, .run = "digits", .token = "join~digits~~0a1b"), false},
+    {"trib://127.0.0.1:7700/digits", TRIB(.host = "127.0.0.1", .port = 7700, .run = "digits"),
      false},
-    {"trib://127.0.0.1:7700/digits", {TRIB_LINK_TRIB, "127.0.0.1", 7700, "", "digits", ""}, false},
-    {"trib://[::1]:7700/digits", {TRIB_LINK_TRIB, "::1", 7700, "", "digits", ""}, false},
+    {"trib://[::1]:7700/digits", TRIB(.host = "::1", .port = 7700, .run = "digits"), false},
     {"trib://fl.example.org:7700/digits#t",
-     {TRIB_LINK_TRIB, "fl.example.org", 7700, "", "digits", "t"},
-     true},
-    {"trib://[2001:db8::7]:65535/r#t", {TRIB_LINK_TRIB, "2001:db8::7", 65535, "", "r", "t"}, true},
-    {"http://10.0.0.2/r", {TRIB_LINK_HTTP, "10.0.0.2", 80, "", "r", ""}, false},
-    {"http://localhost:8080/a/b/r#t", {TRIB_LINK_HTTP, "localhost", 8080, "/a/b", "r", "t"}, false},
+     TRIB(.host = "fl.example.org", .port = 7700, .run = "digits", .token = "t"), true},
+    {"trib://[2001:db8::7]:65535/r#t",
+     TRIB(.host = "2001:db8::7", .port = 65535, .run = "r", .token = "t"), true},
+    {"http://10.0.0.2/r", HTTP(.host = "10.0.0.2", .port = 80, .run = "r"), false},
+    {"http://localhost:8080/a/b/r#t",
+     HTTP(.host = "localhost", .port = 8080, .prefix = "/a/b", .run = "r", .token = "t"), false},
     {"https://example.org/fl/chest-xray#t",
-     {TRIB_LINK_HTTPS, "example.org", 443, "/fl", "chest-xray", "t"},
+     HTTPS(.host = "example.org", .port = 443, .prefix = "/fl", .run = "chest-xray", .token = "t"),
      true},
-    {"https://example.org:8443/r#t", {TRIB_LINK_HTTPS, "example.org", 8443, "", "r", "t"}, true},
+    {"https://example.org:8443/r#t",
+     HTTPS(.host = "example.org", .port = 8443, .run = "r", .token = "t"), true},
+    {"https://example.org/fl/r?pin=sha256:" PIN "#t",
+     HTTPS(.host = "example.org", .port = 443, .prefix = "/fl", .run = "r", .token = "t",
+           .pin = PIN),
+     true},
+    /* A pin says that there is TLS, on loopback too. */
+    {"trib://127.0.0.1:7700/r?pin=sha256:" PIN,
+     TRIB(.host = "127.0.0.1", .port = 7700, .run = "r", .pin = PIN), true},
 };
 
 static void reads_every_form(void **state) {
@@ -55,6 +72,11 @@ static void is_lenient_where_people_copy(void **state) {
     assert_int_equal(trib_link_parse("HTTPS://Example.org/fl/r/#t", &link, NULL), TRIB_OK);
     assert_string_equal(link.prefix, "/fl");
     assert_string_equal(link.run, "r");
+    assert_int_equal(trib_link_parse("https://h/r/?pin=sha256:ABCDEF6789abcdef0123456789abcdef"
+                                     "0123456789abcdef0123456789abcdef",
+                                     &link, NULL),
+                     TRIB_OK);
+    assert_memory_equal(link.pin, "abcdef6789", 10);
     assert_int_equal(trib_link_parse("http://h/r#", &link, NULL), TRIB_OK);
     assert_string_equal(link.token, "");
 }
@@ -95,6 +117,16 @@ static void refuses_what_is_no_link_and_changes_nothing(void **state) {
         "http://h//r",
         "http://h/a b/r",
         "http://h/r?x=1#t",
+        "http://h/r?pin=sha256:" PIN "#t", /* without TLS there is no key to pin */
+        "https://h/r?",
+        "https://h/r?pin=" PIN,
+        "https://h/r?pin=md5:" PIN,
+        "https://h/r?pin=sha256:" PIN "0",
+        "https://h/r?pin=sha256:0123",
+        "https://h/r?pin=sha256:" PIN "&x=1",
+        "https://h/r?pin=sha256:g123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "https://h/r#t?pin=sha256:" PIN,
+        "https://h?pin=sha256:" PIN "/r",
         "http://h/r#a b",
         "http://h/r#a#b",
         "http://h/r#\nX: y",
