@@ -63,11 +63,27 @@ enum trib_status trib_data_part_parse(const char *part, const char *partition, u
     }
     if (!parse_partition(partition, &share->partition)) {
         return trib_error_set(error, TRIB_EINVALID,
-                              "partition %.32s: must be iid, shards, shards:PER_CLIENT or "
-                              "dirichlet:ALPHA (ALPHA from 0.001 to 1000)",
+                              "partition %.32s: must be iid, shards, shards:PER_CLIENT, "
+                              "dirichlet:ALPHA (ALPHA from 0.001 to 1000) or natural",
                               partition);
     }
     return TRIB_OK;
+}
+
+/* What decides who owns which row: labels, or who brought it. */
+static enum trib_status choose_rows(const struct trib_env *env, const char *path,
+                                    const struct trib_data_part *share,
+                                    const struct trib_dataset *labels, uint32_t **rows,
+                                    size_t *row_count, struct trib_error *error) {
+    const bool has_owners = labels->owners != NULL;
+    if (share->partition.kind == TRIB_PARTITION_NATURAL && !has_owners) {
+        return trib_error_set(error, TRIB_EINVALID,
+                              "%s does not tell who brought which row; partition iid works", path);
+    }
+    return trib_partition_rows(
+        env, &share->partition, has_owners ? (const int32_t *)labels->owners : labels->labels,
+        labels->row_count, has_owners ? labels->owner_count : labels->class_count,
+        share->part_index, rows, row_count, error);
 }
 
 enum trib_status trib_data_part_load(const struct trib_env *env, const char *path,
@@ -87,8 +103,7 @@ enum trib_status trib_data_part_load(const struct trib_env *env, const char *pat
     }
     uint32_t *rows = NULL;
     size_t row_count = 0;
-    status = trib_partition_rows(env, &share->partition, labels.labels, labels.row_count,
-                                 labels.class_count, share->part_index, &rows, &row_count, error);
+    status = choose_rows(env, path, share, &labels, &rows, &row_count, error);
     trib_dataset_deinit(&labels);
     if (status == TRIB_OK) {
         request.is_labels_only = false;

@@ -13,11 +13,12 @@ struct trib_data_part {
 };
 
 /* part: "I/N", I from 0; NULL: the whole. partition: "iid", "shards", "shards:PER_CLIENT" or
- * "dirichlet:ALPHA". TRIB_EINVALID: error says which text and what is allowed. */
+ * "dirichlet:ALPHA" or "natural". TRIB_EINVALID: error says which text and what is allowed. */
 enum trib_status trib_data_part_parse(const char *part, const char *partition, uint64_t seed,
                                       struct trib_data_part *share, struct trib_error *error);
 /* Load only these rows of the data set at path. Errors: as trib_dataset_load() and
- * trib_partition_rows(). */
+ * trib_partition_rows(); TRIB_EINVALID too when natural parts are asked of data that does not tell
+ * who brought which row. */
 enum trib_status trib_data_part_load(const struct trib_env *env, const char *path,
                                      const struct trib_data_part *share,
                                      struct trib_dataset *dataset, struct trib_error *error);

@@ -39,11 +39,11 @@ static const struct trib_option join_table[] = {
     {"role", TRIB_OPTION_TEXT, AT(role), .value = "ROLE", .initial = "trainer",
      .meaning = "trainer, or evaluator on the held-out rows of the data"},
     {"data", TRIB_OPTION_TEXT, AT(data), .value = "PATH", .is_required = true,
-     .meaning = "folder with IDX files or train.csv, or a .csv; each also .gz"},
+     .meaning = "folder with IDX files or train.csv, or a .csv, .tsv or .txt; each also .gz"},
     {"part", TRIB_OPTION_TEXT, AT(part), .value = "I/N", .otherwise = "the whole",
      .meaning = "this client's share: part I of N, counted from 0"},
     {"partition", TRIB_OPTION_TEXT, AT(partition), .value = "HOW", .initial = "iid",
-     .meaning = "how rows are dealt out: iid, shards[:PER_CLIENT], dirichlet:ALPHA"},
+     .meaning = "how rows are dealt out: iid, shards[:PER_CLIENT], dirichlet:ALPHA, natural"},
     {"seed", TRIB_OPTION_INTEGER, AT(seed), .value = "S", .initial = "1", .least = 0,
      .most = UINT64_C(1) << 53, .meaning = "of shares and training; the same for all clients"},
     {"attribute", TRIB_OPTION_LIST, AT(attributes), .value = "K=V", .otherwise = "none",
@@ -316,8 +316,9 @@ const struct trib_command trib_command_join = {
     .name = "join",
     .group = "Taking part",
     .summary = "Train or evaluate with data of one's own until the run has stopped",
-    .details = "The model is recognised by its tensors (softmax or mlp, see model.init.trainer in\n"
-               "'trib help spec'). Only the rows of the part are loaded; none of them leaves.\n",
+    .details =
+        "The model is recognised by its tensors (softmax, mlp, cnn or lstm, see model.init.trainer in\n"
+        "'trib help spec'). Only the rows of the part are loaded; none of them leaves.\n",
     .options = join_table,
     .options_bytes = sizeof(struct join_options),
     .run = join,

@@ -17,7 +17,8 @@ enum trib_status trib_native_create(void *context, const struct trib_env *env,
                                     const struct trib_spec *spec, struct trib_block **model,
                                     struct trib_error *error);
 
-/* The trainer whose tensors these are, by names and shapes; written on success only.
+/* The trainer whose tensors these are, by names and shapes; written on success only. Of an lstm
+ * feature_count is 0: it reads windows of any length.
  * TRIB_EUNSUPPORTED: there is none, and error names the first tensor that does not fit. */
 enum trib_status trib_native_infer(const struct trib_client_tensor *tensors, size_t tensor_count,
                                    struct trib_trainer_spec *spec, struct trib_error *error);

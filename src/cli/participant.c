@@ -17,6 +17,9 @@ static enum trib_status make_trainer(struct trib_participant *participant,
         return status;
     }
     const struct trib_dataset *dataset = participant->dataset;
+    if (spec.feature_count == 0) { /* sequences of whatever length the data has */
+        spec.feature_count = dataset->feature_count;
+    }
     if (spec.feature_count != dataset->feature_count || spec.class_count < dataset->class_count) {
         return trib_error_set(error, TRIB_ESHAPE,
                               "the model takes %zu features and tells %u classes, the data has %zu "

@@ -52,7 +52,7 @@ enum trib_durability { TRIB_DURABILITY_SPOOL, TRIB_DURABILITY_MEMORY };
 struct trib_spec_model {
     enum trib_init_kind init;
     /* init.trainer */
-    char trainer[16]; /* "softmax", "mlp" */
+    char trainer[16]; /* "softmax", "mlp", "cnn", "lstm" */
     uint64_t trainer_seed;
     uint32_t features, classes; /* input and output width */
     uint32_t hidden[TRIB_HIDDEN_LAYERS_MAX];

@@ -39,7 +39,7 @@
 #define DECAYING_RULES (BIT(TRIB_STALENESS_POLYNOMIAL) | BIT(TRIB_STALENESS_HINGE))
 
 static const char *const inits[] = {"upload", "first-client", NULL};
-static const char *const trainers[] = {"softmax", "mlp", NULL};
+static const char *const trainers[] = {"softmax", "mlp", "cnn", "lstm", NULL};
 static const char *const roles[] = {"train", "average", "freeze", "local", NULL};
 static const char *const short_rules[] = {"wait", "go", "pause", NULL};
 static const char *const late_rules[] = {"count", "refuse", NULL};
@@ -68,7 +68,8 @@ static const struct trib_field fields[] = {
     {"model.init.trainer", TRIB_FIELD_CHOICE, AT(model.trainer), .is_required = true,
      .choices = trainers,
      ONLY_IF(struct trib_spec, model.init, BIT(TRIB_INIT_TRAINER), "init {trainer, ...}"),
-     .meaning = "native trainer that makes the first weights"},
+     .meaning = "native trainer that makes the first weights; lstm reads text: features 80, "
+                "classes 258"},
     {"model.init.seed", TRIB_FIELD_INTEGER, AT(model.trainer_seed), .initial = "1",
      FROM(0, WHOLE_MAX),
      ONLY_IF(struct trib_spec, model.init, BIT(TRIB_INIT_TRAINER), "init {trainer, ...}"),

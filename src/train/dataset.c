@@ -63,14 +63,17 @@ enum trib_status trib_dataset_load(const struct trib_env *env, const char *path,
     struct trib_dataset loaded = {0};
     if (ends_with(path, ".csv") || ends_with(path, ".csv.gz")) {
         status = trib_dataset_load_csv_file(env, path, request, &loaded, error);
+    } else if (ends_with(path, ".tsv") || ends_with(path, ".tsv.gz") || ends_with(path, ".txt") ||
+               ends_with(path, ".txt.gz")) {
+        status = trib_dataset_load_text(env, path, request, &loaded, error);
     } else if (holds(path, "train-labels-idx1-ubyte")) {
         status = trib_dataset_load_idx(env, path, request, &loaded, error);
     } else if (holds(path, "train.csv")) {
         status = trib_dataset_load_csv_folder(env, path, request, &loaded, error);
     } else {
         return trib_error_set(error, TRIB_ENOTFOUND,
-                              "%s: no .csv file, and no folder with train-labels-idx1-ubyte or "
-                              "train.csv (or either with .gz)",
+                              "%s: no .csv, .tsv or .txt file, and no folder with "
+                              "train-labels-idx1-ubyte or train.csv (or each with .gz)",
                               path);
     }
     if (status == TRIB_OK) {
@@ -79,18 +82,24 @@ enum trib_status trib_dataset_load(const struct trib_env *env, const char *path,
     return status;
 }
 
+/* Of all rows. */
+static size_t label_total(const struct trib_dataset *dataset) {
+    return dataset->row_count * (dataset->symbol_count > 0 ? dataset->feature_count : 1);
+}
+
 void trib_dataset_deinit(struct trib_dataset *dataset) {
     if (dataset->env != NULL) {
         trib_release(dataset->env, dataset->features, dataset->row_count * dataset->feature_count,
                      sizeof *dataset->features);
-        trib_release(dataset->env, dataset->labels, dataset->row_count, sizeof *dataset->labels);
+        trib_release(dataset->env, dataset->labels, label_total(dataset), sizeof *dataset->labels);
+        trib_release(dataset->env, dataset->owners, dataset->row_count, sizeof *dataset->owners);
     }
     memset(dataset, 0, sizeof *dataset);
 }
 
 enum trib_status trib_dataset_reserve(struct trib_dataset *dataset, const struct trib_env *env,
-                                      size_t row_count, size_t feature_count, bool has_features,
-                                      struct trib_error *error) {
+                                      size_t row_count, size_t feature_count, uint32_t symbol_count,
+                                      bool has_features, struct trib_error *error) {
     TRIB_ASSERT(row_count > 0 && row_count <= TRIB_DATASET_ROWS_MAX);
     TRIB_ASSERT(feature_count > 0 && feature_count <= TRIB_DATASET_FEATURES_MAX);
     if (has_features &&
@@ -103,13 +112,19 @@ enum trib_status trib_dataset_reserve(struct trib_dataset *dataset, const struct
         .env = env,
         .row_count = row_count,
         .feature_count = feature_count,
-        .labels = trib_allocate(env, row_count, sizeof *dataset->labels),
+        .symbol_count = symbol_count,
     };
+    const bool is_text = symbol_count > 0;
+    dataset->labels = trib_allocate(env, label_total(dataset), sizeof *dataset->labels);
+    if (dataset->labels != NULL && is_text) {
+        dataset->owners = trib_allocate(env, row_count, sizeof *dataset->owners);
+    }
     if (dataset->labels != NULL && has_features) {
         dataset->features =
             trib_allocate(env, row_count * feature_count, sizeof *dataset->features);
     }
-    if (dataset->labels == NULL || (has_features && dataset->features == NULL)) {
+    if (dataset->labels == NULL || (is_text && dataset->owners == NULL) ||
+        (has_features && dataset->features == NULL)) {
         trib_dataset_deinit(dataset);
         return trib_error_set(error, TRIB_EMEMORY, "no memory for %zu rows", row_count);
     }

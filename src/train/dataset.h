@@ -1,4 +1,4 @@
-/* dataset.h - labelled rows of numbers for the native trainers, read from IDX or CSV files.
+/* dataset.h - labelled rows for the native trainers, read from IDX, CSV or text files.
  *
  * What a path may name:
  *
@@ -12,6 +12,15 @@
  *   One file is split by seed: a fifth of its rows, rounded up, is the test part. The rows of a
  *   part keep the order of the file.
  *
+ *   a .txt or .tsv file: text, of which the next character is to be told. A row is a window of 80
+ *   characters; features are the symbols that come before, labels those that come next. Symbols are
+ *   bytes 0..255, 256 (nothing has been said yet) and 257 (nothing comes any more, and has label
+ *   -1). A .tsv has four columns, play, role, number of the speech and line, and every role is an
+ *   owner; its first 80 % of lines, at least one, are the training part, the others, at least one,
+ *   the test part; a role with one line only is left out (McMahan et al. 2017, section 3). A .txt
+ *   has one owner and is split after 90 % of its characters. Each part of an owner is read from
+ *   symbol 256 on, with a newline after each line, and cut into windows that do not overlap.
+ *
  * Every file may also be gzip with ".gz" at the end of its name. Nothing is written anywhere. */
 #ifndef TRIB_TRAIN_DATASET_H
 #define TRIB_TRAIN_DATASET_H
@@ -23,6 +32,11 @@
 #define TRIB_DATASET_FEATURES_MAX (1u << 20) /* reason: a 1000 x 1000 picture */
 #define TRIB_DATASET_ROWS_MAX (1u << 28)     /* reason: row indices are 32-bit with room */
 #define TRIB_DATASET_BYTES_MAX (UINT64_C(4) << 30) /* reason: of features held in memory */
+
+#define TRIB_TEXT_SYMBOLS 258 /* bytes and these two: */
+#define TRIB_TEXT_START 256
+#define TRIB_TEXT_END 257
+#define TRIB_TEXT_WINDOW 80 /* characters of a row */
 
 enum trib_dataset_part { TRIB_DATASET_TRAIN, TRIB_DATASET_TEST };
 
@@ -41,11 +55,15 @@ struct trib_dataset_request {
 
 struct trib_dataset {
     /* read-only */
-    float *features;      /* [row_count][feature_count], scaled, finite, 64-byte aligned */
-    int32_t *labels;      /* [row_count], 0 <= label < class_count */
-    size_t row_count;     /* > 0 after a load */
-    size_t feature_count; /* > 0 after a load; IDX: height * width */
-    uint32_t class_count;
+    float *features;       /* [row_count][feature_count], scaled, finite, 64-byte aligned */
+    int32_t *labels;       /* [row_count], 0 <= label < class_count; of text see symbol_count */
+    size_t row_count;      /* > 0 after a load */
+    size_t feature_count;  /* > 0 after a load; IDX: height * width */
+    uint32_t class_count;  /* > 1 */
+    uint32_t *owners;      /* [row_count], < owner_count: who brought the row; NULL: not told */
+    uint32_t owner_count;  /* of the whole data set, both parts; 0: not told */
+    uint32_t symbol_count; /* 0: numbers. Else text: features are symbols below this, in order, and
+                              labels are [row_count][feature_count], -1 where the text has ended */
 
     const struct trib_env *env; /* private */
 };

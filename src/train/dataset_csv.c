@@ -58,7 +58,7 @@ static enum trib_status copy_part(const struct trib_csv_table *table, const bool
         status = trib_error_set(error, TRIB_EMALFORMED, "too few rows to split");
     }
     if (status == TRIB_OK) {
-        status = trib_dataset_reserve(dataset, table->env, kept_count, table->column_count - 1,
+        status = trib_dataset_reserve(dataset, table->env, kept_count, table->column_count - 1, 0,
                                       !request->is_labels_only, error);
     }
     if (status != TRIB_OK) {

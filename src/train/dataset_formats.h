@@ -7,10 +7,12 @@
 
 #include "train/dataset.h"
 
-/* Arrays for row_count rows (features only when wanted). TRIB_ELIMIT, TRIB_EMEMORY. */
+/* Arrays for row_count rows (features only when wanted), and owners for text.
+ * symbol_count  0: numbers, one label per row. Else text, as many labels as features.
+ * TRIB_ELIMIT, TRIB_EMEMORY. */
 enum trib_status trib_dataset_reserve(struct trib_dataset *dataset, const struct trib_env *env,
-                                      size_t row_count, size_t feature_count, bool has_features,
-                                      struct trib_error *error);
+                                      size_t row_count, size_t feature_count, uint32_t symbol_count,
+                                      bool has_features, struct trib_error *error);
 
 /* How many of a part's part_row_count rows are kept: all, or those requested.
  * TRIB_EINVALID: a requested row is not in the part. */
@@ -32,5 +34,8 @@ enum trib_status trib_dataset_load_csv_folder(const struct trib_env *env, const 
 enum trib_status trib_dataset_load_csv_file(const struct trib_env *env, const char *path,
                                             const struct trib_dataset_request *request,
                                             struct trib_dataset *dataset, struct trib_error *error);
+enum trib_status trib_dataset_load_text(const struct trib_env *env, const char *path,
+                                        const struct trib_dataset_request *request,
+                                        struct trib_dataset *dataset, struct trib_error *error);
 
 #endif

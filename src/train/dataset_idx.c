@@ -208,7 +208,7 @@ static enum trib_status read_part(const struct trib_env *env, const char *folder
     }
     if (status == TRIB_OK) {
         status =
-            trib_dataset_reserve(dataset, env, kept_count, (size_t)dimensions[1] * dimensions[2],
+            trib_dataset_reserve(dataset, env, kept_count, (size_t)dimensions[1] * dimensions[2], 0,
                                  !request->is_labels_only, error);
     }
     if (status == TRIB_OK) {

@@ -18,6 +18,7 @@ static const char *const kind_names[TRIB_PARTITION_COUNT] = {
     [TRIB_PARTITION_IID] = "iid",
     [TRIB_PARTITION_SHARDS] = "shards",
     [TRIB_PARTITION_DIRICHLET] = "dirichlet",
+    [TRIB_PARTITION_NATURAL] = "natural",
 };
 
 const char *trib_partition_name(enum trib_partition_kind kind) {
@@ -224,6 +225,26 @@ static enum trib_status deal_dirichlet(const struct trib_env *env,
     return has_memory ? TRIB_OK : TRIB_EMEMORY;
 }
 
+static enum trib_status deal_natural(const struct trib_partition *partition, uint32_t owner_count,
+                                     const uint32_t *order, const uint32_t *starts,
+                                     uint32_t *owners, struct trib_error *error) {
+    uint32_t present_count = 0;
+    for (uint32_t owner = 0; owner < owner_count; owner++) {
+        if (starts[owner] == starts[owner + 1]) {
+            continue;
+        }
+        for (uint32_t i = starts[owner]; i < starts[owner + 1]; i++) {
+            owners[order[i]] = present_count % partition->client_count;
+        }
+        present_count++;
+    }
+    if (present_count < partition->client_count) {
+        return trib_error_set(error, TRIB_EINVALID, "%u owners cannot be dealt to %u clients",
+                              present_count, partition->client_count);
+    }
+    return TRIB_OK;
+}
+
 enum trib_status trib_partition_owners(const struct trib_env *env,
                                        const struct trib_partition *partition,
                                        const int32_t *labels, size_t row_count,
@@ -246,6 +267,9 @@ enum trib_status trib_partition_owners(const struct trib_env *env,
     uint32_t *starts = trib_allocate(env, start_count, sizeof *starts);
     if (order == NULL || starts == NULL) {
         status = TRIB_EMEMORY;
+    } else if (settings.kind == TRIB_PARTITION_NATURAL) {
+        sort_by_label(labels, row_count, class_count, order, starts);
+        status = deal_natural(&settings, class_count, order, starts, owners, error);
     } else if (settings.kind == TRIB_PARTITION_IID) {
         deal_iid(&settings, row_count, order, owners);
     } else {
@@ -257,9 +281,9 @@ enum trib_status trib_partition_owners(const struct trib_env *env,
     }
     trib_release(env, starts, start_count, sizeof *starts);
     trib_release(env, order, row_count, sizeof *order);
-    return status == TRIB_OK
-               ? TRIB_OK
-               : trib_error_set(error, status, "no memory to deal %zu rows", row_count);
+    return status == TRIB_EMEMORY
+               ? trib_error_set(error, status, "no memory to deal %zu rows", row_count)
+               : status;
 }
 
 enum trib_status trib_partition_rows(const struct trib_env *env,

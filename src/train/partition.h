@@ -11,8 +11,12 @@
  *              is skewed in labels and in sizes. Source: Yurochkin et al. 2019, section 4; Li et
  *              al. 2022, "distribution-based label imbalance". A client left without a row takes
  *              one from a client that has more than its fair share.
+ *   natural    `labels` are not labels but who brought each row (trib_dataset.owners): all rows of
+ *              an owner go to one client. The owners that have rows are dealt out in turn.
  *
- * iid and shards are integer arithmetic: the same rows everywhere. dirichlet needs log and exp in
+ * Text has no label that tells clients apart; its owners take the place of labels in every kind.
+ *
+ * All but dirichlet are integer arithmetic: the same rows everywhere. dirichlet needs log and exp in
  * double: where two C libraries round one of them differently, a boundary between two clients
  * could move by a row; by estimate that happens for less than one seed in 10^8. */
 #ifndef TRIB_TRAIN_PARTITION_H
@@ -25,18 +29,19 @@ enum trib_partition_kind {
     TRIB_PARTITION_IID,
     TRIB_PARTITION_SHARDS,
     TRIB_PARTITION_DIRICHLET,
+    TRIB_PARTITION_NATURAL,
     TRIB_PARTITION_COUNT
 };
 
 struct trib_partition {
     enum trib_partition_kind kind;
-    uint32_t client_count;      /* > 0, at most the number of rows */
+    uint32_t client_count;      /* > 0, at most the number of rows; of owners, if natural */
     uint32_t shards_per_client; /* shards only; 0 = 2 */
     double alpha;               /* dirichlet only, 0.001 to 1000; 0 = 0.5 */
     uint64_t seed;
 };
 
-const char *trib_partition_name(enum trib_partition_kind kind); /* "iid", "shards", "dirichlet" */
+const char *trib_partition_name(enum trib_partition_kind kind); /* "iid", ..., "natural" */
 bool trib_partition_from_name(const char *name, enum trib_partition_kind *kind);
 
 /* The owner of every row: owners[row] = index of its client.

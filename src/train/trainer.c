@@ -14,7 +14,7 @@ struct trib_trainer {
     const struct trib_env *env;
     struct trib_trainer_model model;
     float *inputs;   /* [row_count_max][feature_count]: rows gathered from a dataset */
-    int32_t *labels; /* [row_count_max] */
+    int32_t *labels; /* [label_count][row_count_max], as the model wants them */
     float *gradient; /* [parameter_count] */
 };
 
@@ -27,14 +27,15 @@ enum trib_status trib_trainer_new(const struct trib_env *env, const struct trib_
     made->env = env;
     enum trib_status status = trib_trainer_model_init(&made->model, env, spec, error);
     if (status == TRIB_OK) {
-        const struct trib_network *network = &made->model.network;
+        const struct trib_trainer_model *model = &made->model;
         made->inputs =
-            trib_allocate(env, network->row_count_max * spec->feature_count, sizeof *made->inputs);
-        made->labels = trib_allocate(env, network->row_count_max, sizeof *made->labels);
-        made->gradient = trib_allocate(env, network->parameter_count, sizeof *made->gradient);
+            trib_allocate(env, model->row_count_max * spec->feature_count, sizeof *made->inputs);
+        made->labels =
+            trib_allocate(env, model->row_count_max * model->label_count, sizeof *made->labels);
+        made->gradient = trib_allocate(env, model->parameter_count, sizeof *made->gradient);
         if (made->inputs == NULL || made->labels == NULL || made->gradient == NULL) {
             status = trib_error_set(error, TRIB_EMEMORY, "no memory for %zu parameters",
-                                    network->parameter_count);
+                                    model->parameter_count);
         }
     }
     if (status != TRIB_OK) {
@@ -50,22 +51,23 @@ void trib_trainer_free(struct trib_trainer *trainer) {
         return;
     }
     const struct trib_env *env = trainer->env;
-    const struct trib_network *network = &trainer->model.network;
-    trib_release(env, trainer->gradient, network->parameter_count, sizeof *trainer->gradient);
-    trib_release(env, trainer->labels, network->row_count_max, sizeof *trainer->labels);
-    trib_release(env, trainer->inputs, network->row_count_max * trainer->model.feature_count,
+    const struct trib_trainer_model *model = &trainer->model;
+    trib_release(env, trainer->gradient, model->parameter_count, sizeof *trainer->gradient);
+    trib_release(env, trainer->labels, model->row_count_max * model->label_count,
+                 sizeof *trainer->labels);
+    trib_release(env, trainer->inputs, model->row_count_max * model->feature_count,
                  sizeof *trainer->inputs);
     trib_trainer_model_deinit(&trainer->model);
     trib_release(env, trainer, 1, sizeof *trainer);
 }
 
 const struct trib_tensor *trib_trainer_tensors(const struct trib_trainer *trainer, size_t *count) {
-    *count = 2 * trainer->model.network.layer_count;
+    *count = trainer->model.tensor_count;
     return trainer->model.tensors;
 }
 
 size_t trib_trainer_parameter_count(const struct trib_trainer *trainer) {
-    return trainer->model.network.parameter_count;
+    return trainer->model.parameter_count;
 }
 
 void trib_trainer_initialise(const struct trib_trainer *trainer, uint64_t seed, float *parameters) {
@@ -84,37 +86,62 @@ static enum trib_status check_dataset(const struct trib_trainer *trainer,
         return trib_error_set(error, TRIB_ESHAPE, "the data has %u classes, the model %u",
                               dataset->class_count, trainer->model.class_count);
     }
+    const bool is_text = dataset->symbol_count > 0;
+    if (is_text != trib_trainer_model_reads_symbols(&trainer->model)) {
+        return trib_error_set(error, TRIB_ESHAPE, "the data is %s, the model reads %s",
+                              is_text ? "text" : "numbers", is_text ? "numbers" : "text");
+    }
+    if (dataset->symbol_count > trainer->model.class_count) {
+        return trib_error_set(error, TRIB_ESHAPE, "the data has %u symbols, the model %u",
+                              dataset->symbol_count, trainer->model.class_count);
+    }
     if (dataset->features == NULL || row_count == 0) {
         return trib_error_set(error, TRIB_EINVALID, "there are no rows to work on");
     }
     return TRIB_OK;
 }
 
-/* Copy rows of the dataset next to each other. */
+/* Copy rows of the dataset next to each other; labels in the order of the model. */
 static void gather(struct trib_trainer *trainer, const struct trib_dataset *dataset,
                    const uint32_t *rows, size_t row_count) {
     const size_t width = trainer->model.feature_count;
+    const size_t label_count = trainer->model.label_count;
     for (size_t i = 0; i < row_count; i++) {
         memcpy(trainer->inputs + i * width, dataset->features + rows[i] * width,
                width * sizeof *trainer->inputs);
-        trainer->labels[i] = dataset->labels[rows[i]];
+        for (size_t k = 0; k < label_count; k++) {
+            trainer->labels[k * row_count + i] = dataset->labels[rows[i] * label_count + k];
+        }
     }
 }
 
-/* The sum of the losses of a batch; gradient = that of their mean. */
+/* Labels of the rows that are there: of text, not those after its end. */
+static size_t count_labels(const struct trib_trainer *trainer, const struct trib_dataset *dataset,
+                           const uint32_t *rows, size_t row_count) {
+    const size_t label_count = trainer->model.label_count;
+    size_t count = 0;
+    for (size_t i = 0; i < row_count; i++) {
+        for (size_t k = 0; k < label_count; k++) {
+            count += dataset->labels[rows[i] * label_count + k] >= 0;
+        }
+    }
+    return count;
+}
+
+/* The sum of the losses of a batch. gradient->keep is for the first slice; the others add up. */
 static double batch_gradient(struct trib_trainer *trainer, const struct trib_dataset *dataset,
-                             const uint32_t *rows, size_t row_count, const float *parameters,
-                             float *gradient) {
-    struct trib_network *network = &trainer->model.network;
+                             const uint32_t *rows, size_t row_count, size_t label_count,
+                             const float *parameters, struct trib_gradient gradient) {
+    struct trib_trainer_model *model = &trainer->model;
     double loss = 0.0;
-    for (size_t first = 0; first < row_count; first += network->row_count_max) {
+    for (size_t first = 0; first < row_count; first += model->row_count_max) {
         const size_t rest = row_count - first;
-        const size_t count = rest < network->row_count_max ? rest : network->row_count_max;
+        const size_t count = rest < model->row_count_max ? rest : model->row_count_max;
         gather(trainer, dataset, rows + first, count);
-        (void)trib_network_forward(network, parameters, trainer->inputs, count);
-        loss += trib_network_loss(network, trainer->labels, count, row_count);
-        trib_network_backward(network, parameters, trainer->inputs, count, first == 0 ? 0.0F : 1.0F,
-                              gradient);
+        (void)trib_trainer_model_forward(model, parameters, trainer->inputs, count);
+        loss += trib_trainer_model_loss(model, trainer->labels, count, label_count);
+        trib_trainer_model_backward(model, parameters, trainer->inputs, count, &gradient);
+        gradient.keep = 1.0F;
     }
     return loss;
 }
@@ -145,13 +172,32 @@ static enum trib_status diverged(struct trib_error *error, uint64_t step) {
                           (unsigned long long)step);
 }
 
+/* One batch: gradient and step. A step that is nothing but the gradient is taken while the gradient
+ * is made, if a slice holds the batch: with two slices the second would see other weights. */
+static double take_step(struct trib_trainer *trainer, const struct trib_dataset *dataset,
+                        const uint32_t *rows, size_t row_count, size_t label_count,
+                        const struct trib_train_settings *settings, const float *base,
+                        float *parameters) {
+    if (settings->mu == 0.0 && row_count <= trainer->model.row_count_max) {
+        const struct trib_gradient step = {
+            .values = parameters, .keep = 1.0F, .scale = -(float)settings->lr};
+        return batch_gradient(trainer, dataset, rows, row_count, label_count, parameters, step);
+    }
+    const struct trib_gradient gradient = {.values = trainer->gradient, .scale = 1.0F};
+    const double loss =
+        batch_gradient(trainer, dataset, rows, row_count, label_count, parameters, gradient);
+    trib_sgd_step(parameters, trainer->gradient, base, trainer->model.parameter_count, settings->lr,
+                  settings->mu);
+    return loss;
+}
+
 /* The loop itself. order is shuffled in place before each pass; base may be NULL when mu is 0. */
 static enum trib_status run_steps(struct trib_trainer *trainer, const struct trib_dataset *dataset,
                                   uint32_t *order, size_t row_count,
                                   const struct trib_train_settings *settings, const float *base,
                                   float *parameters, struct trib_train_result *result,
                                   struct trib_error *error) {
-    const size_t parameter_count = trainer->model.network.parameter_count;
+    const size_t parameter_count = trainer->model.parameter_count;
     const size_t batch =
         settings->batch == 0 || settings->batch > row_count ? row_count : settings->batch;
     const uint64_t batches_per_pass = (row_count + batch - 1) / batch;
@@ -160,6 +206,7 @@ static enum trib_status run_steps(struct trib_trainer *trainer, const struct tri
 
     double loss = 0.0;
     uint64_t visit_count = 0;
+    uint64_t label_total = 0;
     for (uint64_t step = 0; step < step_count; step++) {
         const size_t first = (size_t)(step % batches_per_pass) * batch;
         if (first == 0) {
@@ -168,17 +215,17 @@ static enum trib_status run_steps(struct trib_trainer *trainer, const struct tri
             trib_random_shuffle(&random, order, row_count);
         }
         const size_t count = row_count - first < batch ? row_count - first : batch;
-        const double batch_loss =
-            batch_gradient(trainer, dataset, order + first, count, parameters, trainer->gradient);
+        const size_t label_count = count_labels(trainer, dataset, order + first, count);
+        const double batch_loss = take_step(trainer, dataset, order + first, count, label_count,
+                                            settings, base, parameters);
         if (!isfinite(batch_loss)) {
             return diverged(error, step);
         }
         loss += batch_loss;
         visit_count += count;
-        trib_sgd_step(parameters, trainer->gradient, base, parameter_count, settings->lr,
-                      settings->mu);
+        label_total += label_count;
     }
-    const enum trib_status status = trib_network_check(&trainer->model.network, error);
+    const enum trib_status status = trib_products_check(&trainer->model.products, error);
     if (status != TRIB_OK) {
         return status;
     }
@@ -186,7 +233,7 @@ static enum trib_status run_steps(struct trib_trainer *trainer, const struct tri
         return diverged(error, step_count);
     }
     *result = (struct trib_train_result){
-        .loss = loss / (double)visit_count,
+        .loss = loss / (double)label_total,
         .row_count = visit_count < row_count ? visit_count : row_count,
         .step_count = step_count,
     };
@@ -210,7 +257,7 @@ enum trib_status trib_trainer_train(struct trib_trainer *trainer,
                                     float *parameters, struct trib_train_result *result,
                                     struct trib_error *error) {
     const struct trib_env *env = trainer->env;
-    const size_t parameter_count = trainer->model.network.parameter_count;
+    const size_t parameter_count = trainer->model.parameter_count;
     row_count = rows == NULL ? dataset->row_count : row_count;
     enum trib_status status = check_settings(settings, error);
     if (status == TRIB_OK) {
@@ -230,7 +277,7 @@ enum trib_status trib_trainer_train(struct trib_trainer *trainer,
         if (has_base) {
             memcpy(base, parameters, parameter_count * sizeof *base);
         }
-        trib_network_use_one_thread();
+        trib_products_use_one_thread();
         status = run_steps(trainer, dataset, order, row_count, settings, base, parameters,
                            result == NULL ? &unused : result, error);
     }
@@ -252,12 +299,14 @@ enum trib_status trib_trainer_gradient(struct trib_trainer *trainer,
     if (order == NULL) {
         return trib_error_set(error, TRIB_EMEMORY, "no memory for %zu rows", row_count);
     }
-    trib_network_use_one_thread();
+    trib_products_use_one_thread();
+    const size_t label_count = count_labels(trainer, dataset, order, row_count);
     const double loss_sum =
-        batch_gradient(trainer, dataset, order, row_count, parameters, gradient);
+        batch_gradient(trainer, dataset, order, row_count, label_count, parameters,
+                       (struct trib_gradient){.values = gradient, .scale = 1.0F});
     trib_release(trainer->env, order, row_count, sizeof *order);
-    *loss = loss_sum / (double)row_count;
-    return trib_network_check(&trainer->model.network, error);
+    *loss = loss_sum / (double)label_count;
+    return trib_products_check(&trainer->model.products, error);
 }
 
 /* Is the label the first of the largest outputs? Never when one of them is not a number. */
@@ -277,31 +326,38 @@ enum trib_status trib_trainer_evaluate(struct trib_trainer *trainer,
     if (status != TRIB_OK) {
         return status;
     }
-    struct trib_network *network = &trainer->model.network;
-    const size_t class_count = trainer->model.class_count;
+    struct trib_trainer_model *model = &trainer->model;
     double loss = 0.0;
     uint64_t correct_count = 0;
-    trib_network_use_one_thread();
-    for (size_t first = 0; first < dataset->row_count; first += network->row_count_max) {
+    uint64_t label_total = 0;
+    trib_products_use_one_thread();
+    for (size_t first = 0; first < dataset->row_count; first += model->row_count_max) {
         const size_t rest = dataset->row_count - first;
-        const size_t count = rest < network->row_count_max ? rest : network->row_count_max;
-        const int32_t *labels = dataset->labels + first;
-        const float *outputs = trib_network_forward(
-            network, parameters, dataset->features + first * dataset->feature_count, count);
-        loss += trib_network_loss(network, labels, count, count);
-        for (size_t row = 0; row < count; row++) {
-            correct_count +=
-                is_correct(outputs + row * class_count, class_count, (size_t)labels[row]);
+        const size_t count = rest < model->row_count_max ? rest : model->row_count_max;
+        uint32_t rows[TRIB_TRAINER_MODEL_ROWS_MAX];
+        for (size_t i = 0; i < count; i++) {
+            rows[i] = (uint32_t)(first + i);
+        }
+        gather(trainer, dataset, rows, count);
+        const float *outputs =
+            trib_trainer_model_forward(model, parameters, trainer->inputs, count);
+        loss += trib_trainer_model_loss(model, trainer->labels, count, 1);
+        for (size_t i = 0; i < count * model->label_count; i++) {
+            const int32_t label = trainer->labels[i];
+            label_total += label >= 0;
+            correct_count += label >= 0 && is_correct(outputs + i * model->class_count,
+                                                      model->class_count, (size_t)label);
         }
     }
-    status = trib_network_check(network, error);
+    status = trib_products_check(&model->products, error);
     if (status != TRIB_OK) {
         return status;
     }
     *result = (struct trib_evaluate_result){
-        .accuracy = (double)correct_count / (double)dataset->row_count,
-        .loss = loss / (double)dataset->row_count,
+        .accuracy = (double)correct_count / (double)label_total,
+        .loss = loss / (double)label_total,
         .correct_count = correct_count,
+        .label_count = label_total,
         .row_count = dataset->row_count,
     };
     return TRIB_OK;

@@ -7,6 +7,21 @@
  *             "2NN" of McMahan et al. 2017 with 199,210 parameters. Weights start as
  *             uniform(-a, a), a = sqrt(6 / inputs) before a ReLU (He et al. 2015) and
  *             sqrt(3 / inputs) in the last layer; biases start at zero.
+ *   cnn       square pictures in grey: twice a 5x5 convolution that keeps the size, 2x2 max pooling
+ *             and ReLU, then layers as in mlp. Tensors: conv1.bias [32], conv1.weight [32, 1, 5, 5],
+ *             conv2.bias [64], conv2.weight [64, 32, 5, 5], fc1.bias [512], fc1.weight
+ *             [512, 64 * features / 16], fc2.bias, fc2.weight. With 784 features and 10 classes it
+ *             is the CNN of the same paper with 1,663,370 parameters.
+ *   lstm      text: each symbol is embedded in 8 numbers, goes through layers of LSTM units with
+ *             peepholes (train/recurrence.h) and a last layer that tells the next symbol; features
+ *             is the number of symbols in a row, classes that of different symbols. Tensors:
+ *             embedding.weight [classes, 8], fc.bias, fc.weight [classes, 256], and for each layer
+ *             lstm.bias_l0 [1024], lstm.peephole_l0 [3, 256], lstm.weight_hh_l0 [1024, 256],
+ *             lstm.weight_ih_l0 [1024, 8]. Weights of a layer start as uniform(-a, a),
+ *             a = 1 / sqrt(units), forget biases at 1. With 258 classes it has the 866,578
+ *             parameters of the same paper, which fixes what the paper does not say: with
+ *             embedding 8 and two layers of 256, only peepholes and 258 symbols (256 bytes, one
+ *             for the start and one for the end) come to that number.
  *
  * Parameters are one flat float array in layout order (tensors by name, bytewise), the data
  * section of a version. The loss is the mean cross-entropy of the softmax, in nats.
@@ -29,11 +44,12 @@ struct trib_trainer; /* opaque: model, scratch memory; one caller at a time */
 
 /* The model. Zero in hidden_count: the kind's default. */
 struct trib_trainer_spec {
-    const char *kind;                         /* "softmax" or "mlp" */
+    const char *kind;                         /* "softmax", "mlp", "cnn" or "lstm" */
     size_t feature_count;                     /* > 0 */
     uint32_t class_count;                     /* > 1 */
-    uint32_t hidden[TRIB_TRAINER_HIDDEN_MAX]; /* units per hidden layer; mlp only */
-    uint32_t hidden_count;                    /* 0 = softmax none, mlp {200, 200} */
+    uint32_t hidden[TRIB_TRAINER_HIDDEN_MAX]; /* units per hidden layer: fully connected ones, of
+                                                 lstm recurrent ones */
+    uint32_t hidden_count; /* 0 = softmax none, mlp {200, 200}, cnn {512}, lstm {256, 256} */
 };
 
 /* Names of the kinds for help and error texts: index 0, 1, ... until NULL. */
@@ -66,7 +82,7 @@ struct trib_train_settings {
 };
 
 struct trib_train_result {
-    double loss;        /* mean over the rows as they were visited, before each step */
+    double loss;        /* mean over the labels as they were visited, before each step */
     uint64_t row_count; /* different rows that took part: the weight of the update */
     uint64_t step_count;
 };
@@ -96,9 +112,10 @@ enum trib_status trib_trainer_gradient(struct trib_trainer *trainer,
                                        double *loss, struct trib_error *error);
 
 struct trib_evaluate_result {
-    double accuracy;        /* correct_count / row_count */
+    double accuracy;        /* correct_count / label_count */
     double loss;            /* mean cross-entropy, nats; not finite for broken weights */
     uint64_t correct_count; /* the first largest output is the label */
+    uint64_t label_count;   /* one per row, of text one per symbol */
     uint64_t row_count;
 };
 

@@ -25,8 +25,8 @@ static void a_path_without_data_says_what_was_looked_for(void **state) {
     assert_non_null(strstr(error.text, "train.csv"));
     assert_int_equal(load(test_folder_path(folder, "no.csv"), NULL, &error), TRIB_ENOTFOUND);
     assert_non_null(strstr(error.text, "no.csv: no such file"));
-    test_folder_write_text(folder, "notes.txt", "1,0\n");
-    assert_int_equal(load(test_folder_path(folder, "notes.txt"), NULL, &error), TRIB_ENOTFOUND);
+    test_folder_write_text(folder, "notes.md", "1,0\n");
+    assert_int_equal(load(test_folder_path(folder, "notes.md"), NULL, &error), TRIB_ENOTFOUND);
 }
 
 static void a_damaged_file_is_not_passed_over_for_another_format(void **state) {
@@ -71,7 +71,7 @@ static void a_table_beyond_the_limit_is_refused_before_memory_is_asked_for(void 
     struct trib_dataset dataset = {0};
     struct trib_error error = {0};
     assert_int_equal(
-        trib_dataset_reserve(&dataset, trib_env_system(), 1u << 20, 1u << 20, true, &error),
+        trib_dataset_reserve(&dataset, trib_env_system(), 1u << 20, 1u << 20, 0, true, &error),
         TRIB_ELIMIT);
     assert_non_null(strstr(error.text, "4096 MiB"));
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "support/check.h"
+#include "support/env_faulty.h"
 #include "tensor/safetensors.h"
 
 static const struct trib_trainer_spec two_nn = {
@@ -29,7 +30,7 @@ static void the_default_mlp_is_the_2nn_of_mcmahan(void **state) {
     };
     struct trib_trainer_model model;
     init(&model, &two_nn);
-    assert_int_equal(model.network.parameter_count, 199210);
+    assert_int_equal(model.parameter_count, 199210);
     assert_int_equal(model.network.layer_count, 3);
     for (size_t i = 0; i < 6; i++) {
         assert_string_equal(model.tensors[i].name, expected[i].name);
@@ -48,7 +49,7 @@ static void softmax_is_one_layer(void **state) {
         .kind = "softmax", .feature_count = 64, .class_count = 10};
     init(&model, &spec);
     assert_int_equal(model.network.layer_count, 1);
-    assert_int_equal(model.network.parameter_count, 650);
+    assert_int_equal(model.parameter_count, 650);
     assert_string_equal(model.tensors[0].name, "bias");
     assert_string_equal(model.tensors[1].name, "weight");
     assert_int_equal(model.tensors[1].shape[0], 10);
@@ -67,17 +68,23 @@ static void tensors_lie_as_the_canonical_layout_puts_them(void **state) {
          .class_count = 2,
          .hidden = {1, 2, 3, 4, 5, 6, 7, 8},
          .hidden_count = 8},
+        {.kind = "cnn", .feature_count = 16, .class_count = 2, .hidden = {3}, .hidden_count = 1},
+        {.kind = "lstm",
+         .feature_count = 3,
+         .class_count = 2,
+         .hidden = {1, 2, 3, 4, 5, 6, 7, 8},
+         .hidden_count = 8},
     };
     for (size_t k = 0; k < sizeof specs / sizeof specs[0]; k++) {
         struct trib_trainer_model model;
         struct trib_layout *layout = NULL;
         init(&model, &specs[k]);
-        const size_t count = 2 * model.network.layer_count;
+        const size_t count = model.tensor_count;
         assert_int_equal(
             trib_layout_of_tensors(trib_env_system(), model.tensors, count, &layout, NULL),
             TRIB_OK);
         assert_int_equal(layout->tensor_count, count);
-        assert_int_equal(layout->element_count, model.network.parameter_count);
+        assert_int_equal(layout->element_count, model.parameter_count);
         for (size_t i = 0; i < count; i++) {
             assert_string_equal(layout->tensors[i].name, model.tensors[i].name);
             assert_int_equal(layout->tensors[i].element_count, model.tensors[i].element_count);
@@ -92,7 +99,11 @@ static void tensors_lie_as_the_canonical_layout_puts_them(void **state) {
 static void specs_that_make_no_model_are_refused(void **state) {
     (void)state;
     const struct trib_trainer_spec bad[] = {
-        {.kind = "cnn", .feature_count = 4, .class_count = 2},
+        {.kind = "gru", .feature_count = 4, .class_count = 2},
+        {.kind = "cnn", .feature_count = 785, .class_count = 10},
+        {.kind = "cnn", .feature_count = 36, .class_count = 10}, /* 6 x 6 cannot be halved twice */
+        {.kind = "cnn", .feature_count = 260 * 260, .class_count = 10},
+        {.kind = "lstm", .feature_count = 1025, .class_count = 10},
         {.kind = "", .feature_count = 4, .class_count = 2},
         {.kind = "mlp", .feature_count = 0, .class_count = 2},
         {.kind = "mlp", .feature_count = TRIB_DATASET_FEATURES_MAX + 1, .class_count = 2},
@@ -125,12 +136,12 @@ static void every_kind_has_a_name_that_works(void **state) {
     size_t count = 0;
     for (; trib_trainer_kind(count) != NULL; count++) {
         const struct trib_trainer_spec spec = {
-            .kind = trib_trainer_kind(count), .feature_count = 4, .class_count = 2};
+            .kind = trib_trainer_kind(count), .feature_count = 16, .class_count = 2};
         struct trib_trainer_model model;
         init(&model, &spec);
         trib_trainer_model_deinit(&model);
     }
-    assert_int_equal(count, 2);
+    assert_int_equal(count, 4);
 }
 
 /* He et al. 2015: the variance of a weight before a ReLU is 2 / inputs; 1 / inputs without. */
@@ -138,7 +149,7 @@ static void first_weights_are_even_and_have_the_stated_variance(void **state) {
     (void)state;
     struct trib_trainer_model model;
     init(&model, &two_nn);
-    float *parameters = malloc(model.network.parameter_count * sizeof *parameters);
+    float *parameters = malloc(model.parameter_count * sizeof *parameters);
     assert_non_null(parameters);
     trib_trainer_model_initialise(&model, 1, parameters);
     for (size_t layer = 0; layer < 3; layer++) {
@@ -163,6 +174,40 @@ static void first_weights_are_even_and_have_the_stated_variance(void **state) {
     }
     free(parameters);
     trib_trainer_model_deinit(&model);
+}
+
+static void a_cell_starts_out_remembering(void **state) {
+    (void)state;
+    const struct trib_trainer_spec spec = {
+        .kind = "lstm", .feature_count = 3, .class_count = 5, .hidden = {4}, .hidden_count = 1};
+    struct trib_trainer_model model;
+    float parameters[512];
+    init(&model, &spec);
+    assert_true(model.parameter_count <= 512);
+    trib_trainer_model_initialise(&model, 1, parameters);
+    const float *bias = parameters + model.recurrences[0].bias_offset;
+    for (size_t i = 0; i < 16; i++) {
+        assert_true(bias[i] == (i / 4 == 1 ? 1.0F : 0.0F)); /* gates i, f, g, o */
+    }
+    trib_trainer_model_deinit(&model);
+}
+
+/* Whatever the widths, scratch memory stays within bounds that do not depend on the batch. */
+static void scratch_memory_is_bounded_for_wide_layers(void **state) {
+    (void)state;
+    const struct trib_trainer_spec spec = {.kind = "mlp",
+                                           .feature_count = 1u << 20,
+                                           .class_count = 4096,
+                                           .hidden = {65536},
+                                           .hidden_count = 1};
+    struct trib_env_faulty faulty;
+    struct trib_trainer_model model;
+    trib_env_faulty_init(&faulty);
+    assert_int_equal(trib_trainer_model_init(&model, &faulty.env, &spec, NULL), TRIB_OK);
+    assert_int_equal(model.row_count_max, 3);
+    assert_true(faulty.bytes_live < 4u << 20);
+    trib_trainer_model_deinit(&model);
+    trib_env_faulty_deinit(&faulty);
 }
 
 static void draws_of_one_tensor_do_not_shift_those_of_another(void **state) {
@@ -208,6 +253,8 @@ int main(void) {
         cmocka_unit_test(specs_that_make_no_model_are_refused),
         cmocka_unit_test(every_kind_has_a_name_that_works),
         cmocka_unit_test(first_weights_are_even_and_have_the_stated_variance),
+        cmocka_unit_test(a_cell_starts_out_remembering),
+        cmocka_unit_test(scratch_memory_is_bounded_for_wide_layers),
         cmocka_unit_test(draws_of_one_tensor_do_not_shift_those_of_another),
         cmocka_unit_test(softmax_starts_at_zero),
     };

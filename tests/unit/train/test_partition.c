@@ -177,7 +177,7 @@ static void nobody_is_left_without_a_row(void **state) {
         labels[i] = (int32_t)(i % 2);
     }
     for (uint32_t client_count = 1; client_count <= FEW; client_count++) {
-        for (int kind = 0; kind < TRIB_PARTITION_COUNT; kind++) {
+        for (int kind = 0; kind < TRIB_PARTITION_NATURAL; kind++) {
             const struct trib_partition partition = {.kind = kind,
                                                      .client_count = client_count,
                                                      .shards_per_client = 1,
@@ -211,12 +211,12 @@ static uint64_t fingerprint(const struct trib_partition *partition) {
 /* Clients on different machines must come to the same parts, in this release and the next. */
 static void the_same_seed_gives_the_same_parts_everywhere(void **state) {
     (void)state;
-    static const uint64_t expected[TRIB_PARTITION_COUNT] = {
+    static const uint64_t expected[] = {
         [TRIB_PARTITION_IID] = UINT64_C(0x132ab011edfae6e0),
         [TRIB_PARTITION_SHARDS] = UINT64_C(0xaf9f5e18d9569a82),
         [TRIB_PARTITION_DIRICHLET] = UINT64_C(0x80bc84ca46129ab4),
     };
-    for (int kind = 0; kind < TRIB_PARTITION_COUNT; kind++) {
+    for (int kind = 0; kind < TRIB_PARTITION_NATURAL; kind++) {
         const struct trib_partition partition = partition_of(kind, 7);
         const struct trib_partition other = partition_of(kind, 8);
         assert_int_equal(fingerprint(&partition), expected[kind]);
@@ -298,6 +298,24 @@ static void settings_that_cannot_work_are_refused(void **state) {
     assert_null(rows);
 }
 
+/* Owners 1 and 4 have no rows; the others are dealt to two clients in turn: 0, 2 -> 1, 3, 5 -> 1. */
+static void natural_clients_keep_their_rows_together(void **state) {
+    (void)state;
+    const int32_t who[8] = {5, 0, 2, 0, 3, 5, 2, 3};
+    const uint32_t expected[8] = {1, 0, 1, 0, 0, 1, 1, 0};
+    uint32_t owners[8];
+    struct trib_error error = {0};
+    struct trib_partition partition = {.kind = TRIB_PARTITION_NATURAL, .client_count = 2};
+    assert_int_equal(trib_partition_owners(trib_env_system(), &partition, who, 8, 6, owners, NULL),
+                     TRIB_OK);
+    assert_memory_equal(owners, expected, sizeof owners);
+    partition.client_count = 5; /* more than owners with rows */
+    assert_int_equal(
+        trib_partition_owners(trib_env_system(), &partition, who, 8, 6, owners, &error),
+        TRIB_EINVALID);
+    assert_non_null(strstr(error.text, "4 owners"));
+}
+
 static void names_lead_to_kinds_and_back(void **state) {
     (void)state;
     for (int kind = 0; kind < TRIB_PARTITION_COUNT; kind++) {
@@ -315,8 +333,9 @@ static void memory_may_run_out_anywhere(void **state) {
     int32_t labels[ROWS];
     make_labels(labels);
     for (int kind = 0; kind < TRIB_PARTITION_COUNT; kind++) {
-        const struct trib_partition partition = partition_of(kind, 7);
+        struct trib_partition partition = partition_of(kind, 7);
         struct trib_env_faulty faulty;
+        partition.client_count = CLASSES;
         trib_env_faulty_init(&faulty);
         uint64_t nth = 0;
         do {
@@ -345,6 +364,7 @@ int main(void) {
         cmocka_unit_test(defaults_are_two_shards_and_alpha_one_half),
         cmocka_unit_test(rows_of_a_client_are_those_it_owns_in_ascending_order),
         cmocka_unit_test(settings_that_cannot_work_are_refused),
+        cmocka_unit_test(natural_clients_keep_their_rows_together),
         cmocka_unit_test(names_lead_to_kinds_and_back),
         cmocka_unit_test(memory_may_run_out_anywhere),
     };
