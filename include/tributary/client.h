@@ -62,7 +62,7 @@ struct trib_client_options {
                                with TLS may have ?pin=sha256:... before the # */
     const char *client;     /* id: 1 to 64 of [A-Za-z0-9._-], the first a letter or digit */
     const char *role;       /* "trainer" (NULL: trainer) or "evaluator" */
-    const char *attributes; /* JSON object with up to 16 strings or numbers, or NULL */
+    const char *attributes; /* JSON object with up to 16 strings, numbers, true or false; NULL */
     double retry_for_s;     /* give up after so long without a useful answer; 0: 600 s */
     const struct trib_transport *transport; /* NULL: plain sockets, through HTTP_PROXY unless
                                                NO_PROXY names the host, and links that ask for TLS

@@ -80,6 +80,12 @@ void trib_map_deinit(struct trib_map *map) {
     *map = (struct trib_map){.env = map->env};
 }
 
+void trib_map_clear(struct trib_map *map) {
+    uint64_t hash_key[2] = {map->hash_key[0], map->hash_key[1]};
+    trib_map_deinit(map);
+    memcpy(map->hash_key, hash_key, sizeof hash_key);
+}
+
 /* The key's slot, or NULL. */
 static struct trib_map_slot *find_slot(const struct trib_map *map, uint32_t hash, const void *key,
                                        size_t key_bytes) {

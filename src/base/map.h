@@ -24,6 +24,8 @@ struct trib_map {
 
 void trib_map_init(struct trib_map *map, const struct trib_env *env);
 void trib_map_deinit(struct trib_map *map); /* all-zero is safe */
+/* Remove every key and give the memory back; the map may be used on. */
+void trib_map_clear(struct trib_map *map);
 /* Insert or replace. key_bytes 1..160. False: no memory, nothing changed. */
 bool trib_map_put(struct trib_map *map, const void *key, size_t key_bytes, uint64_t value);
 bool trib_map_get(const struct trib_map *map, const void *key, size_t key_bytes,

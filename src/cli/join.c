@@ -47,7 +47,7 @@ static const struct trib_option join_table[] = {
     {"seed", TRIB_OPTION_INTEGER, AT(seed), .value = "S", .initial = "1", .least = 0,
      .most = UINT64_C(1) << 53, .meaning = "of shares and training; the same for all clients"},
     {"attribute", TRIB_OPTION_LIST, AT(attributes), .value = "K=V", .otherwise = "none",
-     .meaning = "told to the daemon; a number where V is one"},
+     .meaning = "told to the daemon; a number, true or false where V is one"},
     {"once", TRIB_OPTION_FLAG, AT(is_once), .meaning = "end after one task"},
     {"retry-for", TRIB_OPTION_DURATION, AT(retry_for), .value = "DURATION", .initial = "10m",
      .meaning = "how long a daemon that does not answer is tried again"},
@@ -57,7 +57,7 @@ static const struct trib_option join_table[] = {
 
 /* --- what the daemon is told ------------------------------------------------------------------ */
 
-/* {"site": "mercy", "gpu": 1}; NULL: malformed, and said so. */
+/* {"site": "mercy", "gpu": true}; NULL: malformed, and said so. */
 static char *attributes_text(const struct trib_cli *cli, const struct trib_option_list *list) {
     json_t *object = json_object();
     char *text = NULL;
@@ -72,9 +72,10 @@ static char *attributes_text(const struct trib_cli *cli, const struct trib_optio
             return NULL;
         }
         memcpy(name, item, (size_t)(equals - item));
-        json_t *number = json_loads(equals + 1, JSON_DECODE_ANY, NULL);
-        json_t *value = json_is_number(number) ? json_incref(number) : json_string(equals + 1);
-        json_decref(number);
+        json_t *scalar = json_loads(equals + 1, JSON_DECODE_ANY, NULL);
+        bool is_word = !json_is_number(scalar) && !json_is_boolean(scalar);
+        json_t *value = is_word ? json_string(equals + 1) : json_incref(scalar);
+        json_decref(scalar);
         (void)json_object_set_new(object, name, value); /* NULL is seen by the daemon */
     }
     text = json_dumps(object, JSON_COMPACT);

@@ -1,4 +1,4 @@
-/* runs.c - trib run list, show, pause, resume, stop, rm; trib status. */
+/* runs.c - trib run list, show, clients, pause, resume, stop, rm; trib status. */
 #include <string.h>
 
 #include "cli/print.h"
@@ -196,6 +196,68 @@ static enum trib_exit show_run(const struct trib_cli *cli, const void *given) {
     return result;
 }
 
+/* "site=mercy gpu=true" */
+static void print_attributes(const struct trib_cli *cli, json_t *attributes) {
+    const char *name;
+    json_t *value;
+    json_object_foreach(attributes, name, value) {
+        (void)fprintf(cli->out, " %s=", name);
+        if (json_is_string(value)) {
+            (void)fprintf(cli->out, "%s", json_string_value(value));
+        } else if (json_is_boolean(value)) {
+            (void)fprintf(cli->out, "%s", json_is_true(value) ? "true" : "false");
+        } else {
+            (void)fprintf(cli->out, "%.15g", json_number_value(value));
+        }
+    }
+}
+
+/* "dev-1  trainer  training  site=mercy" */
+static void print_client(const struct trib_cli *cli, const json_t *client) {
+    const char *does = "absent";
+    if (json_is_true(json_object_get(client, "set_aside"))) {
+        does = "set aside";
+    } else if (json_is_true(json_object_get(client, "training"))) {
+        does = "training";
+    } else if (json_is_true(json_object_get(client, "present"))) {
+        does = json_is_true(json_object_get(client, "selected")) ? "present" : "not selected";
+    }
+    (void)fprintf(cli->out, "%-24s %-10s %-12s", text_of(client, "client"), text_of(client, "role"),
+                  does);
+    print_attributes(cli, json_object_get(client, "attributes"));
+    (void)fprintf(cli->out, "\n");
+}
+
+/* The daemon lists so many at a time, by name. */
+static enum trib_exit show_clients(const struct trib_cli *cli, const void *given) {
+    const struct run_options *options = given;
+    json_t *all = json_array();
+    char rest[TRIB_REMOTE_PATH_BYTES] = "/clients";
+    enum trib_exit result = TRIB_EXIT_OK;
+    size_t count = 1;
+    while (result == TRIB_EXIT_OK && count > 0) {
+        json_t *reply;
+        result = ask(cli, options, "GET", rest, &reply);
+        json_t *clients = json_object_get(reply, "clients");
+        count = json_array_size(clients);
+        if (count > 0) {
+            (void)snprintf(rest, sizeof rest, "/clients?after=%.64s",
+                           text_of(json_array_get(clients, count - 1), "client"));
+            (void)json_array_extend(all, clients);
+        }
+        json_decref(reply);
+    }
+    if (result == TRIB_EXIT_OK && options->is_json) {
+        result = trib_print_json(cli, all);
+    }
+    for (size_t i = 0; result == TRIB_EXIT_OK && !options->is_json && i < json_array_size(all);
+         i++) {
+        print_client(cli, json_array_get(all, i));
+    }
+    json_decref(all);
+    return result;
+}
+
 static enum trib_exit control(const struct trib_cli *cli, const struct run_options *options,
                               const char *verb) {
     json_t *reply;
@@ -247,6 +309,9 @@ const struct trib_command trib_command_run_list =
             list_table, show_status);
 const struct trib_command trib_command_run_show = COMMAND(
     "run show", "Runs", "Print the status and the whole spec of a run", run_table, show_run);
+const struct trib_command trib_command_run_clients =
+    COMMAND("run clients", "Runs", "List who has joined, with attributes and what each is doing",
+            run_table, show_clients);
 const struct trib_command trib_command_run_pause = COMMAND(
     "run pause", "Runs", "Hand out no more work until it is resumed", control_table, pause_run);
 const struct trib_command trib_command_run_resume =

@@ -1,5 +1,6 @@
-/* answers_clients.c - join, task, decline, evaluation: small documents for the heart. */
+/* answers_clients.c - join, task, decline, evaluation: small documents for the heart; who has joined. */
 #include "node/daemon.h"
+#include "node/report.h"
 
 #include <math.h>
 #include <string.h>
@@ -19,7 +20,19 @@ void trib_answer_join(struct trib_call *call) {
     struct trib_event join = trib_call_event(call, TRIB_EVENT_JOIN);
     join.client = call->target.client;
     join.role = call->join->is_evaluator ? TRIB_CLIENT_EVALUATOR : TRIB_CLIENT_TRAINER;
+    join.attributes = call->join->attributes;
+    join.attribute_count = call->join->attribute_count;
     trib_hosted_feed(call->hosted, &join);
+}
+
+void trib_answer_client_list(struct trib_call *call, const struct trib_http_request *request) {
+    (void)request; /* the target says it all */
+    json_t *clients = trib_report_clients(call->hosted, call->target.after);
+    if (clients == NULL) {
+        trib_call_refuse(call, "io", "the list of clients cannot be read");
+    } else {
+        trib_call_reply(call, 200, clients);
+    }
 }
 
 void trib_answer_task(struct trib_call *call, const struct trib_http_request *request) {

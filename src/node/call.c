@@ -36,6 +36,7 @@ const struct trib_answer trib_answers[TRIB_ROUTE_COUNT] = {
     [TRIB_ROUTE_EVENTS] = {.head = trib_answer_events},
     [TRIB_ROUTE_LEDGER] = {.head = trib_answer_ledger},
     [TRIB_ROUTE_LEDGER_HEAD] = {.head = trib_answer_ledger_head},
+    [TRIB_ROUTE_CLIENT_LIST] = {.head = trib_answer_client_list},
     [TRIB_ROUTE_HISTORY] = {.head = trib_answer_history},
     [TRIB_ROUTE_METRICS] = {.head = trib_answer_metrics},
     [TRIB_ROUTE_HEALTH] = {.head = trib_answer_health},

@@ -103,6 +103,7 @@ void trib_answer_evaluation(struct trib_call *call);
 void trib_answer_events(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_ledger(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_ledger_head(struct trib_call *call, const struct trib_http_request *request);
+void trib_answer_client_list(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_history(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_metrics(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_health(struct trib_call *call, const struct trib_http_request *request);

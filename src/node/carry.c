@@ -51,14 +51,20 @@ static void digest_text(struct trib_hosted *hosted, trib_version version,
     trib_digest_to_hex(&digest, hex);
 }
 
-/* The spec's settings, completed with the names of frozen tensors: clients do not know roles, and
- * must not send what does not train. */
-static const char *task_settings(struct trib_hosted *hosted) {
-    if (hosted->settings != NULL) {
-        return hosted->settings;
+/* What a client trains with: the spec's settings, then those of its site (index + 1; 0: none), then
+ * the names of frozen tensors: clients do not know roles, and must not send what does not train. */
+static const char *task_settings(struct trib_hosted *hosted, uint32_t site) {
+    char **made = &hosted->settings[site];
+    if (*made != NULL) {
+        return *made;
     }
     const struct trib_layout *layout = hosted->model.layout;
     json_t *settings = json_loads(hosted->spec->train, 0, NULL);
+    if (site > 0) {
+        json_t *of_site = json_loads(hosted->spec->sites[site - 1].train, 0, NULL);
+        (void)json_object_update(settings, of_site);
+        json_decref(of_site);
+    }
     json_t *frozen = json_array();
     for (size_t t = 0; t < layout->tensor_count; t++) {
         if (layout->tensors[t].role == TRIB_ROLE_FREEZE) {
@@ -69,14 +75,14 @@ static const char *task_settings(struct trib_hosted *hosted) {
         (void)json_object_set(settings, "frozen", frozen);
     }
     json_decref(frozen);
-    hosted->settings = json_dumps(settings, JSON_COMPACT);
+    *made = json_dumps(settings, JSON_COMPACT);
     json_decref(settings);
-    return hosted->settings == NULL ? hosted->spec->train : hosted->settings;
+    return *made == NULL ? hosted->spec->train : *made;
 }
 
 /* The same for a task that has its own number of steps; the caller frees it. NULL: no memory. */
-static char *settings_with_steps(struct trib_hosted *hosted, uint32_t steps) {
-    json_t *settings = json_loads(task_settings(hosted), 0, NULL);
+static char *settings_with_steps(struct trib_hosted *hosted, uint32_t site, uint32_t steps) {
+    json_t *settings = json_loads(task_settings(hosted, site), 0, NULL);
     char *text = NULL;
     if (json_object_set_new(settings, "steps", json_integer(steps)) == 0)
         text = json_dumps(settings, JSON_COMPACT);
@@ -91,8 +97,8 @@ static void carry_task(struct trib_hosted *hosted, const struct trib_effect *eff
     if (task->kind == TRIB_TASK_TRAIN || task->kind == TRIB_TASK_EVALUATE) {
         digest_text(hosted, task->version, hex);
     }
-    char *own = task->steps > 0 ? settings_with_steps(hosted, task->steps) : NULL;
-    const char *settings = own != NULL ? own : task_settings(hosted);
+    char *own = task->steps > 0 ? settings_with_steps(hosted, task->site, task->steps) : NULL;
+    const char *settings = own != NULL ? own : task_settings(hosted, task->site);
     struct trib_task_reply reply = {
         .kind = kinds[task->kind],
         .task = task->id,

@@ -97,7 +97,9 @@ void trib_hosted_free(struct trib_hosted *hosted) {
     if (hosted->spec != NULL) {
         trib_release(env, hosted->slots, hosted->spec->updates_pending_max, sizeof(void *));
     }
-    free(hosted->settings);
+    for (size_t i = 0; i <= TRIB_SITES_MAX; i++) {
+        free(hosted->settings[i]);
+    }
     trib_revoked_deinit(&hosted->revoked);
     trib_quotas_deinit(&hosted->quotas);
     trib_spec_free(hosted->spec);

@@ -60,8 +60,9 @@ struct trib_hosted {
 
     struct trib_model model;
     bool has_model;
-    char *settings;             /* of train tasks: JSON; NULL until the first one (carry.c) */
-    struct trib_import *import; /* version 0 is being taken in; NULL: no */
+    char *settings[TRIB_SITES_MAX + 1]; /* of train tasks, JSON: of spec.train, then by site; NULL
+                                           until the first one (carry.c) */
+    struct trib_import *import;         /* version 0 is being taken in; NULL: no */
     struct trib_revoked revoked;
     struct trib_quotas quotas;
 

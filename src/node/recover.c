@@ -341,10 +341,17 @@ static enum trib_status second_pass(void *context, const struct trib_ledger_reco
 static enum trib_status restore_client(void *context, const struct trib_index_client *row) {
     struct trib_hosted *hosted = context;
     bool is_evaluator = strcmp(row->role, "evaluator") == 0;
-    return trib_run_restore_client(hosted->run, row->client,
-                                   is_evaluator ? TRIB_CLIENT_EVALUATOR : TRIB_CLIENT_TRAINER)
-               ? TRIB_OK
-               : TRIB_EMEMORY;
+    struct trib_attribute attributes[TRIB_ATTRIBUTES_MAX];
+    uint32_t count = 0;
+    enum trib_status status =
+        trib_attributes_decode(row->attributes, strlen(row->attributes), attributes, &count, NULL);
+    if (status == TRIB_OK &&
+        !trib_run_restore_client(hosted->run, row->client,
+                                 is_evaluator ? TRIB_CLIENT_EVALUATOR : TRIB_CLIENT_TRAINER,
+                                 attributes, count)) {
+        status = TRIB_EMEMORY;
+    }
+    return status;
 }
 
 static enum trib_status restore_pending(struct recovery *recovery,

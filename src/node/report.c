@@ -91,6 +91,36 @@ bool trib_report_knows_client(struct trib_hosted *hosted, const char *client, co
            known.is_same;
 }
 
+struct client_list {
+    struct trib_hosted *hosted;
+    json_t *clients;
+};
+
+static enum trib_status add_client(void *context, const struct trib_index_client *row) {
+    struct client_list *list = context;
+    struct trib_client_view view = {0}; /* absent, where the run has not heard of it */
+    if (json_array_size(list->clients) == TRIB_REPORT_CLIENTS_MAX) {
+        return TRIB_ELIMIT;
+    }
+    (void)trib_run_client(list->hosted->run, row->client, &view);
+    json_t *document =
+        json_pack("{s:s, s:s, s:o, s:f, s:b, s:b, s:b, s:b}", "client", row->client, "role",
+                  row->role, "attributes", json_of(row->attributes), "joined", row->joined_s,
+                  "present", (int)view.is_present, "training", (int)view.is_training, "selected",
+                  (int)view.is_selected, "set_aside", (int)view.is_set_aside);
+    return json_array_append_new(list->clients, document) == 0 ? TRIB_OK : TRIB_EMEMORY;
+}
+
+json_t *trib_report_clients(struct trib_hosted *hosted, const char *after) {
+    struct client_list list = {hosted, json_array()};
+    enum trib_status status = trib_index_clients_after(hosted->index, after, &list, add_client);
+    if (status != TRIB_OK && status != TRIB_ELIMIT) {
+        json_decref(list.clients);
+        return NULL;
+    }
+    return json_pack("{s:o}", "clients", list.clients);
+}
+
 static json_t *version_document(const struct trib_index_version *row, json_t *train) {
     return json_pack("{s:I, s:I, s:I, s:I, s:f, s:o, s:o}", "version", (json_int_t)row->version,
                      "updates", (json_int_t)row->updates, "weight", (json_int_t)row->weight,
@@ -160,9 +190,9 @@ static json_t *clients_document(const struct trib_hosted *hosted,
     for (size_t i = 0; (name = trib_run_set_aside(hosted->run, i)) != NULL; i++) {
         (void)json_array_append_new(set_aside, json_string(name));
     }
-    return json_pack("{s:I, s:I, s:I, s:o}", "joined", (json_int_t)status->joined, "present",
+    return json_pack("{s:I, s:I, s:I, s:I, s:o}", "joined", (json_int_t)status->joined, "present",
                      (json_int_t)status->present, "training", (json_int_t)status->training,
-                     "set_aside", set_aside);
+                     "unselected", (json_int_t)status->unselected, "set_aside", set_aside);
 }
 
 static json_t *refused_document(const struct trib_run_status *status) {

@@ -14,6 +14,10 @@ json_t *trib_report_history(struct trib_hosted *hosted);
 /* The data of the events "version" and "evaluation". */
 json_t *trib_report_version(struct trib_hosted *hosted, trib_version version);
 json_t *trib_report_evaluation(struct trib_hosted *hosted, trib_version version);
+/* {"clients": [...]}: at most TRIB_REPORT_CLIENTS_MAX by name, from the one after `after` on. NULL: the
+ * index cannot be read. */
+#define TRIB_REPORT_CLIENTS_MAX 1000
+json_t *trib_report_clients(struct trib_hosted *hosted, const char *after);
 /* Prometheus text of the daemon and its runs. */
 void trib_report_metrics(struct trib_node *node, struct trib_text *text);
 

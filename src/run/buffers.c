@@ -192,6 +192,8 @@ static void publish(struct trib_run *run) {
     run->buffers[0] = run->buffers[1];
     run->buffers[1] = trib_buffer_empty();
     uint32_t seats_kept = run->needs.keeps_seats ? run->round.seats_held : 0;
+    if (!run->needs.keeps_seats)
+        trib_tally_clear(&run->tally);
     run->round = (struct trib_round){.look_again = TRIB_TIME_NEVER, .seats_held = seats_kept};
     trib_heart_emit(run, TRIB_EFFECT_PUBLISH)->version = run->version;
     trib_roster_call_all(&run->roster); /* there may be something to evaluate */

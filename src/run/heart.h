@@ -60,6 +60,7 @@ struct trib_round {
     uint32_t seats_held; /* clients that are training */
     uint32_t seats_answered;
     trib_time_ns look_again; /* when the policy wants to judge again */
+    uint32_t seats_max;      /* not open: seats that select.quota allows, when last looked at */
 };
 
 /* A change of state that is being recorded. */
@@ -111,6 +112,7 @@ struct trib_run {
     struct trib_ending ending;
 
     struct trib_roster roster;
+    struct trib_tally tally; /* groups of those who have a seat, or in a round had one */
     struct trib_slots slots;
     struct trib_buffer buffers[2];
     struct trib_buffer held; /* updates that wait for their version: only writing and durable */
@@ -157,6 +159,9 @@ void trib_admission_spooled(struct trib_run *run, const struct trib_event *event
 enum trib_task_state trib_round_task_state(const struct trib_run *run,
                                            const struct trib_client *client);
 bool trib_round_has_seat(const struct trib_run *run, const struct trib_client *client);
+/* The client has these attributes from now on; it may lose its seat by it. */
+void trib_round_describe(struct trib_run *run, struct trib_client *client,
+                         const struct trib_attribute *attributes, uint32_t count);
 /* A task that is older than the current version is replaced by one for it: nobody has begun it, or
  * whoever did has forgotten it. */
 void trib_round_renew(struct trib_run *run, struct trib_client *client);

@@ -36,6 +36,7 @@ void trib_polls_join(struct trib_run *run, const struct trib_event *event) {
                           run->spec->clients_max);
         return;
     }
+    trib_round_describe(run, client, event->attributes, event->attribute_count);
     trib_roster_hear(&run->roster, client, run->now);
     trib_round_notice(run, client);
     trib_heart_emit(run, TRIB_EFFECT_JOINED)->request = event->request;
@@ -60,7 +61,7 @@ static void name_evaluation_task(trib_version version, char *id) {
 static bool can_train(const struct trib_run *run, const struct trib_client *client) {
     bool is_late = run->buffers[0].state != TRIB_BUFFER_COLLECTING;
     return run->state == TRIB_RUN_RUNNING && !trib_states_is_stopping(run) &&
-           client->role == TRIB_CLIENT_TRAINER && !client->is_set_aside &&
+           trib_client_is_available(client) &&
            trib_round_task_state(run, client) == TRIB_TASK_HELD &&
            !(is_late && run->spec->strategy.late == TRIB_LATE_REFUSE);
 }
@@ -78,12 +79,16 @@ static void explain_round(const struct trib_run *run, const struct trib_client *
     trib_version next = run->version + 1;
     if (client->role != TRIB_CLIENT_TRAINER)
         trib_words(reason, room, "nothing to evaluate");
+    else if (client->traits.unselected_by > 0)
+        trib_traits_explain(run->spec, &client->traits, reason, room);
     else if (trib_round_task_state(run, client) == TRIB_TASK_ANSWERED)
         trib_words(reason, room, "version %" PRIu64 " is in the making", next);
     else if (!run->round.is_open)
         trib_words(reason, room, "too few trainers for version %" PRIu64, next);
     else if (run->buffers[0].state != TRIB_BUFFER_COLLECTING)
         trib_words(reason, room, "version %" PRIu64 " is in the making", next);
+    else if (!trib_tally_has_room(&run->tally, &run->spec->select, &client->traits))
+        trib_words(reason, room, "select.quota: enough clients of its group are asked");
     else if (run->needs.holds)
         trib_words(reason, room, "its group waits for others");
     else if (run->needs.keeps_seats)
@@ -117,6 +122,7 @@ static struct trib_task task_for(const struct trib_run *run, const struct trib_c
     } else if (can_train(run, client)) {
         task.kind = TRIB_TASK_TRAIN;
         name_train_task(run, client, task.id);
+        task.site = client->traits.site;
         if (run->needs.holds) {
             task.steps = client->assignment.steps;
             task.expected_by = client->assignment.expected_by;

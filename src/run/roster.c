@@ -144,7 +144,8 @@ struct trib_client *trib_roster_add(struct trib_roster *roster, const char *name
 }
 
 bool trib_client_is_available(const struct trib_client *client) {
-    return client->is_present && !client->is_set_aside && client->role == TRIB_CLIENT_TRAINER;
+    return client->is_present && !client->is_set_aside && client->role == TRIB_CLIENT_TRAINER &&
+           client->traits.unselected_by == 0;
 }
 
 /* The numbers of the roster, without and then again with this client. */
@@ -152,6 +153,9 @@ static void count(struct trib_roster *roster, const struct trib_client *client, 
     roster->present += by * client->is_present;
     roster->set_aside += by * client->is_set_aside;
     roster->trainers_available += by * trib_client_is_available(client);
+    roster->trainers_unselected +=
+        by * (client->is_present && client->role == TRIB_CLIENT_TRAINER &&
+              client->traits.unselected_by > 0);
 }
 
 static void count_out(struct trib_roster *roster, const struct trib_client *client) {
@@ -175,6 +179,13 @@ void trib_roster_set_aside(struct trib_roster *roster, struct trib_client *clien
     client->is_set_aside = is_set_aside;
     count_in(roster, client);
     judge_idle(roster, client);
+}
+
+void trib_roster_set_traits(struct trib_roster *roster, struct trib_client *client,
+                            const struct trib_traits *traits) {
+    count_out(roster, client);
+    client->traits = *traits;
+    count_in(roster, client);
 }
 
 static void set_present(struct trib_roster *roster, struct trib_client *client, bool is_present) {

@@ -12,6 +12,7 @@
 #include "learn/policy.h"
 #include "run/agenda.h"
 #include "run/run.h"
+#include "run/select.h"
 
 enum trib_task_state {
     TRIB_TASK_NONE,
@@ -23,12 +24,13 @@ enum trib_task_state {
 struct trib_client {
     char name[TRIB_NAME_BYTES];
     enum trib_client_role role;
-    bool is_present;    /* read-only */
-    bool is_set_aside;  /* read-only */
-    bool is_idle;       /* private: in the queue of those who may be forgotten */
-    uint32_t refusals;  /* in a row, of the kinds that count */
-    uint32_t pins;      /* private: what is under way of it, which names its index */
-    uint32_t next_idle; /* private: index + 1 of its neighbours in that queue */
+    bool is_present;           /* read-only */
+    bool is_set_aside;         /* read-only */
+    bool is_idle;              /* private: in the queue of those who may be forgotten */
+    struct trib_traits traits; /* read-only: what follows from its attributes */
+    uint32_t refusals;         /* in a row, of the kinds that count */
+    uint32_t pins;             /* private: what is under way of it, which names its index */
+    uint32_t next_idle;        /* private: index + 1 of its neighbours in that queue */
     uint32_t previous_idle;
     trib_time_ns spoke_at; /* last sign of life */
 
@@ -61,26 +63,28 @@ struct trib_client {
 struct trib_ranked {
     uint64_t rank;
     uint32_t index;
+    uint8_t liking;
 };
 
 struct trib_roster {
-    const struct trib_env *env;  /* private */
-    struct trib_ranked *ranking; /* room to sort clients in: [count] */
-    struct trib_client *clients; /* read-only: [count] */
-    uint32_t count;              /* read-only */
-    uint32_t capacity;           /* private */
-    uint32_t ranking_capacity;   /* private */
-    uint32_t clients_max;        /* private */
-    trib_time_ns lease;          /* read-only */
-    struct trib_map names;       /* private: name -> index */
-    struct trib_agenda agenda;   /* private: what each client waits for next */
-    uint32_t first_called;       /* private: index + 1 */
-    uint32_t last_called;        /* private */
-    uint32_t first_idle;         /* private: index + 1; idle longest */
-    uint32_t last_idle;          /* private */
-    uint32_t present;            /* read-only: clients of any role */
-    uint32_t trainers_available; /* read-only: present trainers that are not set aside */
-    uint32_t set_aside;          /* read-only */
+    const struct trib_env *env;   /* private */
+    struct trib_ranked *ranking;  /* room to sort clients in: [count] */
+    struct trib_client *clients;  /* read-only: [count] */
+    uint32_t count;               /* read-only */
+    uint32_t capacity;            /* private */
+    uint32_t ranking_capacity;    /* private */
+    uint32_t clients_max;         /* private */
+    trib_time_ns lease;           /* read-only */
+    struct trib_map names;        /* private: name -> index */
+    struct trib_agenda agenda;    /* private: what each client waits for next */
+    uint32_t first_called;        /* private: index + 1 */
+    uint32_t last_called;         /* private */
+    uint32_t first_idle;          /* private: index + 1; idle longest */
+    uint32_t last_idle;           /* private */
+    uint32_t present;             /* read-only: clients of any role */
+    uint32_t trainers_available;  /* read-only: those that trib_client_is_available */
+    uint32_t trainers_unselected; /* read-only: present trainers that `select` leaves out */
+    uint32_t set_aside;           /* read-only */
 };
 
 void trib_roster_init(struct trib_roster *roster, const struct trib_env *env, uint32_t clients_max,
@@ -104,7 +108,9 @@ void trib_roster_pin(struct trib_roster *roster, uint32_t index);
 void trib_roster_unpin(struct trib_roster *roster, uint32_t index);
 /* The client will not come back; it has no poll. It is absent, and the first to be forgotten. */
 void trib_roster_dismiss(struct trib_roster *roster, struct trib_client *client);
-/* A trainer that is present and not set aside. */
+void trib_roster_set_traits(struct trib_roster *roster, struct trib_client *client,
+                            const struct trib_traits *traits);
+/* A trainer that is present, selected and not set aside. */
 bool trib_client_is_available(const struct trib_client *client);
 
 /* The client has spoken at `now`: it is present for a lease. */

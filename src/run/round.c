@@ -7,6 +7,9 @@
  * Where whoever has answered is asked again (needs.asks_again), seats are freed one by one and each
  * is a fresh draw: a fixed order would always prefer the same clients.
  *
+ * Whoever select.prefer likes better comes before any rank or draw, and select.quota passes over
+ * those whose group has its seats. A free seat then costs a look at every client.
+ *
  * After every step either no seat is free, or nobody is left to take it, or the updates that were
  * wanted are there or being written: so the policy may close a round as soon as nobody is training,
  * and whoever is asked as a version is about to come gets that version. */
@@ -67,13 +70,19 @@ void trib_round_meet(struct trib_run *run, const struct trib_client *client) {
             (struct trib_policy_client){0};
 }
 
+static bool has_room(const struct trib_run *run, const struct trib_client *client) {
+    return trib_tally_has_room(&run->tally, &run->spec->select, &client->traits);
+}
+
 void trib_round_notice(struct trib_run *run, const struct trib_client *client) {
-    if (seats_free(run) > 0 && is_candidate(run, client))
+    if (seats_free(run) > 0 && is_candidate(run, client) && has_room(run, client))
         run->round.may_fill = true;
 }
 
 static int compare_ranks(const void *a, const void *b) {
     const struct trib_ranked *first = a, *second = b;
+    if (first->liking != second->liking)
+        return first->liking > second->liking ? -1 : 1;
     if (first->rank != second->rank)
         return first->rank < second->rank ? -1 : 1;
     return first->index < second->index ? -1 : first->index > second->index;
@@ -85,7 +94,8 @@ static uint64_t rank_of_pace(double pace) {
     return ns < 0x1p63 ? (uint64_t)ns : UINT64_MAX;
 }
 
-/* Fill roster.ranking with everybody who may be asked, lowest rank first. */
+/* Fill roster.ranking with everybody who may be asked: the best liked first, among equals the lowest
+ * rank. */
 static uint32_t rank_candidates(struct trib_run *run) {
     struct trib_roster *roster = &run->roster;
     struct trib_random random;
@@ -94,12 +104,13 @@ static uint32_t rank_candidates(struct trib_run *run) {
     uint32_t count = 0;
     for (uint32_t index = 0; index < roster->count; index++) {
         const struct trib_client *client = &roster->clients[index];
-        if (!is_candidate(run, client))
+        if (!is_candidate(run, client) || !has_room(run, client))
             continue;
         trib_random_derive(&random, salt, client->name, 0);
         uint64_t rank = run->needs.holds ? rank_of_pace(run->memory.clients[index].pace)
                                          : trib_random_u64(&random);
-        roster->ranking[count++] = (struct trib_ranked){rank, index};
+        roster->ranking[count++] =
+            (struct trib_ranked){.rank = rank, .index = index, .liking = client->traits.liking};
     }
     if (count > 1)
         qsort(roster->ranking, count, sizeof *roster->ranking, compare_ranks);
@@ -121,12 +132,16 @@ static void give_task(struct trib_run *run, struct trib_client *client) {
                                            &client->assignment);
 }
 
-static void give_seat(struct trib_run *run, struct trib_client *client) {
+/* False: its group has its seats, or there is no memory to count it. */
+static bool give_seat(struct trib_run *run, struct trib_client *client) {
+    if (!has_room(run, client) || !trib_tally_add(&run->tally, &run->spec->select, &client->traits))
+        return false;
     if (trib_round_task_state(run, client) != TRIB_TASK_HELD)
         give_task(run, client);
     client->has_seat = true;
     run->round.seats_held++;
     trib_roster_call(&run->roster, client);
+    return true;
 }
 
 void trib_round_renew(struct trib_run *run, struct trib_client *client) {
@@ -148,19 +163,43 @@ static struct trib_client *draw_candidate(struct trib_run *run) {
     return NULL;
 }
 
+/* Uniform among the best liked candidates whose groups have room. NULL: there are none. */
+static struct trib_client *draw_liked(struct trib_run *run) {
+    struct trib_roster *roster = &run->roster;
+    struct trib_client *drawn = NULL;
+    uint64_t equals = 0;
+    struct trib_random random;
+    trib_random_derive(&random, run->spec->seed, "seat", run->draws++);
+    for (uint32_t index = 0; index < roster->count; index++) {
+        struct trib_client *client = &roster->clients[index];
+        if (!is_candidate(run, client) || !has_room(run, client) ||
+            (drawn && client->traits.liking < drawn->traits.liking))
+            continue;
+        equals = drawn && client->traits.liking == drawn->traits.liking ? equals + 1 : 1;
+        if (trib_random_below(&random, equals) == 0)
+            drawn = client;
+    }
+    return drawn;
+}
+
+static struct trib_client *draw(struct trib_run *run) {
+    const struct trib_spec_select *select = &run->spec->select;
+    bool is_plain = select->quota_count == 0 && select->prefer.count == 0;
+    return is_plain ? draw_candidate(run) : draw_liked(run);
+}
+
 static void fill_seats(struct trib_run *run) {
     run->round.may_fill = false;
     uint32_t seats = seats_free(run);
     struct trib_client *drawn;
-    while (run->needs.asks_again && seats > 0 && (drawn = draw_candidate(run)) != NULL) {
-        give_seat(run, drawn);
+    while (run->needs.asks_again && seats > 0 && (drawn = draw(run)) != NULL &&
+           give_seat(run, drawn))
         seats--;
-    }
     if (seats == 0)
         return;
     uint32_t count = rank_candidates(run);
-    for (uint32_t next = 0; next < count && next < seats; next++)
-        give_seat(run, &run->roster.clients[run->roster.ranking[next].index]);
+    for (uint32_t next = 0; next < count && seats > 0; next++)
+        seats -= give_seat(run, &run->roster.clients[run->roster.ranking[next].index]);
 }
 
 /* --- what becomes of a task --------------------------------------------------------------- */
@@ -190,6 +229,7 @@ static void count_update(struct trib_client *client, trib_version base) {
 
 static void free_seat(struct trib_run *run, struct trib_client *client) {
     client->has_seat = false;
+    trib_tally_remove(&run->tally, &run->spec->select, &client->traits);
     if (run->needs.keeps_seats)
         client->task_state = TRIB_TASK_NONE; /* else there would be more tasks than seats */
     run->round.seats_held--;
@@ -234,7 +274,8 @@ void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_ve
         run->round.seats_answered++;
     } else {
         /* Nobody asked it, or its seat was given up: then it takes a free one, if there is one. */
-        client->has_seat = seats_free(run) > 0;
+        client->has_seat = seats_free(run) > 0 && has_room(run, client) &&
+                           trib_tally_add(&run->tally, &run->spec->select, &client->traits);
         run->round.seats_answered += client->has_seat;
     }
     client->task_version = base;
@@ -283,6 +324,23 @@ void trib_round_lose_seat(struct trib_run *run, struct trib_client *client) {
         run->spec->strategy.policy->leave(&run->memory, trib_roster_index(&run->roster, client));
 }
 
+void trib_round_describe(struct trib_run *run, struct trib_client *client,
+                         const struct trib_attribute *attributes, uint32_t count) {
+    enum trib_task_state state = trib_round_task_state(run, client);
+    bool is_tallied = client->has_seat && (state == TRIB_TASK_HELD || state == TRIB_TASK_ANSWERED);
+    struct trib_traits traits;
+    trib_traits_of(run->spec, attributes, count, &traits);
+    if (is_tallied)
+        trib_tally_remove(&run->tally, &run->spec->select, &client->traits);
+    trib_roster_set_traits(&run->roster, client, &traits);
+    /* Its group may now have one too many for as long as it trains. */
+    if (is_tallied)
+        (void)trib_tally_add(&run->tally, &run->spec->select, &traits);
+    if (traits.unselected_by > 0)
+        trib_round_lose_seat(run, client);
+    run->round.may_fill |= is_tallied; /* the groups have changed */
+}
+
 void trib_round_return(struct trib_run *run, struct trib_client *client) {
     trib_round_lose_seat(run, client);
     client->task_version = run->version;
@@ -304,10 +362,41 @@ static struct trib_policy_view view_of(const struct trib_run *run) {
     };
 }
 
+/* How many clients the quotas let into one round. Exact with one quota; with more of them, one
+ * outcome of many. */
+static uint32_t count_seats_max(struct trib_run *run) {
+    const struct trib_spec_select *select = &run->spec->select;
+    struct trib_tally *tally = &run->tally; /* empty until the round is open */
+    uint32_t count = 0;
+    if (select->quota_count == 0)
+        return UINT32_MAX;
+    for (uint32_t index = 0; index < run->roster.count; index++) {
+        const struct trib_client *client = &run->roster.clients[index];
+        if (trib_client_is_available(client) && has_room(run, client))
+            count += trib_tally_add(tally, select, &client->traits);
+    }
+    trib_tally_clear(tally);
+    return count;
+}
+
+static uint32_t least(uint32_t a, uint32_t b) {
+    return a < b ? a : b;
+}
+
+/* In a round nobody is asked twice, so that the quotas limit what can be wanted of it. */
+static bool fit_quotas(struct trib_run *run, struct trib_plan *plan) {
+    run->round.seats_max = run->needs.keeps_seats ? UINT32_MAX : count_seats_max(run);
+    plan->asked = least(plan->asked, run->round.seats_max);
+    plan->wanted = least(plan->wanted, run->round.seats_max);
+    return run->round.seats_max >= plan->quorum;
+}
+
 static bool open_round(struct trib_run *run) {
     struct trib_policy_view view = view_of(run);
     struct trib_plan plan;
-    if (!run->spec->strategy.policy->plan(&run->settings, &run->memory, &view, &plan))
+    run->round.seats_max = UINT32_MAX;
+    if (!run->spec->strategy.policy->plan(&run->settings, &run->memory, &view, &plan) ||
+        !fit_quotas(run, &plan))
         return false;
     run->round.is_open = true;
     run->round.may_fill = true;
@@ -370,6 +459,7 @@ void trib_round_settle(struct trib_run *run) {
 void trib_round_end(struct trib_run *run) {
     for (uint32_t index = 0; index < run->roster.count; index++)
         run->roster.clients[index].has_seat = false;
+    trib_tally_clear(&run->tally);
     run->round = (struct trib_round){.look_again = TRIB_TIME_NEVER};
 }
 

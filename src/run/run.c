@@ -29,6 +29,7 @@ struct trib_run *trib_run_new(const struct trib_env *env, const struct trib_spec
     run->held = trib_buffer_empty();
     trib_roster_init(&run->roster, env, spec->clients_max, spec->lease);
     trib_evaluations_init(&run->evaluations, &spec->evaluate, spec->stop.target);
+    trib_tally_init(&run->tally, env);
     trib_map_init(&run->waiting, env);
     bool has_slots = trib_slots_init(&run->slots, env, spec->updates_pending_max);
     run->reports = trib_allocate(env, TRIB_RECORDS_MAX, sizeof *run->reports);
@@ -51,6 +52,7 @@ void trib_run_free(struct trib_run *run) {
                  sizeof *run->memory.clients);
     trib_release(run->env, run->reports, TRIB_RECORDS_MAX, sizeof *run->reports);
     trib_slots_deinit(&run->slots);
+    trib_tally_deinit(&run->tally);
     trib_map_deinit(&run->waiting);
     trib_roster_deinit(&run->roster);
     trib_release(run->env, run, 1, sizeof *run);
@@ -75,11 +77,16 @@ void trib_run_restore(struct trib_run *run, const struct trib_restored *restored
     run->has_more = true;
 }
 
-bool trib_run_restore_client(struct trib_run *run, const char *client, enum trib_client_role role) {
+bool trib_run_restore_client(struct trib_run *run, const char *client, enum trib_client_role role,
+                             const struct trib_attribute *attributes, uint32_t attribute_count) {
     struct trib_client *known = trib_roster_find(&run->roster, client);
     if (known)
         trib_roster_set_role(&run->roster, known, role);
-    return known || trib_roster_add(&run->roster, client, role);
+    else
+        known = trib_roster_add(&run->roster, client, role);
+    if (known)
+        trib_round_describe(run, known, attributes, attribute_count);
+    return known != NULL;
 }
 
 bool trib_run_restore_update(struct trib_run *run, const struct trib_pending *pending,

@@ -92,6 +92,7 @@ struct trib_task {
     enum trib_task_kind kind;
     trib_version version;
     char id[32];              /* "12.0", "e12" */
+    uint32_t site;            /* train: index + 1 in spec.sites, whose settings it gets; 0: none */
     trib_time_ns expected_by; /* absolute, advice; TRIB_TIME_NEVER: none */
     trib_time_ns not_before;  /* wait: absolute */
     uint32_t steps;           /* train: local steps of this task; 0: as the settings say */
@@ -109,7 +110,7 @@ struct trib_settled {
 enum trib_event_kind {
     TRIB_EVENT_TICK,       /* time has reached trib_run_deadline() */
     TRIB_EVENT_MODEL,      /* version 0 is durable */
-    TRIB_EVENT_JOIN,       /* request, client, role */
+    TRIB_EVENT_JOIN,       /* request, client, role, attributes */
     TRIB_EVENT_ASK,        /* request, client, wait_until */
     TRIB_EVENT_LEAVE,      /* request: whoever waited has gone */
     TRIB_EVENT_ALIVE,      /* client: bytes of its upload move, it is not silent */
@@ -137,6 +138,8 @@ struct trib_event {
     const char *client; /* borrowed during the step */
     const char *id;     /* update id, evaluation id or task id; borrowed */
     enum trib_client_role role;
+    const struct trib_attribute *attributes; /* JOIN: [attribute_count]; borrowed */
+    uint32_t attribute_count;
     trib_version version; /* base of an update; version of the others */
     uint64_t examples;
     uint64_t byte_count;
@@ -233,7 +236,8 @@ void trib_run_restore(struct trib_run *run, const struct trib_restored *restored
 /* A client that had joined; it counts as present only when it speaks. Give them in the order in
  * which they joined: when they are more than clients_max, the first are forgotten. False: no
  * memory. */
-bool trib_run_restore_client(struct trib_run *run, const char *client, enum trib_client_role role);
+bool trib_run_restore_client(struct trib_run *run, const char *client, enum trib_client_role role,
+                             const struct trib_attribute *attributes, uint32_t attribute_count);
 /* A durable update that no record counts or drops yet, as admitted (held: target and weight 0). Its FOLD comes with the first
  * steps (send a TICK). False: no slot, the same id twice, or the run is stopped or has no model.
  * */
@@ -274,6 +278,7 @@ struct trib_run_status {
     trib_version version;
     char waiting_for[192]; /* one sentence for people */
     uint32_t joined, present, training, set_aside;
+    uint32_t unselected; /* present trainers that `select` leaves out */
     uint32_t asked, received, wanted, quorum;
     bool round_open;
     trib_time_ns deadline; /* absolute; TRIB_TIME_NEVER */
@@ -285,6 +290,11 @@ struct trib_run_status {
     uint64_t refused[TRIB_REFUSE_VERSION + 1]; /* by reason */
 };
 void trib_run_status(const struct trib_run *run, trib_time_ns now, struct trib_run_status *status);
+struct trib_client_view {
+    bool is_present, is_training, is_selected, is_set_aside;
+};
+/* False: the run does not know it. */
+bool trib_run_client(const struct trib_run *run, const char *client, struct trib_client_view *view);
 /* Names of clients that are set aside, by index; NULL past the end. */
 const char *trib_run_set_aside(const struct trib_run *run, size_t index);
 const char *trib_run_state_name(enum trib_run_state state); /* "awaiting_model", ... */

@@ -7,6 +7,9 @@ void trib_spec_free(struct trib_spec *spec) {
         return;
     const struct trib_env *env = spec->env;
     trib_text_release(env, spec->train);
+    for (uint32_t index = 0; spec->sites && index < spec->site_count; index++)
+        trib_text_release(env, spec->sites[index].train);
+    trib_release(env, spec->sites, spec->site_count, sizeof *spec->sites);
     trib_release(env, spec, 1, sizeof *spec);
 }
 

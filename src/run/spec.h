@@ -7,6 +7,7 @@
 #ifndef TRIB_RUN_SPEC_H
 #define TRIB_RUN_SPEC_H
 
+#include "base/attribute.h"
 #include "base/name.h"
 #include "base/text.h"
 #include "learn/optimizer.h"
@@ -20,6 +21,9 @@
 #define TRIB_STALENESS_MAX 1024 /* longest table of staleness weights */
 #define TRIB_TRAIN_SETTINGS_MAX 32
 #define TRIB_METRIC_NAME_BYTES 33
+#define TRIB_MATCHES_MAX 32 /* values in one object of select or sites[].match */
+#define TRIB_QUOTAS_MAX 4
+#define TRIB_SITES_MAX 32
 
 enum trib_init_kind {
     TRIB_INIT_UPLOAD,       /* PUT versions/0 by the operator */
@@ -103,6 +107,29 @@ struct trib_spec_strategy {
     bool is_mixing;
 };
 
+/* {gpu: true, site: [mercy, gray]}: values that are sought; those of one name, of which any will do,
+ * stand next to each other. */
+struct trib_matches {
+    uint32_t count;
+    struct trib_attribute items[TRIB_MATCHES_MAX];
+};
+
+struct trib_quota { /* clients with the same value of this attribute that have a seat */
+    char name[TRIB_ATTRIBUTE_NAME_BYTES];
+    uint32_t most;
+};
+
+struct trib_spec_select {
+    struct trib_matches require, prefer, never;
+    struct trib_quota quotas[TRIB_QUOTAS_MAX];
+    uint32_t quota_count;
+};
+
+struct trib_site { /* settings of the clients that match; the first site that matches decides */
+    struct trib_matches match;
+    char *train; /* instead of those in spec.train, compact JSON object; owned */
+};
+
 struct trib_spec_evaluate {
     uint32_t every;  /* versions; 0 = never */
     bool on_clients; /* trainers evaluate too */
@@ -139,7 +166,10 @@ struct trib_spec {
     uint64_t seed; /* selection of cohorts */
     struct trib_spec_model model;
     struct trib_spec_strategy strategy;
-    char *train; /* settings for clients, compact JSON object; owned */
+    char *train;             /* settings for clients, compact JSON object; owned */
+    struct trib_site *sites; /* [site_count]; owned */
+    uint32_t site_count;
+    struct trib_spec_select select;
     struct trib_spec_evaluate evaluate;
     struct trib_spec_stop stop;
     struct trib_spec_keep keep;

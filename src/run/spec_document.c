@@ -95,7 +95,48 @@ static json_t *places_value(struct writing *writing, const struct trib_field *fi
     return list;
 }
 
+static json_t *attribute_value(const struct trib_attribute *attribute) {
+    switch (attribute->kind) {
+    case TRIB_ATTRIBUTE_TEXT:
+        return json_string(attribute->text);
+    case TRIB_ATTRIBUTE_NUMBER:
+        return json_real(attribute->number);
+    case TRIB_ATTRIBUTE_FLAG:
+        return json_boolean(attribute->number != 0);
+    }
+    return NULL;
+}
+
+/* {"gpu": true, "site": ["mercy", "gray"]}: a name's second value makes a list of it. */
+static json_t *matches_value(struct writing *writing, const struct trib_matches *matches) {
+    json_t *object = json_object();
+    for (uint32_t index = 0; index < matches->count; index++) {
+        const struct trib_attribute *match = &matches->items[index];
+        json_t *there = json_object_get(object, match->name);
+        if (!there) {
+            put(writing, object, match->name, attribute_value(match));
+        } else if (json_is_array(there)) {
+            push(writing, there, attribute_value(match));
+        } else {
+            json_t *list = json_array();
+            push(writing, list, json_incref(there));
+            push(writing, list, attribute_value(match));
+            put(writing, object, match->name, list);
+        }
+    }
+    return object;
+}
+
+static json_t *quotas_value(struct writing *writing) {
+    const struct trib_spec_select *select = &writing->spec->select;
+    json_t *object = json_object();
+    for (uint32_t index = 0; index < select->quota_count; index++)
+        put(writing, object, select->quotas[index].name, json_integer(select->quotas[index].most));
+    return object;
+}
+
 static json_t *rules_value(struct writing *writing, const struct trib_field *parent);
+static json_t *sites_value(struct writing *writing, const struct trib_field *parent);
 
 /* New reference; NULL: no memory. base: the struct that holds the field. */
 static json_t *field_value(struct writing *writing, const struct trib_field *field,
@@ -136,22 +177,41 @@ static json_t *field_value(struct writing *writing, const struct trib_field *fie
         return json_loads(writing->spec->train, 0, NULL);
     case TRIB_FIELD_PLACES:
         return places_value(writing, field);
+    case TRIB_FIELD_MATCHES:
+        return matches_value(writing, (const struct trib_matches *)member);
+    case TRIB_FIELD_QUOTAS:
+        return quotas_value(writing);
+    case TRIB_FIELD_SITES:
+        return sites_value(writing, field);
+    case TRIB_FIELD_OVERRIDES:
+        return json_loads(((const struct trib_site *)base)->train, 0, NULL);
     }
     return NULL;
 }
 
+/* One item of a list, whose rows are those below parent. base: the struct that holds it. */
+static json_t *item_value(struct writing *writing, const struct trib_field *parent,
+                          const void *base) {
+    json_t *item = json_object();
+    const struct trib_field *field;
+    for (size_t row = 0; (field = trib_field_at(row)); row++) {
+        if (trib_field_is_child(parent, field) && trib_field_applies(field, base))
+            put(writing, item, trib_field_key(field), field_value(writing, field, base));
+    }
+    return item;
+}
+
 static json_t *rules_value(struct writing *writing, const struct trib_field *parent) {
     json_t *list = json_array();
-    for (size_t index = 0; index < writing->spec->model.rule_count; index++) {
-        const struct trib_role_rule *rule = &writing->spec->model.rules[index];
-        json_t *item = json_object();
-        const struct trib_field *field;
-        for (size_t row = 0; (field = trib_field_at(row)); row++) {
-            if (trib_field_is_child(parent, field) && trib_field_applies(field, rule))
-                put(writing, item, trib_field_key(field), field_value(writing, field, rule));
-        }
-        push(writing, list, item);
-    }
+    for (size_t index = 0; index < writing->spec->model.rule_count; index++)
+        push(writing, list, item_value(writing, parent, &writing->spec->model.rules[index]));
+    return list;
+}
+
+static json_t *sites_value(struct writing *writing, const struct trib_field *parent) {
+    json_t *list = json_array();
+    for (uint32_t index = 0; index < writing->spec->site_count; index++)
+        push(writing, list, item_value(writing, parent, &writing->spec->sites[index]));
     return list;
 }
 
@@ -189,7 +249,8 @@ json_t *trib_spec_document(const struct trib_spec *spec) {
 #define NAME_PATTERN "^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 static json_t *bound_value(const struct trib_field *field, double bound) {
-    bool is_whole = field->kind == TRIB_FIELD_INTEGER || field->kind == TRIB_FIELD_WIDTHS;
+    bool is_whole = field->kind == TRIB_FIELD_INTEGER || field->kind == TRIB_FIELD_WIDTHS ||
+                    field->kind == TRIB_FIELD_QUOTAS;
     return is_whole ? json_integer((json_int_t)bound) : json_real(bound);
 }
 
@@ -227,6 +288,25 @@ static void put_list(struct writing *writing, json_t *schema, json_t *items, int
     put(writing, schema, "maxItems", json_integer(items_max));
 }
 
+/* A map from any names to `values`. */
+static void put_map(struct writing *writing, json_t *schema, json_t *values, int names_max) {
+    put(writing, schema, "type", json_string("object"));
+    put(writing, schema, "additionalProperties", values);
+    put(writing, schema, "maxProperties", json_integer(names_max));
+}
+
+/* A value that an attribute is compared with, or a list of them. */
+static json_t *matches_schema(struct writing *writing) {
+    json_t *forms = json_array(), *list = json_object();
+    put_list(writing, list, json_pack("{s:[s,s,s]}", "type", "string", "number", "boolean"),
+             TRIB_MATCHES_MAX);
+    push(writing, forms, json_pack("{s:[s,s,s]}", "type", "string", "number", "boolean"));
+    push(writing, forms, list);
+    json_t *schema = json_object();
+    put(writing, schema, "anyOf", forms);
+    return schema;
+}
+
 static void put_init(struct writing *writing, json_t *schema, const struct trib_field *field) {
     json_t *word = json_object();
     put(writing, word, "enum", choices_schema(writing, field));
@@ -240,6 +320,8 @@ static void put_init(struct writing *writing, json_t *schema, const struct trib_
 static json_t *kind_schema(struct writing *writing, const struct trib_field *field) {
     if (field->kind == TRIB_FIELD_OBJECT || field->kind == TRIB_FIELD_SETTINGS)
         return object_schema(writing, field, 0);
+    if (field->kind == TRIB_FIELD_OVERRIDES)
+        return object_schema(writing, trib_field_find(NULL, "train"), 0);
     json_t *schema = json_object();
     json_t *items = NULL;
     switch (field->kind) {
@@ -298,8 +380,21 @@ static json_t *kind_schema(struct writing *writing, const struct trib_field *fie
         put_list(writing, schema, items, 2);
         put(writing, schema, "uniqueItems", json_true());
         break;
+    case TRIB_FIELD_MATCHES:
+        put_map(writing, schema, matches_schema(writing), TRIB_MATCHES_MAX);
+        break;
+    case TRIB_FIELD_QUOTAS:
+        items = json_object();
+        put(writing, items, "type", json_string("integer"));
+        put_range(writing, items, field);
+        put_map(writing, schema, items, TRIB_QUOTAS_MAX);
+        break;
+    case TRIB_FIELD_SITES:
+        put_list(writing, schema, object_schema(writing, field, 0), TRIB_SITES_MAX);
+        break;
     case TRIB_FIELD_OBJECT:
     case TRIB_FIELD_SETTINGS:
+    case TRIB_FIELD_OVERRIDES:
         break;
     }
     return schema;

@@ -17,7 +17,7 @@ struct reading {
     struct trib_spec *spec;
     struct trib_error *error;
     const struct trib_strategy *strategy; /* the preset, once it was read */
-    size_t item;                          /* of model.tensors, for error texts */
+    size_t item;                          /* of model.tensors or sites, for error texts */
 };
 
 static enum trib_status read_object(struct reading *reading, const struct trib_field *parent,
@@ -137,7 +137,7 @@ static enum trib_status refuse_key(struct reading *reading, const struct trib_fi
     if (!parent)
         return status;
     /* The path goes on with the key, so "." and not ": " joins them. */
-    if (parent->kind == TRIB_FIELD_RULES)
+    if (parent->kind == TRIB_FIELD_RULES || parent->kind == TRIB_FIELD_SITES)
         return trib_error_set(reading->error, status, "%s[%zu].%s", parent->path, reading->item,
                               reading->error ? reading->error->text : "");
     return trib_error_set(reading->error, status, "%s.%s", parent->path,
@@ -459,14 +459,15 @@ static int append(const char *bytes, size_t byte_count, void *text) {
     return 0;
 }
 
-static enum trib_status keep_settings(struct reading *reading, const json_t *settings) {
+static enum trib_status keep_settings(struct reading *reading, const json_t *settings,
+                                      char **kept) {
     const struct trib_env *env = reading->spec->env;
     struct trib_text text;
     trib_text_init(&text, env);
     if (json_dump_callback(settings, append, &text, JSON_COMPACT) == 0 && !text.is_failed)
-        reading->spec->train = trib_text_copy(env, text.bytes);
+        *kept = trib_text_copy(env, text.bytes);
     trib_text_deinit(&text);
-    return reading->spec->train ? TRIB_OK : out_of_memory(reading);
+    return *kept ? TRIB_OK : out_of_memory(reading);
 }
 
 /* Add what is not there yet. Jansson's own functions for this ignore a lack of memory. */
@@ -481,16 +482,23 @@ static enum trib_status add_missing(struct reading *reading, json_t *settings,
     return TRIB_OK;
 }
 
-static enum trib_status check_settings(struct reading *reading, const struct trib_field *field,
-                                       const json_t *settings) {
+/* Of all clients or of some; preset: those that the strategy brings. */
+static enum trib_status check_settings(struct reading *reading, const json_t *settings,
+                                       const json_t *preset) {
+    const struct trib_field *train = trib_field_find(NULL, "train");
+    enum trib_status status = TRIB_OK;
     const char *name;
     json_t *setting;
     json_object_foreach((json_t *)settings, name, setting) { /* const is not jansson's way */
-        enum trib_status status = check_setting(reading, field, name, setting);
+        status = check_setting(reading, train, name, setting);
         if (status != TRIB_OK)
             return status;
     }
-    return TRIB_OK;
+    if (reading->strategy->is_pace_fixed)
+        status = check_pace(reading, settings, preset);
+    if (status == TRIB_OK && reading->strategy->pace->policy->assign)
+        status = check_assigned(reading, settings);
+    return status;
 }
 
 static enum trib_status read_settings(struct reading *reading, const struct trib_field *field,
@@ -501,11 +509,7 @@ static enum trib_status read_settings(struct reading *reading, const struct trib
     json_t *settings = json_object();
     enum trib_status status = preset && settings ? TRIB_OK : out_of_memory(reading);
     if (status == TRIB_OK)
-        status = check_settings(reading, field, value);
-    if (status == TRIB_OK && reading->strategy->is_pace_fixed)
-        status = check_pace(reading, value, preset);
-    if (status == TRIB_OK && reading->strategy->pace->policy->assign)
-        status = check_assigned(reading, value);
+        status = check_settings(reading, value, preset);
     if (status == TRIB_OK)
         status = add_missing(reading, settings, value);
     if (status == TRIB_OK)
@@ -513,10 +517,110 @@ static enum trib_status read_settings(struct reading *reading, const struct trib
     if (status == TRIB_OK && json_object_size(settings) > TRIB_TRAIN_SETTINGS_MAX)
         status = refuse(reading, field, settings);
     if (status == TRIB_OK)
-        status = keep_settings(reading, settings);
+        status = keep_settings(reading, settings, &reading->spec->train);
     json_decref(settings);
     json_decref(preset);
     return status;
+}
+
+/* --- attributes ----------------------------------------------------------------------------- */
+
+static bool read_attribute_name(const char *name, char *target) {
+    size_t byte_count = strlen(name);
+    bool is_name = byte_count < TRIB_ATTRIBUTE_NAME_BYTES && trib_name_is_valid(name, byte_count);
+    if (is_name)
+        memcpy(target, name, byte_count + 1);
+    return is_name;
+}
+
+/* One value that is sought, as wire/documents.c reads those that clients have. */
+static bool add_match(struct trib_matches *matches, const char *name, const json_t *value) {
+    if (matches->count == TRIB_MATCHES_MAX)
+        return false;
+    struct trib_attribute *match = &matches->items[matches->count++];
+    if (!read_attribute_name(name, match->name))
+        return false;
+    if (is_plain_text(value, TRIB_ATTRIBUTE_TEXT_BYTES - 1)) {
+        match->kind = TRIB_ATTRIBUTE_TEXT;
+        memcpy(match->text, json_string_value(value), json_string_length(value) + 1);
+        return true;
+    }
+    match->kind = json_is_number(value) ? TRIB_ATTRIBUTE_NUMBER : TRIB_ATTRIBUTE_FLAG;
+    match->number = json_is_number(value) ? json_number_value(value) : json_is_true(value);
+    return json_is_number(value) || json_is_boolean(value);
+}
+
+static bool read_matches(const struct trib_field *field, const json_t *value, void *base) {
+    struct trib_matches *matches = (struct trib_matches *)((char *)base + field->offset);
+    const char *name;
+    json_t *sought;
+    if (!json_is_object(value))
+        return false;
+    json_object_foreach((json_t *)value, name, sought) {
+        bool is_list = json_is_array(sought);
+        size_t count = is_list ? json_array_size(sought) : 1;
+        for (size_t index = 0; index < count; index++) {
+            if (!add_match(matches, name, is_list ? json_array_get(sought, index) : sought))
+                return false;
+        }
+        if (count == 0)
+            return false;
+    }
+    return true;
+}
+
+static bool read_quotas(struct reading *reading, const struct trib_field *field,
+                        const json_t *value) {
+    struct trib_spec_select *select = &reading->spec->select;
+    const char *name;
+    json_t *most;
+    if (!json_is_object(value) || json_object_size(value) > TRIB_QUOTAS_MAX)
+        return false;
+    json_object_foreach((json_t *)value, name, most) {
+        struct trib_quota *quota = &select->quotas[select->quota_count++];
+        uint64_t number;
+        if (!read_attribute_name(name, quota->name) || !read_whole(most, field, &number))
+            return false;
+        quota->most = (uint32_t)number;
+    }
+    return true;
+}
+
+static enum trib_status read_overrides(struct reading *reading, const struct trib_field *field,
+                                       const json_t *value, struct trib_site *site) {
+    if (!json_is_object(value) || json_object_size(value) > TRIB_TRAIN_SETTINGS_MAX)
+        return refuse(reading, field, value);
+    json_t *preset = json_loads(reading->strategy->train, 0, NULL);
+    enum trib_status status =
+        preset ? check_settings(reading, value, preset) : out_of_memory(reading);
+    json_decref(preset);
+    if (status != TRIB_OK)
+        return trib_error_prefix(reading->error, status, "sites[%zu]", reading->item);
+    return keep_settings(reading, value, &site->train);
+}
+
+static enum trib_status read_sites(struct reading *reading, const struct trib_field *field,
+                                   const json_t *value) {
+    struct trib_spec *spec = reading->spec;
+    size_t count = json_array_size(value);
+    if (!json_is_array(value) || count > TRIB_SITES_MAX)
+        return refuse(reading, field, value);
+    if (count == 0)
+        return TRIB_OK;
+    spec->sites = trib_allocate(spec->env, count, sizeof *spec->sites);
+    if (!spec->sites)
+        return out_of_memory(reading);
+    spec->site_count = (uint32_t)count;
+    for (size_t index = 0; index < count; index++) {
+        const json_t *item = json_array_get(value, index);
+        reading->item = index;
+        enum trib_status status = json_is_object(item)
+                                      ? read_object(reading, field, item, &spec->sites[index])
+                                      : refuse(reading, field, item);
+        if (status != TRIB_OK)
+            return status;
+    }
+    return TRIB_OK;
 }
 
 /* --- rows ----------------------------------------------------------------------------------- */
@@ -557,6 +661,10 @@ static bool read_scalar(struct reading *reading, const struct trib_field *field,
         return read_version(field, value, base);
     case TRIB_FIELD_PLACES:
         return read_places(reading, field, value);
+    case TRIB_FIELD_MATCHES:
+        return read_matches(field, value, base);
+    case TRIB_FIELD_QUOTAS:
+        return read_quotas(reading, field, value);
     default:
         TRIB_ASSERT(!"a row that read_value() handles");
         return false;
@@ -572,6 +680,10 @@ static enum trib_status read_value(struct reading *reading, const struct trib_fi
         return read_rules(reading, field, value);
     case TRIB_FIELD_SETTINGS:
         return read_settings(reading, field, value);
+    case TRIB_FIELD_SITES:
+        return read_sites(reading, field, value);
+    case TRIB_FIELD_OVERRIDES:
+        return read_overrides(reading, field, value, base);
     case TRIB_FIELD_OBJECT:
         return json_is_object(value) ? read_object(reading, field, value, base)
                                      : refuse(reading, field, value);

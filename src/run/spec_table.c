@@ -19,6 +19,8 @@
 #define IN_RULE(member)                                \
     .offset = offsetof(struct trib_role_rule, member), \
     .bytes = sizeof(((struct trib_role_rule *)0)->member)
+#define IN_SITE(member) \
+    .offset = offsetof(struct trib_site, member), .bytes = sizeof(((struct trib_site *)0)->member)
 #define ONLY_IF(type, member, values, words)                                         \
     .decider = offsetof(type, member), .decider_bytes = sizeof(((type *)0)->member), \
     .decider_values = (values), .applies = (words)
@@ -242,6 +244,24 @@ static const struct trib_field fields[] = {
     {"train.lr_decay", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1), .is_above = true,
      .meaning = "factor on the learning rate per version"},
 
+    {"sites", TRIB_FIELD_SITES, AT(sites), .initial = "[]",
+     .meaning = "settings by attribute of the client; the first entry that matches decides"},
+    {"sites[].match", TRIB_FIELD_MATCHES, IN_SITE(match), .is_required = true,
+     .meaning = "attributes that its clients have"},
+    {"sites[].train", TRIB_FIELD_OVERRIDES, IN_SITE(train), .initial = "{}",
+     .meaning = "their settings; what is not named here comes from train"},
+
+    {"select", TRIB_FIELD_OBJECT, .meaning = "who is asked to train, by attributes of the clients"},
+    {"select.require", TRIB_FIELD_MATCHES, AT(select.require), .initial = "{}",
+     .meaning = "nobody without these is asked"},
+    {"select.prefer", TRIB_FIELD_MATCHES, AT(select.prefer), .initial = "{}",
+     .meaning = "who has more of these is asked before others"},
+    {"select.never", TRIB_FIELD_MATCHES, AT(select.never), .initial = "{}",
+     .meaning = "nobody with one of these is asked"},
+    {"select.quota", TRIB_FIELD_QUOTAS, AT(select.quotas), .initial = "{}", FROM(1, COUNT_MAX),
+     .meaning = "most clients with the same value of the attribute in a round, or, without rounds, "
+                "training at one time; those without the attribute count as one group"},
+
     {"evaluate", TRIB_FIELD_OBJECT, .meaning = "who measures which versions"},
     {"evaluate.every", TRIB_FIELD_INTEGER, AT(evaluate.every), .initial = "1", FROM(0, COUNT_MAX),
      .meaning = "versions from one evaluation to the next; 0 = never"},
@@ -449,12 +469,27 @@ void trib_field_expect(const struct trib_field *field, struct trib_text *text) {
         trib_text_format(text, "a list of at most %d objects", TRIB_ROLE_RULES_MAX);
         break;
     case TRIB_FIELD_SETTINGS:
+    case TRIB_FIELD_OVERRIDES:
         trib_text_format(text, "an object with at most %d texts, numbers, true or false",
                          TRIB_TRAIN_SETTINGS_MAX);
         break;
     case TRIB_FIELD_PLACES:
         trib_text_format(text, "a list of ");
         expect_choices(field, text);
+        break;
+    case TRIB_FIELD_MATCHES:
+        trib_text_format(text,
+                         "an object of attributes, each with a text, a number, true, false or a "
+                         "list of these, %d values in all",
+                         TRIB_MATCHES_MAX);
+        break;
+    case TRIB_FIELD_QUOTAS:
+        trib_text_format(text, "an object of at most %d attributes, each with a whole number",
+                         TRIB_QUOTAS_MAX);
+        expect_range(field, "", text);
+        break;
+    case TRIB_FIELD_SITES:
+        trib_text_format(text, "a list of at most %d objects", TRIB_SITES_MAX);
         break;
     }
 }

@@ -26,12 +26,16 @@ enum trib_field_kind {
     TRIB_FIELD_RULES,     /* model.tensors: list of objects, their rows are "model.tensors[].x" */
     TRIB_FIELD_SETTINGS,  /* train: open map of scalars; its rows are settings with a known range */
     TRIB_FIELD_PLACES,    /* evaluate.on: list of choices */
+    TRIB_FIELD_MATCHES, /* struct trib_matches: map from attributes to a value or a list of them */
+    TRIB_FIELD_QUOTAS,  /* select.quota: map from attributes to a whole number */
+    TRIB_FIELD_SITES,   /* sites: list of objects, their rows are "sites[].x" */
+    TRIB_FIELD_OVERRIDES, /* sites[].train: settings as in `train`, but for some clients */
 };
 
 struct trib_field {
     const char *path; /* "strategy.quorum" */
     enum trib_field_kind kind;
-    size_t offset, bytes; /* of the member, in struct trib_spec or struct trib_role_rule;
+    size_t offset, bytes; /* of the member, in struct trib_spec or what a list is made of;
                                    bytes 0: checked, kept elsewhere */
     const char *initial;  /* default as JSON; NULL: none */
     bool is_required;

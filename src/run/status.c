@@ -73,6 +73,19 @@ size_t trib_run_slots_pending(const struct trib_run *run, trib_slot *slots, size
     return trib_slots_gather(&run->slots, TRIB_TARGET_HELD, run->version + 2, slots, slots_max);
 }
 
+bool trib_run_client(const struct trib_run *run, const char *name, struct trib_client_view *view) {
+    const struct trib_client *client = trib_roster_find(&run->roster, name);
+    if (!client)
+        return false;
+    *view = (struct trib_client_view){
+        .is_present = client->is_present,
+        .is_training = trib_round_has_seat(run, client),
+        .is_selected = client->traits.unselected_by == 0,
+        .is_set_aside = client->is_set_aside,
+    };
+    return true;
+}
+
 const char *trib_run_set_aside(const struct trib_run *run, size_t index) {
     for (uint32_t place = 0; place < run->roster.count; place++) {
         const struct trib_client *client = &run->roster.clients[place];
@@ -134,10 +147,23 @@ static void tell_round(const struct trib_run *run, trib_time_ns now, char *sente
                plan->wanted, run->version + 1, deadline);
 }
 
-static void tell_running(const struct trib_run *run, trib_time_ns now, char *sentence) {
+static void tell_missing(const struct trib_run *run, char *sentence) {
     uint32_t needed = run->needs.present_min;
     uint32_t present = run->roster.trainers_available;
-    uint32_t missing = present < needed ? needed - present : 0;
+    uint32_t seats = run->round.seats_max;
+    uint32_t there = seats < present ? seats : present;
+    uint32_t missing = there < needed ? needed - there : 0;
+    char selection[96] = "";
+    if (run->roster.trainers_unselected > 0)
+        trib_words(selection, sizeof selection, "; select leaves out %u",
+                   run->roster.trainers_unselected);
+    else if (seats < present)
+        trib_words(selection, sizeof selection, "; select.quota allows %u of them", seats);
+    trib_words(sentence, SENTENCE_BYTES, "%u more trainer%s (%u of %u present%s)", missing,
+               plural(missing), present, needed, selection);
+}
+
+static void tell_running(const struct trib_run *run, trib_time_ns now, char *sentence) {
     if (run->ending.is_set && now < run->ending.until)
         trib_words(sentence, SENTENCE_BYTES, "the evaluation of version %" PRIu64, run->version);
     else if (run->ending.is_set)
@@ -149,8 +175,7 @@ static void tell_running(const struct trib_run *run, trib_time_ns now, char *sen
     else if (run->round.is_open)
         tell_round(run, now, sentence);
     else
-        trib_words(sentence, SENTENCE_BYTES, "%u more trainer%s (%u of %u present)", missing,
-                   plural(missing), present, needed);
+        tell_missing(run, sentence);
 }
 
 static void tell(const struct trib_run *run, trib_time_ns now, char *sentence) {
@@ -185,6 +210,7 @@ void trib_run_status(const struct trib_run *run, trib_time_ns now, struct trib_r
         .present = run->roster.present,
         .training = round->seats_held,
         .set_aside = run->roster.set_aside,
+        .unselected = run->roster.trainers_unselected,
         .asked = run->needs.keeps_seats ? round->seats_held : round->plan.asked,
         .received = trib_buffer_received(&run->buffers[0]) + run->held.durable,
         .wanted = round->plan.wanted == UINT32_MAX ? round->plan.quorum : round->plan.wanted,

@@ -52,6 +52,7 @@ enum statement {
     HAS_EVALUATION,
     PUT_CLIENT,
     GET_CLIENTS,
+    GET_CLIENTS_AFTER,
     STATEMENT_COUNT
 };
 
@@ -82,6 +83,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [PUT_CLIENT] = "INSERT OR REPLACE INTO clients VALUES (?1, ?2, ?3, ?4)",
     [GET_CLIENTS] = "SELECT client, role, attributes, joined FROM clients"
                     " WHERE ?1 IS NULL OR client = ?1 ORDER BY joined, client",
+    [GET_CLIENTS_AFTER] = "SELECT client, role, attributes, joined FROM clients"
+                          " WHERE client > ?1 ORDER BY client",
 };
 
 struct trib_index {
@@ -516,9 +519,8 @@ enum trib_status trib_index_put_client(struct trib_index *index,
     return run(statement);
 }
 
-enum trib_status trib_index_clients(struct trib_index *index, const char *client, void *context,
-                                    trib_index_client_visit *visit) {
-    sqlite3_stmt *statement = index->statements[GET_CLIENTS];
+static enum trib_status visit_clients(sqlite3_stmt *statement, const char *client, void *context,
+                                      trib_index_client_visit *visit) {
     bind_text(statement, 1, client);
     int result;
     enum trib_status status = TRIB_OK;
@@ -536,4 +538,14 @@ enum trib_status trib_index_clients(struct trib_index *index, const char *client
     }
     put_back(statement);
     return status;
+}
+
+enum trib_status trib_index_clients(struct trib_index *index, const char *client, void *context,
+                                    trib_index_client_visit *visit) {
+    return visit_clients(index->statements[GET_CLIENTS], client, context, visit);
+}
+
+enum trib_status trib_index_clients_after(struct trib_index *index, const char *client,
+                                          void *context, trib_index_client_visit *visit) {
+    return visit_clients(index->statements[GET_CLIENTS_AFTER], client, context, visit);
 }

@@ -119,5 +119,8 @@ enum trib_status trib_index_put_client(struct trib_index *index,
 /* client NULL: all, by the time of joining; otherwise that one, if there. */
 enum trib_status trib_index_clients(struct trib_index *index, const char *client, void *context,
                                     trib_index_client_visit *visit);
+/* Those whose names come after this one bytewise ("": all), by name. */
+enum trib_status trib_index_clients_after(struct trib_index *index, const char *client,
+                                          void *context, trib_index_client_visit *visit);
 
 #endif

@@ -326,13 +326,20 @@ static enum trib_status read_attribute(const char *name, const json_t *value,
                               "attributes: \"%.40s\" is not a name of 1 to %d characters", name,
                               TRIB_ATTRIBUTE_NAME_BYTES - 1);
     memcpy(attribute->name, name, byte_count + 1);
-    attribute->is_number = json_is_number(value);
-    attribute->number = json_number_value(value);
-    if (attribute->is_number)
+    if (json_is_number(value)) {
+        attribute->kind = TRIB_ATTRIBUTE_NUMBER;
+        attribute->number = json_number_value(value);
         return TRIB_OK;
+    }
+    if (json_is_boolean(value)) {
+        attribute->kind = TRIB_ATTRIBUTE_FLAG;
+        attribute->number = json_is_true(value);
+        return TRIB_OK;
+    }
     if (!json_is_string(value))
-        return trib_error_set(error, TRIB_EINVALID, "attributes.%s: must be a text or a number",
-                              name);
+        return trib_error_set(error, TRIB_EINVALID,
+                              "attributes.%s: must be a text, a number, true or false", name);
+    attribute->kind = TRIB_ATTRIBUTE_TEXT;
     if (json_string_length(value) >= sizeof attribute->text)
         return trib_error_set(error, TRIB_ELIMIT, "attributes.%s: %zu bytes, at most %d", name,
                               json_string_length(value), TRIB_ATTRIBUTE_TEXT_BYTES - 1);
@@ -340,8 +347,8 @@ static enum trib_status read_attribute(const char *name, const json_t *value,
     return TRIB_OK;
 }
 
-static enum trib_status read_attributes(const json_t *object, struct trib_join *join,
-                                        struct trib_error *error) {
+static enum trib_status read_attributes(const json_t *object, struct trib_attribute *attributes,
+                                        uint32_t *count, struct trib_error *error) {
     if (!object)
         return TRIB_OK;
     if (!json_is_object(object))
@@ -352,8 +359,7 @@ static enum trib_status read_attributes(const json_t *object, struct trib_join *
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)object, name, value) {
-        enum trib_status status =
-            read_attribute(name, value, &join->attributes[join->attribute_count++], error);
+        enum trib_status status = read_attribute(name, value, &attributes[(*count)++], error);
         if (status != TRIB_OK)
             return status;
     }
@@ -371,7 +377,8 @@ static enum trib_status read_join(const json_t *document, struct trib_join *join
     join->is_evaluator = word && strcmp(word, "evaluator") == 0;
     if (!word || (!join->is_evaluator && strcmp(word, "trainer") != 0))
         return trib_error_set(error, TRIB_EINVALID, "role: must be trainer or evaluator");
-    return read_attributes(json_object_get(document, "attributes"), join, error);
+    return read_attributes(json_object_get(document, "attributes"), join->attributes,
+                           &join->attribute_count, error);
 }
 
 enum trib_status trib_join_decode(const char *bytes, size_t byte_count, struct trib_join *join,
@@ -395,8 +402,9 @@ json_t *trib_join_document(const struct trib_join *join) {
     json_t *attributes = json_object();
     for (uint32_t index = 0; index < join->attribute_count; index++) {
         const struct trib_attribute *attribute = &join->attributes[index];
-        json_t *value =
-            attribute->is_number ? json_real(attribute->number) : json_string(attribute->text);
+        json_t *value = attribute->kind == TRIB_ATTRIBUTE_TEXT   ? json_string(attribute->text)
+                        : attribute->kind == TRIB_ATTRIBUTE_FLAG ? json_boolean(attribute->number)
+                                                                 : json_real(attribute->number);
         if (json_object_set_new(attributes, attribute->name, value) != 0) {
             json_decref(attributes);
             return NULL;
@@ -404,6 +412,23 @@ json_t *trib_join_document(const struct trib_join *join) {
     }
     return json_pack("{s:s, s:o}", "role", join->is_evaluator ? "evaluator" : "trainer",
                      "attributes", attributes);
+}
+
+enum trib_status trib_attributes_decode(const char *bytes, size_t byte_count,
+                                        struct trib_attribute attributes[TRIB_ATTRIBUTES_MAX],
+                                        uint32_t *count, struct trib_error *error) {
+    struct trib_attribute fresh[TRIB_ATTRIBUTES_MAX] = {0};
+    uint32_t fresh_count = 0;
+    json_t *document;
+    enum trib_status status = trib_document_read(bytes, byte_count, &document, error);
+    if (status == TRIB_OK)
+        status = read_attributes(document, fresh, &fresh_count, error);
+    json_decref(document);
+    if (status != TRIB_OK)
+        return status;
+    memcpy(attributes, fresh, sizeof fresh);
+    *count = fresh_count;
+    return TRIB_OK;
 }
 
 /* --- decline and evaluation ----------------------------------------------------------------- */

@@ -13,15 +13,13 @@
 
 #include <jansson.h>
 
+#include "base/attribute.h"
 #include "base/name.h"
 #include "base/status.h"
 #include "base/text.h"
 
-#define TRIB_ATTRIBUTES_MAX 16
-#define TRIB_ATTRIBUTE_NAME_BYTES 33 /* with the NUL; so are the others */
-#define TRIB_ATTRIBUTE_TEXT_BYTES 65
 #define TRIB_METRICS_MAX 32
-#define TRIB_METRIC_NAME_BYTES 33
+#define TRIB_METRIC_NAME_BYTES 33        /* with the NUL; so is the other */
 #define TRIB_METRICS_TEXT_BYTES_MAX 1024 /* of the Tributary-Metrics header */
 #define TRIB_CODEC_NAME_BYTES 33
 #define TRIB_REASON_BYTES 96
@@ -68,13 +66,6 @@ const double *trib_metrics_find(const struct trib_metrics *metrics, const char *
 
 /* --- requests ------------------------------------------------------------------------------- */
 
-struct trib_attribute {
-    char name[TRIB_ATTRIBUTE_NAME_BYTES];
-    bool is_number;
-    double number;                        /* when is_number */
-    char text[TRIB_ATTRIBUTE_TEXT_BYTES]; /* otherwise */
-};
-
 struct trib_join {
     bool is_evaluator; /* role; false: trainer, the default */
     struct trib_attribute attributes[TRIB_ATTRIBUTES_MAX];
@@ -85,6 +76,10 @@ struct trib_join {
 enum trib_status trib_join_decode(const char *bytes, size_t byte_count, struct trib_join *join,
                                   struct trib_error *error);
 json_t *trib_join_document(const struct trib_join *join);
+/* The attributes alone, as the index has them: {"site": "mercy", "gpu": true}. */
+enum trib_status trib_attributes_decode(const char *bytes, size_t byte_count,
+                                        struct trib_attribute attributes[TRIB_ATTRIBUTES_MAX],
+                                        uint32_t *count, struct trib_error *error);
 
 struct trib_decline {
     char task[32];                  /* required */

@@ -17,8 +17,8 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-enum { QUERY_NAME, QUERY_WAIT, QUERY_FROM, QUERY_AS, QUERY_COUNT };
-static const char *const query_names[QUERY_COUNT] = {"name", "wait", "from", "as"};
+enum { QUERY_NAME, QUERY_WAIT, QUERY_FROM, QUERY_AS, QUERY_AFTER, QUERY_COUNT };
+static const char *const query_names[QUERY_COUNT] = {"name", "wait", "from", "as", "after"};
 #define TAKES(parameter) (1u << QUERY_##parameter)
 
 /* What a row says beyond path and access. HEAD_TOO is for replies that cost nothing to make
@@ -50,6 +50,7 @@ static const struct trib_route_rule rules[] = {
     ROW(TOKEN_REVOKE, DELETE, RUN "/tokens/{serial}", CONTROL, NO_BODY),
     ROW(MODEL_GET, GET, RUN "/versions/{version}", READ, HEAD_TOO, QUERY(AS)),
     ROW(MODEL_PUT, PUT, RUN "/versions/0", MODEL, TENSORS),
+    ROW(CLIENT_LIST, GET, RUN "/clients", READ, HEAD_TOO, QUERY(AFTER)),
     ROW(CLIENT_JOIN, PUT, RUN "/clients/{client}", JOIN, JSON_OR_NONE),
     ROW(CLIENT_REVOKE, DELETE, RUN "/clients/{client}", CONTROL, NO_BODY),
     ROW(TASK_GET, GET, RUN "/task", CLIENT, QUERY(WAIT)),
@@ -283,6 +284,10 @@ static enum trib_status read_parameter(int parameter, const char *value, struct 
         if (!trib_number_read(value, &target->from))
             return trib_error_set(error, TRIB_EMALFORMED, "from: the number of a record");
         return TRIB_OK;
+    case QUERY_AFTER:
+        return read_name(value, target->after)
+                   ? TRIB_OK
+                   : trib_error_set(error, TRIB_EMALFORMED, "after: the name of a client");
     default:
         break;
     }

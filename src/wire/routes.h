@@ -31,6 +31,7 @@ enum trib_route {
     TRIB_ROUTE_TOKEN_REVOKE,
     TRIB_ROUTE_MODEL_PUT,
     TRIB_ROUTE_MODEL_GET,
+    TRIB_ROUTE_CLIENT_LIST,
     TRIB_ROUTE_CLIENT_JOIN,
     TRIB_ROUTE_CLIENT_REVOKE,
     TRIB_ROUTE_TASK_GET,
@@ -92,9 +93,10 @@ struct trib_target {
     char id[TRIB_NAME_BYTES];    /* update, evaluation, or serial of a token */
     char asset[TRIB_NAME_BYTES]; /* console file; "" is the page itself */
     enum trib_version_selector selector;
-    uint64_t version; /* for TRIB_VERSION_NUMBER */
-    uint32_t wait_s;  /* task: 0 .. TRIB_TASK_WAIT_S_MAX */
-    uint64_t from;    /* ledger: first record */
+    uint64_t version;            /* for TRIB_VERSION_NUMBER */
+    uint32_t wait_s;             /* task: 0 .. TRIB_TASK_WAIT_S_MAX */
+    uint64_t from;               /* ledger: first record */
+    char after[TRIB_NAME_BYTES]; /* clients: those behind this one; "": all */
     enum trib_representation as;
     char allow[48]; /* on TRIB_EUNSUPPORTED: value of the Allow header */
 };

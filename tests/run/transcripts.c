@@ -7,9 +7,11 @@
  *
  *   spec KEY VALUE ...        settings, see spec_fields
  *   policy NAME               rounds (usual), buffer, ticks, async or groups
+ *   require|prefer|never NAME=VALUE ...   select, with values as in join; quota NAME=COUNT ...
  *   brief                     count effects of a kind, and complete jobs without a word
  *   hold JOB ...              these jobs complete only when the script says so
  *   [   2.0] dev-1 > ask wait 30
+ *   [   2.0] dev-1 > join trainer site=mercy gpu=true cores=8
  *   [   2.0] dev-001..dev-300 > ask wait 30          the same from many
  *   [   3.0] node > done spool dev-1/u1 eio          complete a held job, with a status
  *   [   4.0] node > restart                          what is durable stays
@@ -169,6 +171,48 @@ static void set_policy(struct trib_spec_strategy *strategy, const char *name) {
     strategy->deadline = TRIB_TIME_NEVER;
 }
 
+/* "site=mercy", "gpu=true", "cores=8" */
+static void read_attribute(const char *word, struct trib_attribute *attribute) {
+    const char *value = strchr(word, '=') + 1;
+    char *end;
+    memset(attribute, 0, sizeof *attribute);
+    snprintf(attribute->name, sizeof attribute->name, "%.*s", (int)(value - word - 1), word);
+    attribute->number = strtod(value, &end);
+    attribute->kind = TRIB_ATTRIBUTE_NUMBER;
+    if (strcmp(value, "true") == 0 || strcmp(value, "false") == 0) {
+        attribute->kind = TRIB_ATTRIBUTE_FLAG;
+        attribute->number = strcmp(value, "true") == 0;
+    } else if (*end) {
+        attribute->kind = TRIB_ATTRIBUTE_TEXT;
+        snprintf(attribute->text, sizeof attribute->text, "%s", value);
+    }
+}
+
+/* False: the line is about something else. */
+static bool set_select(struct trib_spec_select *select, char **words, size_t count) {
+    const struct {
+        const char *word;
+        struct trib_matches *matches;
+    } rows[] = {
+        {"require", &select->require}, {"prefer", &select->prefer}, {"never", &select->never}};
+    for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+        for (size_t word = 1; word < count && strcmp(words[0], rows[row].word) == 0; word++)
+            read_attribute(words[word], &rows[row].matches->items[rows[row].matches->count++]);
+        if (strcmp(words[0], rows[row].word) == 0)
+            return true;
+    }
+    if (strcmp(words[0], "quota") != 0)
+        return false;
+    for (size_t word = 1; word < count; word++) {
+        struct trib_attribute limit;
+        struct trib_quota *quota = &select->quotas[select->quota_count++];
+        read_attribute(words[word], &limit);
+        snprintf(quota->name, sizeof quota->name, "%s", limit.name);
+        quota->most = (uint32_t)limit.number;
+    }
+    return true;
+}
+
 static const char *const job_names[] = {"spool", "fold", "merge", "persist", "record"};
 
 static void set_scene(struct player *player, char **words, size_t count) {
@@ -180,6 +224,8 @@ static void set_scene(struct player *player, char **words, size_t count) {
         set_policy(&player->spec.strategy, words[1]);
         return;
     }
+    if (set_select(&player->spec.select, words, count))
+        return;
     for (size_t word = 1; word + !is_hold < count; word += is_hold ? 1 : 2) {
         size_t known = 0;
         if (is_hold) {
@@ -501,8 +547,14 @@ static void play_verb(struct player *player, const char *who, const struct verb 
         .digest = world_body(body ? body : ""),
         .control = control_of(words[0]),
     };
-    if (verb->kind == TRIB_EVENT_JOIN && count > 1 && strcmp(words[1], "evaluator") == 0)
-        event.role = TRIB_CLIENT_EVALUATOR;
+    struct trib_attribute attributes[TRIB_ATTRIBUTES_MAX];
+    if (verb->kind == TRIB_EVENT_JOIN) {
+        event.role = count > 1 && strcmp(words[1], "evaluator") == 0 ? TRIB_CLIENT_EVALUATOR
+                                                                     : TRIB_CLIENT_TRAINER;
+        event.attributes = attributes;
+        for (size_t word = 2; word < count; word++)
+            read_attribute(words[word], &attributes[event.attribute_count++]);
+    }
     if (verb->kind == TRIB_EVENT_EVALUATION) {
         event.version = strtoull(id, NULL, 10);
         event.metric = accuracy ? strtod(accuracy, NULL) : 0;
@@ -599,6 +651,8 @@ static void play_status(struct player *player) {
         " pending, %" PRIu64 " dropped",
         status.joined, status.present, status.training, status.set_aside, status.counted,
         status.pending, status.dropped);
+    if (status.unselected > 0)
+        say(player, "%u not selected", status.unselected);
     if (status.has_best)
         say(player,
             "best: version %" PRIu64 " with %.4g; newest evaluated: version %" PRIu64 " with %.4g",

@@ -315,6 +315,10 @@ static void remember_client(struct world *world, const struct trib_effect *effec
     world->client_count += place == world->client_count;
     copy_name(world->clients[place].name, request->who);
     world->clients[place].role = request->role;
+    const struct trib_event *join = world->event;
+    for (uint32_t index = 0; index < join->attribute_count; index++)
+        world->clients[place].attributes[index] = join->attributes[index];
+    world->clients[place].attribute_count = join->attribute_count;
 }
 
 static void publish(struct world *world, const struct trib_effect *effect) {
@@ -412,6 +416,7 @@ static void check_status(struct world *world) {
 
 void world_step(struct world *world, struct trib_event event) {
     event.now = world->now;
+    world->event = &event;
     trib_run_step(world->run, &event, &world->effects);
     world_require(world, world->effects.count <= TRIB_EFFECTS_MAX, "effects are bounded");
     bool is_idle = world->effects.count == 0 && event.kind == TRIB_EVENT_TICK;
@@ -423,6 +428,7 @@ void world_step(struct world *world, struct trib_event event) {
             world->listen(world, effect);
         carry_out(world, effect);
     }
+    world->event = NULL;
     check_status(world);
 }
 
@@ -566,7 +572,8 @@ void world_restart(struct world *world, uint64_t survivors) {
     trib_run_restore(world->run, &restored);
     for (uint32_t client = 0; client < world->client_count; client++)
         trib_run_restore_client(world->run, world->clients[client].name,
-                                world->clients[client].role);
+                                world->clients[client].role, world->clients[client].attributes,
+                                world->clients[client].attribute_count);
     restore_updates(world);
     for (uint32_t index = 0; index < world->evaluation_count; index++) {
         const struct world_evaluation *evaluation = &world->evaluations[index];

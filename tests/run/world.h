@@ -80,7 +80,8 @@ struct world {
     uint64_t seed; /* named when a promise is broken */
     trib_time_ns now;
     struct trib_run *run;
-    struct trib_effects effects; /* of the newest step */
+    const struct trib_event *event; /* of the step under way */
+    struct trib_effects effects;    /* of the newest step */
 
     /* Called for each effect, before it is carried out; NULL: nobody listens. */
     void (*listen)(struct world *world, const struct trib_effect *effect);
@@ -99,6 +100,8 @@ struct world {
     struct {
         char name[TRIB_NAME_BYTES];
         enum trib_client_role role;
+        struct trib_attribute attributes[TRIB_ATTRIBUTES_MAX];
+        uint32_t attribute_count;
     } clients[WORLD_CLIENTS_MAX];
     uint32_t client_count;
 

@@ -45,7 +45,7 @@ static const char defaults[] =
     "'deadline':'auto','first_deadline':'6h','short':'wait','late':'count','staleness_max':16,"
     "'staleness':'constant','weights':'examples','weight_max':1048576,"
     "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}},"
-    "'train':{},"
+    "'train':{},'sites':[],'select':{'require':{},'prefer':{},'never':{},'quota':{}},"
     "'evaluate':{'every':1,'on':['evaluators'],'metric':'accuracy','mode':'max','min_clients':1,"
     "'deadline':'1m','goal':null},"
     "'stop':{'versions':0,'target':null,'patience':0,'after':'0s'},"
@@ -177,6 +177,10 @@ static const char everything[] =
     "'variant':'standard'}},"
     "'train':{'epochs':2,'batch':10,'lr':0.1,'mu':0.5,'lr_decay':0.99,'optimizer':'adam',"
     "'augment':true},"
+    "'sites':[{'match':{'site':'mercy','gpu':true},'train':{'batch':4}},"
+    "{'match':{'cores':[2.0,4.0]},'train':{}}],"
+    "'select':{'require':{'gpu':true,'site':['mercy','gray']},'prefer':{'cores':8.0},"
+    "'never':{'region':'west'},'quota':{'site':2,'region':5}},"
     "'evaluate':{'every':5,'on':['clients','evaluators'],'metric':'auc','mode':'min',"
     "'min_clients':3,'deadline':'5m','goal':0.95},"
     "'stop':{'versions':100,'target':0.92,'patience':10,'after':'7d'},"
@@ -200,6 +204,10 @@ static void everything_can_be_set(void **state) {
     assert_int_equal(spec->strategy.late, TRIB_LATE_REFUSE);
     assert_int_equal(spec->strategy.first_deadline, 1500 * TRIB_MILLISECOND);
     assert_int_equal(spec->durability, TRIB_DURABILITY_MEMORY);
+    assert_int_equal(spec->site_count, 2);
+    assert_string_equal(spec->sites[0].train, "{\"batch\":4}");
+    assert_int_equal(spec->select.require.count, 3);
+    assert_int_equal(spec->select.quotas[1].most, 5);
     assert_true(spec->evaluate.is_min && spec->keep.updates_forever && !spec->keep.best);
     assert_true(spec->keep.disk_bytes_max == UINT64_C(200) << 30);
     assert_int_equal(spec->limits.client_updates_per_hour, 60);
@@ -207,14 +215,19 @@ static void everything_can_be_set(void **state) {
     trib_spec_free(spec);
 }
 
-/* The same bytes but for the pointer to its settings. */
+/* The same bytes but for the pointers to its settings and sites. */
 static void check_same(const struct trib_spec *a, const struct trib_spec *b) {
     struct trib_spec *copies = calloc(2, sizeof *copies);
     assert_non_null(copies);
     memcpy(&copies[0], a, sizeof *a);
     memcpy(&copies[1], b, sizeof *b);
     assert_string_equal(a->train, b->train);
+    for (uint32_t index = 0; index < a->site_count && b->site_count == a->site_count; index++) {
+        assert_memory_equal(&a->sites[index].match, &b->sites[index].match, sizeof a->sites->match);
+        assert_string_equal(a->sites[index].train, b->sites[index].train);
+    }
     copies[0].train = copies[1].train = NULL;
+    copies[0].sites = copies[1].sites = NULL;
     assert_memory_equal(&copies[0], &copies[1], sizeof *copies);
     free(copies);
 }
@@ -839,7 +852,8 @@ static void jansson_may_run_out_of_memory(void **state) {
     /* Tokens over 16 bytes are left out: jansson loses their end when its buffer cannot grow. */
     struct trib_spec *whole =
         parse("{'name':'a','model':{'init':{" MLP ",'hidden':[3,4]},'tensors':[{'match':'b'}]},"
-              "'train':{'steps':5,'x':'y'}}");
+              "'train':{'steps':5,'x':'y'},'sites':[{'match':{'b':[1,2,true]},'train':{'x':1}}],"
+              "'select':{'quota':{'b':2}}}");
     json_faulty_begin();
     uint64_t nth = 0;
     uint64_t failures = 0;

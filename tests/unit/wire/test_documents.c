@@ -251,14 +251,18 @@ static void a_join_has_a_role_and_attributes(void **state) {
     assert_int_equal(trib_join_decode("", 0, &join, NULL), TRIB_OK);
     assert_false(join.is_evaluator);
     assert_int_equal(join.attribute_count, 0);
-    const char *text = "{\"role\":\"evaluator\",\"attributes\":{\"site\":\"mercy\",\"gpu\":1.5}}";
+    const char *text = "{\"role\":\"evaluator\",\"attributes\":{\"site\":\"mercy\",\"load\":1.5,"
+                       "\"gpu\":true}}";
     assert_int_equal(trib_join_decode(BYTES(text), &join, NULL), TRIB_OK);
     assert_true(join.is_evaluator);
-    assert_int_equal(join.attribute_count, 2);
+    assert_int_equal(join.attribute_count, 3);
     assert_string_equal(join.attributes[0].name, "site");
     assert_string_equal(join.attributes[0].text, "mercy");
-    assert_false(join.attributes[0].is_number);
-    assert_true(join.attributes[1].is_number && join.attributes[1].number == 1.5);
+    assert_int_equal(join.attributes[0].kind, TRIB_ATTRIBUTE_TEXT);
+    assert_int_equal(join.attributes[1].kind, TRIB_ATTRIBUTE_NUMBER);
+    assert_true(join.attributes[1].number == 1.5);
+    assert_int_equal(join.attributes[2].kind, TRIB_ATTRIBUTE_FLAG);
+    assert_true(join.attributes[2].number == 1);
     check_text(trib_join_document(&join), text);
 }
 
@@ -275,8 +279,8 @@ static void bad_joins_are_refused(void **state) {
         {"{\"role\": 3}", TRIB_EINVALID, "role: must be trainer or evaluator"},
         {"{\"role\": null}", TRIB_EINVALID, "role: must be trainer or evaluator"},
         {"{\"attributes\": []}", TRIB_EINVALID, "attributes: must be an object"},
-        {"{\"attributes\": {\"a\": true}}", TRIB_EINVALID,
-         "attributes.a: must be a text or a number"},
+        {"{\"attributes\": {\"a\": null}}", TRIB_EINVALID,
+         "attributes.a: must be a text, a number, true or false"},
         {"{\"attributes\": {\"../a\": 1}}", TRIB_EINVALID,
          "attributes: \"../a\" is not a name of 1 to 32 characters"},
         {"{\"attributes\": {\"a\": "
