@@ -1,6 +1,6 @@
 /* policy.h - when a buffer of updates becomes a version and how many clients are asked; never who.
  *
- *   rounds   a cohort per version: FedAvg and its kin
+ *   rounds   a cohort per version: FedAvg and its kin; also with dynamic backup workers
  *   buffer   so many updates per version, clients go on without a pause: FedBuff
  *   ticks    whatever has arrived when the clock ticks: FedFix
  *   async    each update is a version, mixed into the one before: FedAsync
@@ -31,6 +31,8 @@ enum trib_policy_divide {
 /* Settings that policies read; the heart fills them from the spec. */
 struct trib_policy_settings {
     double fraction;             /* rounds: share of the present clients asked, 0 < C <= 1 */
+    bool backs_up;               /* rounds: as many updates as pay are waited for */
+    double noise;                /* with backs_up: rho >= 0 */
     double over_selection;       /* rounds: o >= 0 */
     uint32_t quorum;             /* fewest updates at the deadline or tick; 0 = 1 */
     trib_time_ns deadline;       /* rounds, buffer; TRIB_TIME_NEVER: none; rounds: < 0: observed */

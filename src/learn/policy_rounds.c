@@ -10,6 +10,12 @@
  *     go     with what is there, one update at least
  *     pause  not at all: the run pauses and the round gets its time again after it
  *
+ * With dynamic backup workers (Xu, Neglia and Sebastianelli 2020, DBW) the wanted number is decided for
+ * each round: the k that gains most per time. k updates with noise gain 1 - rho / k of what is to be
+ * gained, where rho is the noise of one, and they take as long as the k-th fastest of those asked
+ * may be expected to. The paper estimates rho in each iteration from the gradients; a policy sees no
+ * numbers of the model, so here it is a setting.
+ *
  * The deadline comes from the durations of earlier tasks, late ones included, so that it follows
  * the fleet. */
 #include "learn/policy.h"
@@ -53,12 +59,19 @@ static int compare_times(const void *a, const void *b) {
     return (first > second) - (first < second);
 }
 
-/* Twice the median, or a quarter more than what nine of ten needed, whichever is later. */
-static trib_time_ns observed_allowance(const struct trib_policy_memory *memory) {
+/* Durations, the shortest first; returns how many. */
+static uint32_t sort_observed(const struct trib_policy_memory *memory,
+                              trib_time_ns sorted[TRIB_POLICY_ARRIVALS]) {
     uint32_t count = least(memory->arrival_count, TRIB_POLICY_ARRIVALS);
-    trib_time_ns sorted[TRIB_POLICY_ARRIVALS];
     memcpy(sorted, memory->arrivals, count * sizeof sorted[0]);
     qsort(sorted, count, sizeof sorted[0], compare_times);
+    return count;
+}
+
+/* Twice the median, or a quarter more than what nine of ten needed, whichever is later. */
+static trib_time_ns observed_allowance(const struct trib_policy_memory *memory) {
+    trib_time_ns sorted[TRIB_POLICY_ARRIVALS];
+    uint32_t count = sort_observed(memory, sorted);
     trib_time_ns by_median = 2 * sorted[count / 2];
     trib_time_ns slow = sorted[(count * 9 - 1) / 10];
     trib_time_ns by_slow = slow + slow / 4;
@@ -76,6 +89,27 @@ static trib_time_ns deadline_from(const struct trib_policy_settings *settings,
     return allowance > TRIB_TIME_NEVER - now ? TRIB_TIME_NEVER : now + allowance;
 }
 
+/* How many of those asked to wait for. The k-th fastest of n is expected at the quantile k / (n + 1)
+ * of what has been observed. */
+static uint32_t worth_waiting(const struct trib_policy_settings *settings,
+                              const struct trib_policy_memory *memory, uint32_t asked,
+                              uint32_t quorum) {
+    trib_time_ns sorted[TRIB_POLICY_ARRIVALS];
+    uint32_t count = sort_observed(memory, sorted), best = asked;
+    if (count < OBSERVED_MIN)
+        return asked;
+    double best_rate = 0;
+    for (uint32_t k = quorum; k <= asked; k++) {
+        trib_time_ns time = sorted[(uint64_t)k * count / ((uint64_t)asked + 1)];
+        double rate = (1 - settings->noise / k) / (double)(time > 0 ? time : 1);
+        if (rate >= best_rate) {
+            best_rate = rate;
+            best = k;
+        }
+    }
+    return best;
+}
+
 static bool plan(const struct trib_policy_settings *settings,
                  const struct trib_policy_memory *memory, const struct trib_policy_view *view,
                  struct trib_plan *plan) {
@@ -90,6 +124,8 @@ static bool plan(const struct trib_policy_settings *settings,
         .quorum = quorum,
         .deadline = deadline_from(settings, memory, view->now),
     };
+    if (settings->backs_up)
+        plan->wanted = worth_waiting(settings, memory, plan->asked, quorum);
     return true;
 }
 

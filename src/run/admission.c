@@ -59,9 +59,25 @@ static void judge_bounds(const struct trib_run *run, const struct trib_event *ev
                run->version);
 }
 
+/* An update that has waited for longer than staleness_max since it was acknowledged counts as the
+ * oldest that are admitted do. */
+uint64_t trib_admission_weigh(const struct trib_run *run, const struct trib_client *client,
+                              const struct trib_admitted *admitted, bool is_new) {
+    uint64_t oldest = run->spec->strategy.staleness_max;
+    bool is_first = client->updates == 0;
+    trib_version since = is_first ? admitted->base : client->since;
+    struct trib_weighing weighing = {
+        .examples = admitted->examples,
+        .staleness = is_new || admitted->staleness < oldest ? admitted->staleness : oldest,
+        .versions = admitted->target - since,
+        .updates = client->updates + (is_new || is_first),
+    };
+    return trib_spec_weigh(run->spec, &weighing);
+}
+
 /* Staleness and weight in the chosen buffer. */
 static void judge_age(const struct trib_run *run, const struct trib_event *event,
-                      struct judgement *judgement) {
+                      const struct trib_client *client, struct judgement *judgement) {
     const struct trib_spec_strategy *strategy = &run->spec->strategy;
     judgement->staleness = run->version + judgement->buffer - event->version;
     if (strategy->late == TRIB_LATE_REFUSE && judgement->staleness > 0) {
@@ -75,7 +91,11 @@ static void judge_age(const struct trib_run *run, const struct trib_event *event
                judgement->staleness, strategy->staleness_max);
         return;
     }
-    judgement->weight = trib_spec_weight(run->spec, event->examples, judgement->staleness);
+    struct trib_admitted admitted = {.base = event->version,
+                                     .target = run->version + judgement->buffer + 1,
+                                     .staleness = judgement->staleness,
+                                     .examples = event->examples};
+    judgement->weight = trib_admission_weigh(run, client, &admitted, true);
     if (judgement->weight == 0)
         refuse(judgement, TRIB_REFUSE_WEIGHT,
                "%" PRIu64 " examples at staleness %" PRIu64 " weigh nothing", event->examples,
@@ -98,14 +118,14 @@ static bool has_all(const struct trib_run *run, const struct trib_buffer *buffer
 }
 
 static void judge_buffer(const struct trib_run *run, const struct trib_event *event,
-                         struct judgement *judgement) {
+                         const struct trib_client *client, struct judgement *judgement) {
     const struct trib_buffer *first = &run->buffers[0];
     judgement->buffer = first->state == TRIB_BUFFER_COLLECTING && !has_all(run, first) ? 0 : 1;
-    judge_age(run, event, judgement);
+    judge_age(run, event, client, judgement);
     if (judgement->refusal == TRIB_REFUSE_NONE && judgement->buffer == 0 && !fits(run, judgement)) {
         judgement->is_full = true;
         judgement->buffer = 1;
-        judge_age(run, event, judgement);
+        judge_age(run, event, client, judgement);
     }
     if (judgement->refusal != TRIB_REFUSE_NONE)
         return;
@@ -124,8 +144,8 @@ static void judge_buffer(const struct trib_run *run, const struct trib_event *ev
 /* Whether it could be counted today says whether it will be: only its age changes until then, and
  * that costs an acknowledged update nothing but weight. */
 static void judge_held(const struct trib_run *run, const struct trib_event *event,
-                       struct judgement *judgement) {
-    judge_age(run, event, judgement);
+                       const struct trib_client *client, struct judgement *judgement) {
+    judge_age(run, event, client, judgement);
     if (judgement->refusal == TRIB_REFUSE_NONE && run->slots.used == run->slots.slot_count)
         refuse(judgement, TRIB_REFUSE_BUSY, "updates_pending_max %u is reached",
                run->slots.slot_count);
@@ -135,15 +155,16 @@ static void judge_held(const struct trib_run *run, const struct trib_event *even
 
 /* An update that does not fit shows that buffers[0] is full. It is closed whatever becomes of the
  * update: one that waited for more updates of the usual weight could wait for ever. */
-static struct judgement decide(struct trib_run *run, const struct trib_event *event) {
+static struct judgement decide(struct trib_run *run, const struct trib_event *event,
+                               const struct trib_client *client) {
     struct judgement judgement = {0};
     judge_state(run, &judgement);
     if (judgement.refusal == TRIB_REFUSE_NONE)
         judge_bounds(run, event, &judgement);
     if (judgement.refusal == TRIB_REFUSE_NONE && run->needs.holds)
-        judge_held(run, event, &judgement);
+        judge_held(run, event, client, &judgement);
     else if (judgement.refusal == TRIB_REFUSE_NONE)
-        judge_buffer(run, event, &judgement);
+        judge_buffer(run, event, client, &judgement);
     if (judgement.is_full)
         run->buffers[0].state = TRIB_BUFFER_CLOSED;
     return judgement;
@@ -181,7 +202,7 @@ void trib_admission_offer(struct trib_run *run, const struct trib_event *event) 
     }
     if (!is_trainer(run, event, client))
         return;
-    struct judgement judgement = decide(run, event);
+    struct judgement judgement = decide(run, event, client);
     if (judgement.refusal == TRIB_REFUSE_NONE)
         trib_heart_emit(run, TRIB_EFFECT_RECEIVE)->request = event->request;
     else
@@ -203,6 +224,8 @@ static void admit(struct trib_run *run, const struct trib_event *event, struct t
     admitted->examples = event->examples;
 
     struct trib_buffer *buffer = trib_buffer_of(run, admitted->target);
+    if (client->updates++ == 0)
+        client->since = admitted->base;
     client->writing++;
     buffer->writing++;
     buffer->weight_total += admitted->weight;
@@ -227,7 +250,7 @@ void trib_admission_update(struct trib_run *run, const struct trib_event *event)
     }
     if (!is_trainer(run, event, client))
         return;
-    struct judgement judgement = decide(run, event);
+    struct judgement judgement = decide(run, event, client);
     if (judgement.refusal != TRIB_REFUSE_NONE) {
         trib_heart_refuse(run, event->request, client, judgement.refusal, "%s", judgement.text);
         return;
@@ -299,6 +322,7 @@ static void give_up(struct trib_run *run, trib_slot slot, enum trib_status statu
     struct trib_client *client = &run->roster.clients[given_up.client_index];
     bool is_ours = is_trouble_of_ours(status);
     trib_buffer_of(run, given_up.target)->weight_total -= given_up.weight;
+    client->updates--;
     trib_round_unanswer(run, client, given_up.base, !is_ours);
     trib_heart_refuse(run, given_up.request, client, is_ours ? TRIB_REFUSE_IO : TRIB_REFUSE_BODY,
                       "update %s: %s", given_up.id, trib_status_text(status));

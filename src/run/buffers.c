@@ -48,14 +48,11 @@ void trib_buffer_add_durable(struct trib_run *run, trib_slot slot) {
     buffer->durable++;
 }
 
-/* An update that has waited for longer than staleness_max is acknowledged, so it counts; as the
- * oldest that are admitted do. */
 static void fix_weight(const struct trib_run *run, struct trib_admitted *admitted) {
-    uint64_t oldest = run->spec->strategy.staleness_max;
+    const struct trib_client *client = &run->roster.clients[admitted->client_index];
     admitted->target = run->version + 1;
     admitted->staleness = run->version - admitted->base;
-    uint64_t counts_as = admitted->staleness < oldest ? admitted->staleness : oldest;
-    admitted->weight = trib_spec_weight(run->spec, admitted->examples, counts_as);
+    admitted->weight = trib_admission_weigh(run, client, admitted, false);
 }
 
 void trib_buffer_release(struct trib_run *run, const uint32_t holds[2]) {

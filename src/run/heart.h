@@ -148,6 +148,10 @@ bool trib_heart_hold(struct trib_run *run, trib_request request, enum trib_holde
 void trib_heart_let_go(struct trib_run *run, trib_request request);
 
 /* --- admission.c --- */
+/* The weight of an update of this client that has this staleness in this version; is_new: it is none
+ * of client->updates yet. */
+uint64_t trib_admission_weigh(const struct trib_run *run, const struct trib_client *client,
+                              const struct trib_admitted *admitted, bool is_new);
 void trib_admission_offer(struct trib_run *run, const struct trib_event *event);
 void trib_admission_update(struct trib_run *run, const struct trib_event *event);
 void trib_admission_repeat(struct trib_run *run, const struct trib_event *event);

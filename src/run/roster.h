@@ -52,6 +52,8 @@ struct trib_client {
     trib_version late_version;
     trib_time_ns late_asked_at;
 
+    trib_version since;       /* base of the first update that is known of it */
+    uint64_t updates;         /* admitted since then */
     trib_version base;        /* of the newest admitted update */
     uint32_t updates_of_base; /* admitted with that base */
 

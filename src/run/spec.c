@@ -23,6 +23,8 @@ struct trib_policy_settings trib_spec_policy_settings(const struct trib_spec *sp
     return (struct trib_policy_settings){
         .fraction = strategy->fraction,
         .over_selection = strategy->over_selection,
+        .backs_up = strategy->backs_up,
+        .noise = strategy->noise,
         .quorum = strategy->quorum,
         .deadline = strategy->deadline,
         .first_deadline = strategy->first_deadline,
@@ -50,13 +52,36 @@ uint64_t trib_spec_weight_max(const struct trib_spec *spec) {
     return largest * (strategy->weights == TRIB_WEIGHT_EQUAL ? 1 : strategy->weight_max);
 }
 
-uint64_t trib_spec_weight(const struct trib_spec *spec, uint64_t examples, uint64_t staleness) {
+/* versions / updates: 1 / the share of versions that the client is in (Fraboni et al. 2023, section
+ * 4: an update weighs p / P(its client is in a version)). At most what a table allows. */
+static uint64_t participation_weight(const struct trib_spec *spec,
+                                     const struct trib_weighing *weighing) {
     const struct trib_spec_strategy *strategy = &spec->strategy;
-    if (examples == 0 || staleness > strategy->staleness_max)
+    double unit = (double)(UINT64_C(1) << strategy->weight_unit_bits);
+    double weight = (double)weighing->versions / (double)weighing->updates * unit;
+    uint64_t most = strategy->staleness_table[strategy->staleness_max];
+    if (weight >= (double)most)
+        return most;
+    return weight > 1 ? (uint64_t)(weight + 0.5) : 1;
+}
+
+uint64_t trib_spec_weigh(const struct trib_spec *spec, const struct trib_weighing *weighing) {
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    TRIB_ASSERT(weighing->updates > 0);
+    if (weighing->examples == 0 || weighing->staleness > strategy->staleness_max)
         return 0;
-    if (strategy->weights == TRIB_WEIGHT_EQUAL)
-        return strategy->staleness_table[staleness];
-    if (examples > strategy->weight_max)
+    uint64_t fresh = strategy->weights == TRIB_WEIGHT_EQUAL ? 1 : weighing->examples;
+    if (fresh > strategy->weight_max)
         return 0;
-    return examples * strategy->staleness_table[staleness];
+    return fresh * (strategy->staleness == TRIB_STALENESS_PARTICIPATION
+                        ? participation_weight(spec, weighing)
+                        : strategy->staleness_table[weighing->staleness]);
+}
+
+uint64_t trib_spec_weight(const struct trib_spec *spec, uint64_t examples, uint64_t staleness) {
+    bool is_known = staleness <= spec->strategy.staleness_max;
+    return trib_spec_weigh(spec, &(struct trib_weighing){.examples = examples,
+                                                         .staleness = staleness,
+                                                         .versions = is_known ? staleness + 1 : 1,
+                                                         .updates = 1});
 }

@@ -36,10 +36,11 @@ enum trib_short_rule { TRIB_SHORT_WAIT, TRIB_SHORT_GO, TRIB_SHORT_PAUSE };
 enum trib_late_rule { TRIB_LATE_COUNT, TRIB_LATE_REFUSE };
 enum trib_weight_rule { TRIB_WEIGHT_EXAMPLES, TRIB_WEIGHT_EQUAL };
 enum trib_staleness_rule {
-    TRIB_STALENESS_CONSTANT,   /* 1 */
-    TRIB_STALENESS_POLYNOMIAL, /* (1 + u)^-a */
-    TRIB_STALENESS_HINGE,      /* 1 if u <= b, else 1 / (a (u - b) + 1) */
-    TRIB_STALENESS_LINEAR,     /* 1 + u: what is rarely counted counts more (FedFix) */
+    TRIB_STALENESS_CONSTANT,      /* 1 */
+    TRIB_STALENESS_POLYNOMIAL,    /* (1 + u)^-a */
+    TRIB_STALENESS_HINGE,         /* 1 if u <= b, else 1 / (a (u - b) + 1) */
+    TRIB_STALENESS_LINEAR,        /* 1 + u: what is rarely counted counts more (FedFix) */
+    TRIB_STALENESS_PARTICIPATION, /* versions per update of its client, whatever u */
 };
 /* What makes a version; decides which other fields there are. In the order of the policies. */
 enum trib_tempo {
@@ -75,20 +76,22 @@ struct trib_spec_strategy {
     const struct trib_policy *policy; /* learn/policy.h */
     double fraction;                  /* C, 0 < C <= 1: share of the present clients asked */
     double over_selection;            /* o >= 0: ask ceil(wanted * (1 + o)) */
-    uint32_t goal;                    /* buffer: K, updates that make a version */
-    uint32_t concurrency;             /* buffer: clients that train at one time; 0 = all */
-    trib_time_ns tick;                /* ticks: from one version to the next */
-    uint32_t steps_min, steps_max;    /* groups: of a task */
-    double slack;                     /* groups: how much longer than planned is in time */
-    double speed_beta;                /* groups: share of the newest speed in the estimate */
-    uint32_t quorum;                  /* fewest updates that make a version at the deadline or tick;
+    bool backs_up;        /* "backup": dynamic; all are asked, as many as pay are waited for */
+    double noise;         /* with it: rho */
+    uint32_t goal;        /* buffer: K, updates that make a version */
+    uint32_t concurrency; /* buffer: clients that train at one time; 0 = all */
+    trib_time_ns tick;    /* ticks: from one version to the next */
+    uint32_t steps_min, steps_max; /* groups: of a task */
+    double slack;                  /* groups: how much longer than planned is in time */
+    double speed_beta;             /* groups: share of the newest speed in the estimate */
+    uint32_t quorum;               /* fewest updates that make a version at the deadline or tick;
                                         rounds: also the fewest present clients that start one */
-    trib_time_ns deadline;            /* TRIB_DURATION_AUTO: from observed arrivals (rounds);
+    trib_time_ns deadline;         /* TRIB_DURATION_AUTO: from observed arrivals (rounds);
                                         TRIB_TIME_NEVER: none */
-    trib_time_ns first_deadline;      /* until arrivals have been observed */
-    enum trib_short_rule if_short;    /* "short": at the deadline with less than the quorum */
-    enum trib_late_rule late;         /* an update whose base is not the current version */
-    uint32_t staleness_max;           /* larger staleness is refused */
+    trib_time_ns first_deadline;   /* until arrivals have been observed */
+    enum trib_short_rule if_short; /* "short": at the deadline with less than the quorum */
+    enum trib_late_rule late;      /* an update whose base is not the current version */
+    uint32_t staleness_max;        /* larger staleness is refused */
     enum trib_staleness_rule staleness;
     double staleness_a, staleness_b;
     enum trib_weight_rule weights;
@@ -200,8 +203,17 @@ void trib_spec_help(struct trib_text *text);
 /* What the policy needs to know of the spec. */
 struct trib_policy_settings trib_spec_policy_settings(const struct trib_spec *spec);
 
-/* Integer weight in units of 2^-k for examples and staleness; 0: refused (no examples, over
- * weight_max, staler than staleness_max). Any arguments. */
+/* What decides the weight of an update. */
+struct trib_weighing {
+    uint64_t examples;
+    uint64_t staleness;
+    uint64_t versions; /* made since its client's first base, with the one that this is to make */
+    uint64_t updates;  /* of its client in that time, with this one; > 0 */
+};
+/* Integer weight in units of 2^-k; 0: refused (no examples, over weight_max, staler than
+ * staleness_max). Any arguments. */
+uint64_t trib_spec_weigh(const struct trib_spec *spec, const struct trib_weighing *weighing);
+/* The same of a client's first update. */
 uint64_t trib_spec_weight(const struct trib_spec *spec, uint64_t examples, uint64_t staleness);
 /* The largest that it can be. */
 uint64_t trib_spec_weight_max(const struct trib_spec *spec);

@@ -22,11 +22,13 @@ static uint64_t fresh_weight_max(const struct trib_spec_strategy *strategy) {
 static uint32_t choose_unit_bits(const struct trib_spec_strategy *strategy) {
     bool is_whole = strategy->staleness == TRIB_STALENESS_CONSTANT ||
                     strategy->staleness == TRIB_STALENESS_LINEAR;
+    bool is_scaled_up = strategy->staleness == TRIB_STALENESS_PARTICIPATION;
+    uint64_t largest =
+        fresh_weight_max(strategy) * (is_scaled_up ? 1 + (uint64_t)strategy->staleness_max : 1);
     uint32_t bits = 0;
     if (strategy->tempo == TRIB_TEMPO_ASYNC)
         return UNIT_BITS_MIXING;
-    while (!is_whole && bits < UNIT_BITS_MAX &&
-           fresh_weight_max(strategy) << (bits + 1) <= TRIB_WEIGHT_MAX)
+    while (!is_whole && bits < UNIT_BITS_MAX && largest << (bits + 1) <= TRIB_WEIGHT_MAX)
         bits++;
     return bits;
 }
@@ -44,6 +46,7 @@ static double staleness_weight(const struct trib_spec_strategy *strategy, uint32
     case TRIB_STALENESS_HINGE:
         return u <= b ? 1 : 1 / (a * (u - b) + 1);
     case TRIB_STALENESS_LINEAR:
+    case TRIB_STALENESS_PARTICIPATION: /* the last one is the most that it can be */
         return 1 + u;
     }
     return 0;
@@ -183,17 +186,24 @@ static enum trib_status check_tempo(const struct trib_spec *spec, struct trib_er
                               strategy->divide == TRIB_DIVIDE_GOAL ? "goal" : "clients");
     if (strategy->tempo == TRIB_TEMPO_BUFFER)
         return check_buffer(strategy, error);
+    if (strategy->backs_up && strategy->over_selection > 0)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.over_selection: with backup dynamic everybody asked is a "
+                              "candidate to wait for; leave it out, or set backup to none");
     if (strategy->divide == TRIB_DIVIDE_GOAL)
         return trib_error_set(error, TRIB_EINVALID,
                               "strategy.divide: %s has no goal; weight, none or clients works",
                               strategy->preset);
     if (strategy->tempo == TRIB_TEMPO_GROUPS)
         return check_groups(strategy, error);
-    if (strategy->tempo == TRIB_TEMPO_ASYNC && strategy->staleness == TRIB_STALENESS_LINEAR)
-        return trib_error_set(
-            error, TRIB_EINVALID,
-            "strategy.staleness: linear gives the oldest update the largest share "
-            "in the mix; polynomial works");
+    bool amplifies = strategy->staleness == TRIB_STALENESS_LINEAR ||
+                     strategy->staleness == TRIB_STALENESS_PARTICIPATION;
+    if (strategy->tempo == TRIB_TEMPO_ASYNC && amplifies)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.staleness: %s gives the slowest the largest share in the "
+                              "mix; polynomial works",
+                              strategy->staleness == TRIB_STALENESS_LINEAR ? "linear"
+                                                                           : "participation");
     return TRIB_OK;
 }
 

@@ -311,6 +311,8 @@ static bool read_preset(struct reading *reading, const struct trib_field *field,
     strategy->tempo = pace->tempo;
     strategy->policy = pace->policy;
     strategy->deadline = pace->deadline;
+    strategy->goal = pace->goal;
+    strategy->backs_up = pace->backs_up;
     strategy->staleness_max = pace->staleness_max;
     strategy->staleness = pace->staleness;
     strategy->weights = pace->weights;

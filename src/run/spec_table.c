@@ -44,8 +44,10 @@ static const char *const inits[] = {"upload", "first-client", NULL};
 static const char *const trainers[] = {"softmax", "mlp", "cnn", "lstm", NULL};
 static const char *const roles[] = {"train", "average", "freeze", "local", NULL};
 static const char *const short_rules[] = {"wait", "go", "pause", NULL};
+static const char *const backup_rules[] = {"none", "dynamic", NULL};
 static const char *const late_rules[] = {"count", "refuse", NULL};
-static const char *const staleness_rules[] = {"constant", "polynomial", "hinge", "linear", NULL};
+static const char *const staleness_rules[] = {"constant", "polynomial",    "hinge",
+                                              "linear",   "participation", NULL};
 static const char *const divide_rules[] = {"weight", "goal", "none", "clients", NULL};
 static const char *const weight_rules[] = {"examples", "equal", NULL};
 static const char *const optimizers[] = {"sgd",  "momentum", "nesterov", "adagrad",
@@ -116,12 +118,20 @@ static const struct trib_field fields[] = {
      .is_above = true, IN_ROUNDS, .meaning = "share of the present clients asked in a round (C)"},
     {"strategy.over_selection", TRIB_FIELD_REAL, AT(strategy.over_selection), .initial = "0.0",
      FROM(0, 100), IN_ROUNDS, .meaning = "share of clients asked beyond those needed"},
-    {"strategy.goal", TRIB_FIELD_INTEGER, AT(strategy.goal), .initial = "10", FROM(1, COUNT_MAX),
-     ONLY_IF(struct trib_spec, strategy.tempo, BUFFER, "preset fedbuff"),
+    {"strategy.backup", TRIB_FIELD_CHOICE, AT(strategy.backs_up),
+     .otherwise = "none, with dbw dynamic", .choices = backup_rules, IN_ROUNDS,
+     .meaning = "dynamic: a round waits for as many of those asked as bring most per time"},
+    {"strategy.noise", TRIB_FIELD_REAL, AT(strategy.noise), .initial = "1.0", FROM(0, COUNT_MAX),
+     ONLY_IF(struct trib_spec, strategy.backs_up, BIT(true), "backup dynamic"),
+     .meaning = "noise of one update beside what it brings (rho): k bring 1 - rho / k"},
+    {"strategy.goal", TRIB_FIELD_INTEGER, AT(strategy.goal), .otherwise = "10, with asyncfedavg 1",
+     FROM(1, COUNT_MAX),
+     ONLY_IF(struct trib_spec, strategy.tempo, BUFFER, "presets fedbuff and asyncfedavg"),
      .meaning = "updates that make a version (K)"},
     {"strategy.concurrency", TRIB_FIELD_INTEGER, AT(strategy.concurrency), .initial = "0",
      FROM(0, COUNT_MAX),
-     ONLY_IF(struct trib_spec, strategy.tempo, BUFFER | ASYNC, "presets fedbuff and fedasync"),
+     ONLY_IF(struct trib_spec, strategy.tempo, BUFFER | ASYNC,
+             "presets fedbuff, asyncfedavg and fedasync"),
      .meaning = "clients that train at one time (C); 0 = all that are present"},
     {"strategy.alpha", TRIB_FIELD_REAL, AT(strategy.alpha), .initial = "0.6", FROM(0, 1),
      .is_above = true, ONLY_IF(struct trib_spec, strategy.tempo, ASYNC, "preset fedasync"),
@@ -146,10 +156,10 @@ static const struct trib_field fields[] = {
      .meaning = "fewest updates that make a version at the deadline or tick; in rounds also the "
                 "fewest clients that start one"},
     {"strategy.deadline", TRIB_FIELD_DURATION, AT(strategy.deadline),
-     .otherwise = "auto in rounds, none with fedbuff", FROM(0.001, LONGEST), .has_auto = true,
+     .otherwise = "auto in rounds, else none", FROM(0.001, LONGEST), .has_auto = true,
      .has_none = true,
      ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS | BUFFER,
-             "presets that work in rounds, and fedbuff"),
+             "presets that work in rounds, fedbuff and asyncfedavg"),
      .meaning = "longest time to a version; auto = from the arrivals of the rounds before"},
     {"strategy.first_deadline", TRIB_FIELD_DURATION, AT(strategy.first_deadline),
      .initial = "\"6h\"", FROM(0.001, LONGEST), IN_ROUNDS,
@@ -161,13 +171,15 @@ static const struct trib_field fields[] = {
      .choices = late_rules, IN_ROUNDS,
      .meaning = "an update whose base is not the current version"},
     {"strategy.staleness_max", TRIB_FIELD_INTEGER, AT(strategy.staleness_max),
-     .otherwise = "16, with fedbuff and fedcompass 100", FROM(0, TRIB_STALENESS_MAX),
+     .otherwise = "16, with fedbuff, asyncfedavg and fedcompass 100", FROM(0, TRIB_STALENESS_MAX),
      .meaning = "oldest base, in versions; older is refused"},
     {"strategy.staleness", TRIB_FIELD_CHOICE, AT(strategy.staleness),
-     .otherwise = "constant in rounds, linear with fedfix, else polynomial",
+     .otherwise = "constant in rounds, linear with fedfix, participation with asyncfedavg, else "
+                  "polynomial",
      .choices = staleness_rules,
      .meaning = "weight of an update u versions old: 1; (1 + u)^-a; 1 up to b and then "
-                "1 / (a (u - b) + 1); 1 + u, which makes up for being counted rarely"},
+                "1 / (a (u - b) + 1); 1 + u, which makes up for being counted rarely; versions per "
+                "update of its client, which does so whatever u (at most 1 + staleness_max)"},
     {"strategy.staleness_a", TRIB_FIELD_REAL, AT(strategy.staleness_a), .initial = "0.5",
      FROM(0, 1000),
      ONLY_IF(struct trib_spec, strategy.staleness, DECAYING_RULES, "staleness polynomial or hinge"),
@@ -181,10 +193,10 @@ static const struct trib_field fields[] = {
      ONLY_IF(struct trib_spec, strategy.tempo, SUMS, "presets that sum updates"),
      .meaning = "weight of an update: its examples, or 1 for each"},
     {"strategy.divide", TRIB_FIELD_CHOICE, AT(strategy.divide),
-     .otherwise = "goal with fedbuff, weight with fedfix, clients with fedcompass",
+     .otherwise = "goal with fedbuff, weight with fedfix, clients with asyncfedavg and fedcompass",
      .choices = divide_rules,
      ONLY_IF(struct trib_spec, strategy.tempo, BUFFER | TICKS | GROUPS,
-             "presets fedbuff, fedfix and fedcompass"),
+             "presets fedbuff, asyncfedavg, fedfix and fedcompass"),
      .meaning = "what the weighted sum of the updates is divided by: the sum of their weights, the "
                 "goal (more if there are more updates), 1, or strategy.clients"},
     {"strategy.clients", TRIB_FIELD_INTEGER, AT(strategy.clients), .initial = "10",

@@ -12,6 +12,10 @@
  *   FedAsync         Xie et al. 2019, Algorithm 1 and section 6: alpha 0.6, (1 + staleness)^-0.5, at
  *                    most 16 versions old.
  *   FedFix           Fraboni et al. 2023: equal clients, weights 1 + staleness.
+ *   Asynchronous FedAvg   Fraboni et al. 2023, section 4: every update is a version, with weight
+ *                    p / P(its client delivers at a step).
+ *   DBW              Xu, Neglia and Sebastianelli 2020 (Dynamic backup workers for parallel machine
+ *                    learning): policy_rounds.c.
  *   FedCompass       Li et al. 2024 (ICLR) and its example configuration: 20 to 100 steps, latest time
  *                    1.5 times the expected one (1.2 in the paper's experiments), share 0.9 of the
  *                    newest speed; 0.9 (1 + staleness)^-0.5 / N for each update.
@@ -50,10 +54,31 @@ static const struct trib_pace rounds = {
     .weights = TRIB_WEIGHT_EXAMPLES,
     .divide = TRIB_DIVIDE_WEIGHT,
 };
+static const struct trib_pace backed_up = {
+    .tempo = TRIB_TEMPO_ROUNDS,
+    .policy = &trib_policy_rounds,
+    .deadline = TRIB_DURATION_AUTO,
+    .backs_up = true,
+    .staleness_max = 16,
+    .staleness = TRIB_STALENESS_CONSTANT,
+    .weights = TRIB_WEIGHT_EXAMPLES,
+    .divide = TRIB_DIVIDE_WEIGHT,
+};
+static const struct trib_pace stream = {
+    .tempo = TRIB_TEMPO_BUFFER,
+    .policy = &trib_policy_buffer,
+    .deadline = TRIB_TIME_NEVER,
+    .goal = 1,
+    .staleness_max = 100,
+    .staleness = TRIB_STALENESS_PARTICIPATION,
+    .weights = TRIB_WEIGHT_EQUAL,
+    .divide = TRIB_DIVIDE_CLIENTS,
+};
 static const struct trib_pace buffer = {
     .tempo = TRIB_TEMPO_BUFFER,
     .policy = &trib_policy_buffer,
     .deadline = TRIB_TIME_NEVER,
+    .goal = 10,
     .staleness_max = 100,
     .staleness = TRIB_STALENESS_POLYNOMIAL,
     .weights = TRIB_WEIGHT_EQUAL,
@@ -156,6 +181,20 @@ static const struct trib_strategy strategies[] = {
         .name = "fedasync",
         .meaning = "each update is a version: its model is mixed into the one before (alpha)",
         .pace = &async,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{}",
+    },
+    {
+        .name = "asyncfedavg",
+        .meaning = "each update is a version; clients weigh as much as they are rarely counted",
+        .pace = &stream,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{}",
+    },
+    {
+        .name = "dbw",
+        .meaning = "fedavg that waits for as many clients as bring most per time (backup workers)",
+        .pace = &backed_up,
         .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
         .train = "{}",
     },

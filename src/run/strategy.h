@@ -13,6 +13,8 @@ struct trib_pace {
     enum trib_tempo tempo;
     const struct trib_policy *policy;
     trib_time_ns deadline;
+    uint32_t goal;
+    bool backs_up;
     uint32_t staleness_max;
     enum trib_staleness_rule staleness;
     enum trib_weight_rule weights;

@@ -255,6 +255,39 @@ class Tempo(unittest.TestCase):
         wait_for(lambda: run.version() == 1)
         self.assertEqual(read_safetensors(run.model().body)["w"], [1.0, 2.0])
 
+    def test_asyncfedavg_weighs_the_rare_more(self):
+        run = self.create({"preset": "asyncfedavg", "clients": 2}, keep={"updates": "forever"})
+        often, rare = run.join("often"), run.join("rare")
+        for version, client in enumerate([often, often, often, rare]):
+            client.put(f"u{version}", delta(1, 1), base=0 if client is rare else version, examples=1)
+            wait_for(lambda: run.version() == version + 1)
+        weights = [v["updates"][0]["weight"] / 65536 for v in versions_of(run)]
+        self.assertEqual(weights, [1, 1, 1, 4])
+        self.assertEqual(read_safetensors(run.model().body)["w"], [7 / 2] * 2)
+        self.verify(run)
+
+    def test_dbw_stops_waiting_for_whoever_does_not_pay(self):
+        run = self.create({"preset": "dbw"})
+        run.control("pause")  # so that the first round finds all three
+        slow, *fast = [run.join(name) for name in ("slow", "fast-1", "fast-2")]
+        run.control("resume")
+        for version in range(3):  # nine durations: enough to go by
+            tasks = [client.train_task() for client in (slow, *fast)]
+            for client, task in zip(fast, tasks[1:]):
+                client.put(task["task"], delta(1, 1), base=version, examples=1)
+            time.sleep(0.5)
+            self.assertEqual(run.version(), version)
+            slow.put(tasks[0]["task"], delta(1, 1), base=version, examples=1)
+            wait_for(lambda: run.version() == version + 1)
+        for client in (slow, *fast):
+            client.train_task()
+        self.assertEqual(run.status()["round"]["wanted"], 2)
+        for client in fast:
+            client.put("3.0", delta(1, 1), base=3, examples=1)
+        wait_for(lambda: run.version() == 4)
+        late = slow.put("3.0", delta(1, 1), base=3, examples=1).json()
+        self.assertEqual((late["version"], late["staleness"]), (5, 1))
+
     def test_fedcompass_gives_steps_and_what_waits_for_a_group_survives_a_kill(self):
         # A group's latest time is far away: it closes when its members are there, and only then.
         run = self.create({"preset": "fedcompass", "clients": 2, "steps_min": 1, "slack": 1000,

@@ -138,6 +138,10 @@ static void choose_spec(struct play *play, uint64_t seed) {
         play->spec.stop.target = 0.9;
     if (chance(play, 0.1))
         play->spec.stop.after = 2 * HOUR;
+    strategy->backs_up = chance(play, 0.3);
+    strategy->noise = (double)below(play, 4);
+    if (chance(play, 0.2))
+        strategy->staleness = TRIB_STALENESS_PARTICIPATION;
     if (strategy->weights == TRIB_WEIGHT_EQUAL)
         strategy->weight_total_max = chance(play, 0.3) ? 3 : 1000;
     choose_tempo(play);

@@ -7,6 +7,9 @@
  * tests/vectors/merge.json were simulated independently. Here durations are drawn anew for each
  * task, and there are as many clients as seats, or twice as many.
  *
+ * Asynchronous FedAvg: with weights by participation the same holds whatever the strategy; the mean
+ * weights are those of the vectors.
+ *
  * FedFix: with the weights ceil(duration / tick), here 1 + staleness, every client counts as much
  * as any other in the long run, however slow it is (tests/vectors/fedfix.json). */
 #include <math.h>
@@ -30,7 +33,9 @@ struct device {
     trib_version base;
     trib_time_ns done_at; /* TRIB_TIME_NEVER: has no task */
     double seconds;       /* how long it always takes; 0: drawn for each task */
+    uint64_t examples;    /* behind each of its updates; 0: 1 */
     double weight;        /* of its updates together */
+    uint64_t updates;
 };
 
 struct fleet {
@@ -74,6 +79,7 @@ static void note_update(struct fleet *fleet, const struct trib_effect *effect) {
     if (fleet->update_count++ >= UPDATES_FIRST)
         fleet->staleness_sum += (double)effect->staleness;
     fleet->devices[effect->request - 1].weight += (double)effect->weight;
+    fleet->devices[effect->request - 1].updates++;
 }
 
 /* What the node answers to an effect; false: nothing. */
@@ -120,7 +126,7 @@ static void ask(struct fleet *fleet, uint32_t index, enum trib_event_kind kind) 
                                     .client = device->name,
                                     .id = device->task,
                                     .version = device->base,
-                                    .examples = 1,
+                                    .examples = device->examples ? device->examples : 1,
                                     .wait_until = TRIB_TIME_NEVER});
 }
 
@@ -235,10 +241,48 @@ static void slow_clients_count_as_much_as_fast_ones(void **state) {
     json_decref(file);
 }
 
+/* The mean weight of client i's updates, as a share: d_i = (sum of 1/tau) tau_i p_i. And with the
+ * rule of thumb that is p_i / (the share of versions that it is in). */
+static void weights_by_participation_are_asynchronous_fedavgs(void **state) {
+    (void)state;
+    json_t *file = vectors_load("fedfix.json");
+    const json_t *item = vectors_case(file, "asynchronous_fedavg");
+    double durations[3], shares[3], expected[3];
+    vectors_numbers(vectors_at(item, "inputs.tau"), durations, 3);
+    vectors_numbers(vectors_at(item, "inputs.p"), shares, 3);
+    vectors_numbers(vectors_at(item, "outputs.d_i"), expected, 3);
+    struct fleet fleet = {0};
+    for (size_t index = 0; index < 3; index++) {
+        fleet.devices[index].seconds = durations[index];
+        fleet.devices[index].examples = (uint64_t)(4 * shares[index]);
+    }
+    fleet_init(&fleet,
+               json_pack("{s:s, s:s, s:i, s:s}", "preset", "asyncfedavg", "weights", "examples",
+                         "weight_max", 4, "divide", "none"),
+               3, "");
+    struct trib_run_status status = {0};
+    while (status.version < VERSIONS_COUNTED) {
+        play_next(&fleet);
+        trib_run_status(fleet.run, fleet.now, &status);
+    }
+    double unit = ldexp(1, (int)fleet.spec->strategy.weight_unit_bits);
+    for (size_t index = 0; index < 3; index++) {
+        const struct device *device = &fleet.devices[index];
+        double mean = device->weight / (double)device->updates / unit / 4;
+        assert_true(fabs(mean - expected[index]) <= 0.02 * expected[index]);
+        double rate = (double)device->updates / VERSIONS_COUNTED;
+        assert_true(fabs(mean - shares[index] / rate) <= 0.02 * mean);
+    }
+    trib_run_free(fleet.run);
+    trib_spec_free(fleet.spec);
+    json_decref(file);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(updates_are_as_old_as_concurrency_and_goal_make_them),
         cmocka_unit_test(slow_clients_count_as_much_as_fast_ones),
+        cmocka_unit_test(weights_by_participation_are_asynchronous_fedavgs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -240,6 +240,11 @@ static void set_scene(struct player *player, char **words, size_t count) {
             known = 1;
             for (uint32_t u = 0; u <= player->spec.strategy.staleness_max; u++)
                 player->spec.strategy.staleness_table[u] = 1 + u;
+        } else if (strcmp(words[word], "participation") == 0) {
+            known = 1;
+            player->spec.strategy.staleness = TRIB_STALENESS_PARTICIPATION;
+            player->spec.strategy.weight_unit_bits = 1;
+            player->spec.strategy.staleness_table[3] = 4 << 1;
         } else if (strcmp(words[word], "accumulators") == 0) {
             known = player->accumulators = (uint32_t)strtoul(words[word + 1], NULL, 10);
         } else {

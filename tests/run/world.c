@@ -145,8 +145,13 @@ static void check_admitted(const struct world *world, const struct trib_slot_vie
                   "staleness is the version it is applied to minus its base");
     uint64_t oldest = world->spec->strategy.staleness_max;
     uint64_t counts_as = holds(world) && view->staleness > oldest ? oldest : view->staleness;
-    world_require(world, view->weight == trib_spec_weight(world->spec, view->examples, counts_as),
-                  "the weight is the spec's");
+    if (world->spec->strategy.staleness == TRIB_STALENESS_PARTICIPATION)
+        world_require(world, view->weight > 0 && view->weight <= trib_spec_weight_max(world->spec),
+                      "a weight is what the spec allows");
+    else
+        world_require(world,
+                      view->weight == trib_spec_weight(world->spec, view->examples, counts_as),
+                      "the weight is the spec's");
 }
 
 static void spool(struct world *world, const struct trib_effect *effect) {

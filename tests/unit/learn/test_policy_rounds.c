@@ -213,6 +213,41 @@ static void policies_are_found_by_name(void **state) {
     assert_true(needs.weights_at_admission);
 }
 
+/* Nine of ten clients are fast: the tenth is not waited for, unless noise makes it worth it. */
+static void backup_workers_are_as_many_as_pay(void **state) {
+    (void)state;
+    struct trib_policy_settings settings = usual_settings();
+    settings.quorum = 1;
+    settings.backs_up = true;
+    settings.noise = 1;
+    struct trib_policy_memory memory = {0};
+    struct trib_policy_view view = {.present = 9};
+    struct trib_plan plan;
+    for (uint32_t seen = 0; seen < TRIB_POLICY_ARRIVALS; seen++) {
+        bool is_enough = seen >= 8; /* before, everybody is waited for */
+        assert_true(rounds->plan(&settings, &memory, &view, &plan));
+        assert_true(plan.asked == 9 && (is_enough || plan.wanted == 9));
+        rounds->observe(&memory, (seen % 10 == 9 ? 1000 : 10) * TRIB_SECOND);
+    }
+    /* 58 of 64 took 10 s: the k-th of 9 is expected at place 6.4 k, so the ninth is the first of the
+     * long ones, at 57.6. */
+    assert_true(rounds->plan(&settings, &memory, &view, &plan));
+    assert_int_equal(plan.wanted, 9);
+    view.present = 10; /* the tenth is at 58.2 */
+    assert_true(rounds->plan(&settings, &memory, &view, &plan));
+    assert_int_equal(plan.asked, 10);
+    assert_int_equal(plan.wanted, 9);
+    settings.noise = 9.95; /* nine bring nothing */
+    assert_true(rounds->plan(&settings, &memory, &view, &plan));
+    assert_int_equal(plan.wanted, 10);
+    settings.noise = 100; /* nothing brings anything: then all of it */
+    assert_true(rounds->plan(&settings, &memory, &view, &plan));
+    assert_int_equal(plan.wanted, 10);
+    settings.noise = 0; /* the first is as good as all */
+    assert_true(rounds->plan(&settings, &memory, &view, &plan));
+    assert_int_equal(plan.wanted, 9);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_round_waits_for_its_quorum_of_trainers),
@@ -231,6 +266,7 @@ int main(void) {
         cmocka_unit_test(short_pause_gives_the_round_its_time_again),
         cmocka_unit_test(a_round_is_not_short_while_the_missing_update_is_being_written),
         cmocka_unit_test(policies_are_found_by_name),
+        cmocka_unit_test(backup_workers_are_as_many_as_pay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,7 +41,7 @@ static struct trib_spec *parse(const char *text) {
 static const char defaults[] =
     "{'name':'digits','seed':1,"
     "'model':{'init':'upload','tensors':[],'delta_max':16.0},"
-    "'strategy':{'preset':'fedavg','fraction':1.0,'over_selection':0.0,'quorum':1,"
+    "'strategy':{'preset':'fedavg','fraction':1.0,'over_selection':0.0,'backup':'none','quorum':1,"
     "'deadline':'auto','first_deadline':'6h','short':'wait','late':'count','staleness_max':16,"
     "'staleness':'constant','weights':'examples','weight_max':1048576,"
     "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}},"
@@ -119,18 +119,30 @@ static void each_tempo_has_fields_and_defaults_of_its_own(void **state) {
                    "'staleness':'linear','weights':'equal','divide':'weight',"
                    "'weight_max':1048576,'weight_total_max':1073741824,"
                    "'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy("'preset':'asyncfedavg','clients':3",
+                   "{'preset':'asyncfedavg','goal':1,'concurrency':0,'quorum':1,"
+                   "'deadline':'none','staleness_max':100,'staleness':'participation',"
+                   "'weights':'equal','divide':'clients','clients':3,'weight_max':1048576,"
+                   "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy("'preset':'dbw','noise':2",
+                   "{'preset':'dbw','fraction':1.0,'over_selection':0.0,'backup':'dynamic',"
+                   "'noise':2.0,'quorum':1,'deadline':'auto','first_deadline':'6h',"
+                   "'short':'wait','late':'count','staleness_max':16,'staleness':'constant',"
+                   "'weights':'examples','weight_max':1048576,'weight_total_max':1073741824,"
+                   "'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy("'preset':'fedcompass'",
                    "{'preset':'fedcompass','steps_min':20,'steps_max':100,'slack':1.5,"
                    "'speed_beta':0.9,'staleness_max':100,'staleness':'polynomial',"
                    "'staleness_a':0.5,'weights':'equal','divide':'clients','clients':10,"
                    "'weight_max':1048576,'weight_total_max':1073741824,"
                    "'server':{'optimizer':'sgd','lr':0.9}}");
-    check_strategy("'preset':'fedavg','deadline':'none','weights':'equal','weight_total_max':5",
-                   "{'preset':'fedavg','fraction':1.0,'over_selection':0.0,'quorum':1,"
-                   "'deadline':'none','first_deadline':'6h','short':'wait','late':'count',"
-                   "'staleness_max':16,'staleness':'constant','weights':'equal',"
-                   "'weight_max':1048576,'weight_total_max':5,"
-                   "'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy(
+        "'preset':'fedavg','deadline':'none','weights':'equal','weight_total_max':5",
+        "{'preset':'fedavg','fraction':1.0,'over_selection':0.0,'backup':'none','quorum':1,"
+        "'deadline':'none','first_deadline':'6h','short':'wait','late':'count',"
+        "'staleness_max':16,'staleness':'constant','weights':'equal',"
+        "'weight_max':1048576,'weight_total_max':5,"
+        "'server':{'optimizer':'sgd','lr':1.0}}");
 }
 
 static void the_policy_declares_the_denominator(void **state) {
@@ -163,13 +175,14 @@ static void the_policy_declares_the_denominator(void **state) {
     }
 }
 
-/* Every field differs from its default. */
+/* Every field differs from its default, but for backup, which does not go with over_selection. */
 static const char everything[] =
     "{'name':'chest-xray','seed':7,"
     "'model':{'init':{'trainer':'mlp','seed':3,'features':784,'classes':10,'hidden':[200,100]},"
     "'tensors':[{'match':'*.running_*','role':'average','group':'norm','delta_max':100.5},"
     "{'match':'encoder.*','group':'','delta_max':0.0}],'delta_max':0.25},"
-    "'strategy':{'preset':'fedadam','fraction':0.1,'over_selection':0.3,'quorum':3,"
+    "'strategy':{'preset':'fedadam','fraction':0.1,'over_selection':0.3,"
+    "'backup':'none','quorum':3,"
     "'deadline':'90s','first_deadline':'1500ms','short':'pause','late':'refuse',"
     "'staleness_max':4,'staleness':'hinge','staleness_a':0.7,'staleness_b':2.0,"
     "'weights':'equal','weight_max':1000,'weight_total_max':100000,"
@@ -453,28 +466,31 @@ static const struct {
     {"'strategy':{'preset':'fedsgd'},'train':{'batch':10}",
      "train.batch: preset fedsgd fixes {\"steps\": 1, \"batch\": 0}; use fedavg for local "
      "training"},
-    {"'strategy':{'goal':5}", "strategy.goal: only with preset fedbuff"},
+    {"'strategy':{'goal':5}", "strategy.goal: only with presets fedbuff and asyncfedavg"},
     {"'strategy':{'tick':5}", "strategy.tick: only with preset fedfix"},
     {"'strategy':{'divide':'goal'}",
-     "strategy.divide: only with presets fedbuff, fedfix and fedcompass"},
+     "strategy.divide: only with presets fedbuff, asyncfedavg, fedfix and fedcompass"},
     {"'strategy':{'preset':'fedbuff','fraction':0.5}",
      "strategy.fraction: only with presets that work in rounds"},
     {"'strategy':{'preset':'fedbuff','late':'refuse'}",
      "strategy.late: only with presets that work in rounds"},
     {"'strategy':{'preset':'fedfix','deadline':'1m'}",
-     "strategy.deadline: only with presets that work in rounds, and fedbuff"},
+     "strategy.deadline: only with presets that work in rounds, fedbuff and asyncfedavg"},
     {"'strategy':{'preset':'fedfix','concurrency':3}",
-     "strategy.concurrency: only with presets fedbuff and fedasync"},
+     "strategy.concurrency: only with presets fedbuff, asyncfedavg and fedasync"},
     {"'strategy':{'preset':'fedasync','weights':'examples'}",
      "strategy.weights: only with presets that sum updates"},
-    {"'strategy':{'preset':'fedasync','goal':1}", "strategy.goal: only with preset fedbuff"},
+    {"'strategy':{'preset':'fedasync','goal':1}",
+     "strategy.goal: only with presets fedbuff and asyncfedavg"},
     {"'strategy':{'preset':'fedasync','quorum':1}",
      "strategy.quorum: only with presets that count updates"},
     {"'strategy':{'alpha':0.5}", "strategy.alpha: only with preset fedasync"},
     {"'strategy':{'preset':'fedasync','alpha':1.5}",
      "strategy.alpha: must be a number above 0 and at most 1, not 1.5"},
     {"'strategy':{'preset':'fedasync','staleness':'linear'}",
-     "strategy.staleness: linear gives the oldest update the largest share in the mix; polynomial "
+     "strategy.staleness: linear gives the slowest the largest share in the mix; polynomial works"},
+    {"'strategy':{'preset':'fedasync','staleness':'participation'}",
+     "strategy.staleness: participation gives the slowest the largest share in the mix; polynomial "
      "works"},
     /* values that do not fit each other */
     {"'strategy':{'preset':'fedbuff','goal':11,'concurrency':4}",
@@ -503,6 +519,10 @@ static const struct {
     {"'strategy':{'preset':'fedcompass','weights':'examples'}",
      "strategy.divide: clients counts updates while strategy.weights is examples, so a step would "
      "grow with the data; weight works"},
+    {"'strategy':{'noise':2}", "strategy.noise: only with backup dynamic"},
+    {"'strategy':{'preset':'dbw','over_selection':0.3}",
+     "strategy.over_selection: with backup dynamic everybody asked is a candidate to wait for; "
+     "leave it out, or set backup to none"},
     {"'strategy':{'preset':'fedcompass','steps_min':101}",
      "strategy.steps_min: 101 is over strategy.steps_max, 100; steps_min 100 works"},
     {"'strategy':{'preset':'fedcompass','weights':'examples','divide':'weight'}",
@@ -677,6 +697,27 @@ static void linear_weights_are_whole(void **state) {
     assert_int_equal(trib_spec_weight(spec, 5, 0), 5);
     assert_int_equal(trib_spec_weight(spec, 5, 3), 20);
     assert_int_equal(trib_spec_weight_max(spec), 1700);
+    trib_spec_free(spec);
+}
+
+/* Asynchronous FedAvg: p / P(a client delivers at a step), tests/vectors/fedfix.json. */
+static void rare_participants_weigh_what_they_are_rare_by(void **state) {
+    (void)state;
+    struct trib_spec *spec = parse("{'name':'a','model':{},'strategy':{'preset':'asyncfedavg',"
+                                   "'staleness_max':3}}");
+    const double unit = (double)(1 << spec->strategy.weight_unit_bits);
+    struct trib_weighing weighing = {.examples = 1, .versions = 10, .updates = 5};
+    assert_int_equal(trib_spec_weigh(spec, &weighing), 2 * unit);
+    weighing = (struct trib_weighing){.examples = 1, .versions = 10, .updates = 3};
+    assert_int_equal(trib_spec_weigh(spec, &weighing), lround(10.0 / 3 * unit));
+    weighing.updates = 1; /* ten times as much as one: cut to 1 + staleness_max */
+    assert_int_equal(trib_spec_weigh(spec, &weighing), 4 * unit);
+    assert_int_equal(trib_spec_weight_max(spec), 4 * unit);
+    weighing = (struct trib_weighing){.examples = 1, .versions = 1, .updates = UINT64_MAX};
+    assert_int_equal(trib_spec_weigh(spec, &weighing), 1); /* never nothing */
+    weighing.staleness = 4;
+    assert_int_equal(trib_spec_weigh(spec, &weighing), 0);
+    assert_int_equal(trib_spec_weight(spec, 1, 2), 3 * unit);
     trib_spec_free(spec);
 }
 
@@ -914,6 +955,7 @@ int main(void) {
         cmocka_unit_test(each_tempo_has_fields_and_defaults_of_its_own),
         cmocka_unit_test(the_policy_declares_the_denominator),
         cmocka_unit_test(linear_weights_are_whole),
+        cmocka_unit_test(rare_participants_weigh_what_they_are_rare_by),
         cmocka_unit_test(presets_fill_in_the_server_and_the_client),
         cmocka_unit_test(errors_name_the_field_and_what_is_allowed),
         cmocka_unit_test(name_and_model_are_required),

@@ -25,6 +25,8 @@ static void presets_have_the_published_numbers(void **state) {
         {"fedyogi", TRIB_OPTIMIZER_YOGI, 0.01, 0, 0.9, "{}", false, &trib_policy_rounds},
         {"fedbuff", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_buffer},
         {"fedasync", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_async},
+        {"asyncfedavg", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_buffer},
+        {"dbw", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_rounds},
         {"fedfix", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_ticks},
         {"fedcompass", TRIB_OPTIMIZER_SGD, 0.9, 0, 0.9, "{}", false, &trib_policy_groups},
     };
