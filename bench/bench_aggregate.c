@@ -253,7 +253,7 @@ static void measure_merge(struct bench *bench, const char *preset) {
         need(trib_model_merge_begin(&bench->model, 0));
         const double seconds = time_parts(bench, merge_part);
         const double ending = now();
-        trib_model_merge_end(&bench->model, 0);
+        trib_model_merge_end(&bench->model);
         if (turn == 1) {
             print("merge.", preset, bytes, seconds);
             print("seal.", preset, bytes, now() - ending);

@@ -27,6 +27,14 @@ void trib_block_seal(struct trib_block *block) {
     atomic_store_explicit(&block->is_sealed, true, memory_order_release);
 }
 
+bool trib_block_reopen(struct trib_block *block) {
+    /* Acquires what the others did before they let go of it. */
+    if (atomic_load_explicit(&block->references, memory_order_acquire) != 1)
+        return false;
+    atomic_store_explicit(&block->is_sealed, false, memory_order_relaxed);
+    return true;
+}
+
 bool trib_block_is_sealed(const struct trib_block *block) {
     return atomic_load_explicit(&block->is_sealed, memory_order_acquire);
 }

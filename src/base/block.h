@@ -1,6 +1,7 @@
 /* block.h - large numeric data: 64-byte aligned, reference counted, sealed before it is shared.
  *
- * The holder of the only reference may write until trib_block_seal(); afterwards nobody may.
+ * The holder of the only reference may write until trib_block_seal(); afterwards nobody may, unless
+ * all others have let go of it and it is opened again.
  * References may be taken and dropped on any thread. */
 #ifndef TRIB_BASE_BLOCK_H
 #define TRIB_BASE_BLOCK_H
@@ -18,6 +19,8 @@ struct trib_block {
 /* Contents are zero; one reference. byte_count may be 0. NULL: no memory. */
 struct trib_block *trib_block_new(const struct trib_env *env, size_t byte_count);
 void trib_block_seal(struct trib_block *block);
+/* Makes a sealed block writable again, as it is. False: somebody else holds it, too. */
+bool trib_block_reopen(struct trib_block *block);
 bool trib_block_is_sealed(const struct trib_block *block);
 struct trib_block *trib_block_ref(struct trib_block *block); /* returns its argument */
 void trib_block_unref(struct trib_block *block);             /* NULL allowed */

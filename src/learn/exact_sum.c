@@ -119,8 +119,13 @@ void trib_exact_sum_deinit(struct trib_exact_sum *sum) {
     *sum = (struct trib_exact_sum){0};
 }
 
-void trib_exact_sum_reset(struct trib_exact_sum *sum) {
-    memset(sum->totals->bytes, 0, sum->totals->byte_count);
+void trib_exact_sum_clear_range(struct trib_exact_sum *sum, uint64_t first, uint64_t count) {
+    TRIB_ASSERT(first <= sum->layout->element_count);
+    TRIB_ASSERT(count <= sum->layout->element_count - first);
+    memset((int64_t *)sum->totals->bytes + first, 0, (size_t)count * sizeof(int64_t));
+}
+
+void trib_exact_sum_clear_counts(struct trib_exact_sum *sum) {
     memset(sum->weight_total, 0, sizeof sum->weight_total);
     memset(sum->update_count, 0, sizeof sum->update_count);
 }

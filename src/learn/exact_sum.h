@@ -56,7 +56,9 @@ enum trib_status trib_exact_sum_init(struct trib_exact_sum *sum, const struct tr
                                      const struct trib_layout *layout,
                                      const struct trib_resolution *resolution);
 void trib_exact_sum_deinit(struct trib_exact_sum *sum); /* all-zero is safe */
-void trib_exact_sum_reset(struct trib_exact_sum *sum);
+/* For the next buffer: totals of a range, then weights and counts. Thread: ranges as folds. */
+void trib_exact_sum_clear_range(struct trib_exact_sum *sum, uint64_t first, uint64_t count);
+void trib_exact_sum_clear_counts(struct trib_exact_sum *sum);
 
 /* Add the elements [first, first + count) of some updates. Does not touch the weights: call
  * trib_exact_sum_count once per update.

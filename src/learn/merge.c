@@ -88,7 +88,7 @@ static bool optimize(const struct trib_merge *merge, const struct stretch *stret
         .next_m = state_vector(merge, merge->next_state, 0, stretch->state_first),
         .next_v = state_vector(merge, merge->next_state, 1, stretch->state_first),
     };
-    return trib_optimizer_apply_span(merge->optimizer, rate, &span);
+    return trib_optimizer_apply_span(merge->optimizer, merge->kernels, rate, &span);
 }
 
 /* (1 - a) x + a (base + delta) = x + a delta + a (base - x); the mean is a delta. */

@@ -1,77 +1,16 @@
-/* optimizer.c - the rules of the server optimizers, one function per rule, and their state.
- *
- * The order of operations is part of the rule: it is what makes two machines agree. */
+/* optimizer.c - the server optimizers by name, their rates, and their state. */
 #include "learn/optimizer.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/bytes.h"
-
-typedef void rule(const struct trib_optimizer *optimizer, double rate, double mean,
-                  struct trib_optimizer_element *element);
-
-static inline void apply_sgd(const struct trib_optimizer *optimizer, double rate, double mean,
-                             struct trib_optimizer_element *element) {
-    (void)optimizer;
-    element->x += rate * mean;
-}
-
-static inline void apply_momentum(const struct trib_optimizer *optimizer, double rate, double mean,
-                                  struct trib_optimizer_element *element) {
-    element->m = optimizer->momentum * element->m + mean;
-    element->x += rate * element->m;
-}
-
-static inline void apply_nesterov(const struct trib_optimizer *optimizer, double rate, double mean,
-                                  struct trib_optimizer_element *element) {
-    element->m = optimizer->momentum * element->m + mean;
-    element->x += rate * (mean + optimizer->momentum * element->m);
-}
-
-/* What the three adaptive rules have in common: tau is outside of the root, so that lr / tau is
- * the largest amplification. */
-static inline void average_mean(const struct trib_optimizer *optimizer, double mean,
-                                struct trib_optimizer_element *element) {
-    element->m = optimizer->beta1 * element->m + (1 - optimizer->beta1) * mean;
-}
-
-static inline void move_adaptively(const struct trib_optimizer *optimizer, double rate,
-                                   struct trib_optimizer_element *element) {
-    element->x += rate * element->m / (sqrt(element->v) + optimizer->tau);
-}
-
-static inline void apply_adagrad(const struct trib_optimizer *optimizer, double rate, double mean,
-                                 struct trib_optimizer_element *element) {
-    average_mean(optimizer, mean, element);
-    element->v += mean * mean;
-    move_adaptively(optimizer, rate, element);
-}
-
-static inline void apply_adam(const struct trib_optimizer *optimizer, double rate, double mean,
-                              struct trib_optimizer_element *element) {
-    average_mean(optimizer, mean, element);
-    element->v = optimizer->beta2 * element->v + (1 - optimizer->beta2) * (mean * mean);
-    move_adaptively(optimizer, rate, element);
-}
-
-static inline void apply_yogi(const struct trib_optimizer *optimizer, double rate, double mean,
-                              struct trib_optimizer_element *element) {
-    average_mean(optimizer, mean, element);
-    const double square = mean * mean;
-    const double change = (1 - optimizer->beta2) * square;
-    if (element->v > square) {
-        element->v -= change;
-    } else if (element->v < square) {
-        element->v += change;
-    } /* else sign(0) = 0: v is where it belongs */
-    move_adaptively(optimizer, rate, element);
-}
+#include "learn/optimizer_rules.h"
 
 static const struct {
     const char *name;
     size_t state_count;
-    rule *apply;
+    trib_optimizer_rule *apply;
     bool is_corrected_m, is_corrected_v; /* by the standard variant */
 } rules[TRIB_OPTIMIZER_COUNT] = {
     [TRIB_OPTIMIZER_SGD] = {"sgd", 0, apply_sgd, false, false},
@@ -134,48 +73,31 @@ void trib_optimizer_apply(const struct trib_optimizer *optimizer, uint64_t step,
     rules[optimizer->kind].apply(optimizer, trib_optimizer_rate(optimizer, step), mean, element);
 }
 
-/* Inlined, so that each rule has a loop of its own: called through a pointer per element, adam
- * takes 26 ns instead of 5, sgd 3.4 instead of 1.3 (AMD EPYC, gcc 12, November 2026). */
-static inline __attribute__((always_inline)) bool apply_to_each(
-    rule *apply, size_t state_count, const struct trib_optimizer *optimizer, double rate,
-    const struct trib_optimizer_span *span) {
-    bool is_finite = true;
-    for (size_t i = 0; i < span->count; i++) {
-        struct trib_optimizer_element element = {
-            .x = span->x[i],
-            .m = state_count > 0 ? span->m[i] : 0,
-            .v = state_count > 1 ? span->v[i] : 0,
-        };
-        apply(optimizer, rate, span->means[i], &element);
-        const float x = (float)element.x, m = (float)element.m, v = (float)element.v;
-        span->next_x[i] = x;
-        if (state_count > 0) {
-            span->next_m[i] = m;
-        }
-        if (state_count > 1) {
-            span->next_v[i] = v;
-        }
-        is_finite &= isfinite(x) && isfinite(m) && isfinite(v);
-    }
-    return is_finite;
-}
+/* The loops of optimizer_span.c, built for each instruction set. */
+trib_optimizer_span_function trib_optimizer_span_scalar;
+#if defined(__x86_64__)
+trib_optimizer_span_function trib_optimizer_span_avx2, trib_optimizer_span_avx512;
+#endif
 
-bool trib_optimizer_apply_span(const struct trib_optimizer *optimizer, double rate,
+static const struct {
+    const char *tier;
+    trib_optimizer_span_function *apply;
+} spans[] = {
+#if defined(__x86_64__)
+    {"avx2", trib_optimizer_span_avx2},
+    {"avx512", trib_optimizer_span_avx512},
+#endif
+};
+
+bool trib_optimizer_apply_span(const struct trib_optimizer *optimizer,
+                               const struct trib_kernels *kernels, double rate,
                                const struct trib_optimizer_span *span) {
-    switch (optimizer->kind) {
-    case TRIB_OPTIMIZER_MOMENTUM:
-        return apply_to_each(apply_momentum, 1, optimizer, rate, span);
-    case TRIB_OPTIMIZER_NESTEROV:
-        return apply_to_each(apply_nesterov, 1, optimizer, rate, span);
-    case TRIB_OPTIMIZER_ADAGRAD:
-        return apply_to_each(apply_adagrad, 2, optimizer, rate, span);
-    case TRIB_OPTIMIZER_ADAM:
-        return apply_to_each(apply_adam, 2, optimizer, rate, span);
-    case TRIB_OPTIMIZER_YOGI:
-        return apply_to_each(apply_yogi, 2, optimizer, rate, span);
-    default:
-        return apply_to_each(apply_sgd, 0, optimizer, rate, span);
+    for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
+        if (strcmp(spans[i].tier, kernels->name) == 0) {
+            return spans[i].apply(optimizer, rate, span);
+        }
     }
+    return trib_optimizer_span_scalar(optimizer, rate, span);
 }
 
 enum trib_status trib_optimizer_state_init(struct trib_optimizer_state *state,

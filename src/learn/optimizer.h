@@ -74,9 +74,13 @@ struct trib_optimizer_span {
     const float *x, *m, *v;          /* before */
     float *next_x, *next_m, *next_v; /* after; next_m and next_v may be m and v */
 };
-/* Apply to each, in double; results are rounded to fp32. rate: trib_optimizer_rate(). False when a
- * result is not finite; all are written in either case. Thread: any, on disjoint spans. */
-bool trib_optimizer_apply_span(const struct trib_optimizer *optimizer, double rate,
+typedef bool trib_optimizer_span_function(const struct trib_optimizer *optimizer, double rate,
+                                          const struct trib_optimizer_span *span);
+/* Apply to each, in double; results are rounded to fp32. rate: trib_optimizer_rate(); kernels: whose
+ * tier is used, which changes no bit. False when a result is not finite; all are written in either
+ * case. Thread: any, on disjoint spans. */
+bool trib_optimizer_apply_span(const struct trib_optimizer *optimizer,
+                               const struct trib_kernels *kernels, double rate,
                                const struct trib_optimizer_span *span);
 
 /* State of a run's optimizer: `vectors` fp32[train elements] each, in layout order over train

@@ -175,7 +175,7 @@ static enum trib_status merge_part(void *context, uint32_t part, uint32_t part_c
 
 static enum trib_status end_merge(void *context) {
     struct trib_hosted *hosted = context;
-    trib_model_merge_end(&hosted->model, hosted->merging_accumulator);
+    trib_model_merge_end(&hosted->model);
     return TRIB_OK;
 }
 

@@ -7,6 +7,8 @@
 /* Elements folded from every update before moving on: 8 bytes each, so that the totals of one
  * block (128 KiB) stay in a core's second-level cache. */
 #define FOLD_BLOCK_ELEMENTS UINT64_C(16384)
+/* Elements merged before their totals are cleared: 2 MiB of totals, still in some cache. */
+#define MERGE_BLOCK_ELEMENTS UINT64_C(262144)
 /* Updates that are added in one pass over a block. */
 #define FOLD_TERMS 8
 
@@ -114,6 +116,7 @@ void trib_model_deinit(struct trib_model *model) {
     if (model->recent != NULL) {
         trib_release(model->env, model->recent, model->recent_count, sizeof *model->recent);
     }
+    trib_block_unref(model->spare);
     trib_block_unref(model->next);
     trib_block_unref(model->current);
     trib_layout_free(model->layout);
@@ -236,14 +239,20 @@ enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accum
         return TRIB_ENOTFOUND;
     }
     const double weight_unit = 1.0 / (double)(UINT64_C(1) << strategy->weight_unit_bits);
-    model->next = trib_safetensors_block(model->env, model->layout);
+    /* Fresh pages cost more than the merge itself. */
+    model->next = model->spare;
+    model->spare = NULL;
+    if (model->next == NULL) {
+        model->next = trib_safetensors_block(model->env, model->layout);
+    }
     if (model->next == NULL) {
         return TRIB_EMEMORY;
     }
+    model->merging = &model->sums[accumulator];
     model->merge = (struct trib_merge){
         .layout = model->layout,
         .resolution = &model->resolution,
-        .sum = &model->sums[accumulator],
+        .sum = model->merging,
         .optimizer = &strategy->optimizer,
         .denominator = strategy->denominator,
         .constant = strategy->denominator_constant,
@@ -262,13 +271,22 @@ enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accum
 
 enum trib_status trib_model_merge_range(struct trib_model *model, uint64_t first, uint64_t count,
                                         struct trib_error *error) {
-    return trib_merge_range(&model->merge, first, count, error);
+    uint64_t end = first + count;
+    for (uint64_t at = first; at < end; at += MERGE_BLOCK_ELEMENTS) {
+        uint64_t block = end - at < MERGE_BLOCK_ELEMENTS ? end - at : MERGE_BLOCK_ELEMENTS;
+        enum trib_status status = trib_merge_range(&model->merge, at, block, error);
+        if (status != TRIB_OK) {
+            return status;
+        }
+        trib_exact_sum_clear_range(model->merging, at, block); /* while it is in the cache */
+    }
+    return TRIB_OK;
 }
 
-void trib_model_merge_end(struct trib_model *model, uint32_t accumulator) {
+void trib_model_merge_end(struct trib_model *model) {
     trib_block_seal(model->next);
     trib_digest_of(model->next->bytes, model->next->byte_count, &model->next_digest);
-    trib_exact_sum_reset(&model->sums[accumulator]);
+    trib_exact_sum_clear_counts(model->merging);
 }
 
 void trib_model_advance(struct trib_model *model) {
@@ -279,5 +297,9 @@ void trib_model_advance(struct trib_model *model) {
     model->digest = model->next_digest;
     model->version++;
     trib_model_remember(model, model->version - 1, previous);
-    trib_block_unref(previous);
+    if (model->spare == NULL && trib_block_reopen(previous)) {
+        model->spare = previous;
+    } else {
+        trib_block_unref(previous);
+    }
 }

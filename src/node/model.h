@@ -35,7 +35,9 @@ struct trib_model {
                                    as a base may be that old; NULL: not at hand */
     uint32_t recent_count;      /* private: strategy.base_versions - 1 */
     struct trib_merge merge;    /* private: between merge_begin and merge_end */
-    struct trib_block *next;    /* read-only: after merge_end, until advance */
+    struct trib_exact_sum *merging; /* private: the sum that is merged and cleared */
+    struct trib_block *next;        /* read-only: after merge_end, until advance */
+    struct trib_block *spare; /* private: an old version's memory, for the next one; or NULL */
     struct trib_digest next_digest; /* read-only: of `next` */
 };
 
@@ -89,14 +91,14 @@ enum trib_status trib_model_fold(struct trib_model *model, uint32_t accumulator,
                                  const struct trib_weighted_update *updates, size_t update_count,
                                  uint64_t first, uint64_t count);
 
-/* sums[accumulator] becomes the next version: begin; ranges on any threads; end (seals, digests, clears
- * the sum); advance makes it current. Until advance `current` stays readable. A failure in between leaves the optimizer's state
+/* sums[accumulator] becomes the next version: begin; ranges on any threads (each clears its totals); end (seals, digests);
+ * advance makes it current. Until advance `current` stays readable. A failure in between leaves the optimizer's state
  * undefined: the run must be restored from its last checkpoint. */
 /* TRIB_ENOTFOUND: the base version of an update that is to be mixed is not at hand. */
 enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accumulator);
 enum trib_status trib_model_merge_range(struct trib_model *model, uint64_t first, uint64_t count,
                                         struct trib_error *error);
-void trib_model_merge_end(struct trib_model *model, uint32_t accumulator);
+void trib_model_merge_end(struct trib_model *model);
 void trib_model_advance(struct trib_model *model);
 
 #endif

@@ -198,7 +198,7 @@ static enum trib_status merge(struct trib_model *model, const json_t *record,
     if (status != TRIB_OK) {
         return status;
     }
-    trib_model_merge_end(model, 0);
+    trib_model_merge_end(model);
     struct trib_digest recorded;
     if (!trib_record_digest(record, "model", &recorded) ||
         !trib_digest_equal(&recorded, &model->next_digest)) {

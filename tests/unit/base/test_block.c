@@ -50,6 +50,21 @@ static void test_seal_is_for_good_and_shared(void **state) {
     trib_env_faulty_deinit(&faulty);
 }
 
+static void test_only_a_sole_holder_may_reopen(void **state) {
+    (void)state;
+    struct trib_block *block = trib_block_new(trib_env_system(), 4);
+    block->bytes[0] = 7;
+    trib_block_seal(block);
+    struct trib_block *reader = trib_block_ref(block);
+    assert_false(trib_block_reopen(block));
+    assert_true(trib_block_is_sealed(block));
+    trib_block_unref(reader);
+    assert_true(trib_block_reopen(block));
+    assert_false(trib_block_is_sealed(block));
+    assert_int_equal(block->bytes[0], 7);
+    trib_block_unref(block);
+}
+
 static void *take_and_drop(void *argument) {
     struct trib_block *block = argument;
     for (int round = 0; round < 10000; round++) {
@@ -82,6 +97,7 @@ int main(void) {
         cmocka_unit_test(test_blocks_are_aligned_and_zero),
         cmocka_unit_test(test_no_memory_is_null),
         cmocka_unit_test(test_seal_is_for_good_and_shared),
+        cmocka_unit_test(test_only_a_sole_holder_may_reopen),
         cmocka_unit_test(test_references_are_counted_across_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,6 +120,11 @@ void small_update_add(const struct small_update *update, struct trib_exact_sum *
                      TRIB_OK);
 }
 
+void small_sum_clear(struct trib_exact_sum *sum) {
+    trib_exact_sum_clear_range(sum, 0, sum->layout->element_count);
+    trib_exact_sum_clear_counts(sum);
+}
+
 struct trib_block *small_version(const struct trib_env *env, const struct trib_layout *layout,
                                  const float *values) {
     struct trib_block *version = trib_safetensors_block(env, layout);

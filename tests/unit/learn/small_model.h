@@ -40,6 +40,9 @@ void small_update_deinit(struct small_update *update);
 void small_update_add(const struct small_update *update, struct trib_exact_sum *sum,
                       const struct trib_kernels *kernels);
 
+/* Empty, for the next buffer. */
+void small_sum_clear(struct trib_exact_sum *sum);
+
 /* A sealed version of the layout with these values. */
 struct trib_block *small_version(const struct trib_env *env, const struct trib_layout *layout,
                                  const float *values);

@@ -264,7 +264,7 @@ static void test_merge_and_reset(void **state) {
                         sizeof parts[1].weight_total);
     assert_memory_equal(parts[1].update_count, bench.sum.update_count,
                         sizeof parts[1].update_count);
-    trib_exact_sum_reset(&parts[1]);
+    small_sum_clear(&parts[1]);
     for (size_t i = 0; i < SMALL_ELEMENTS; i++) {
         assert_int_equal(totals_of(&parts[1])[i], 0);
     }
@@ -348,7 +348,7 @@ static void test_vector_order_dependence(void **state) {
     for (int n = 0; n < 3; n++) {
         double order[8];
         vectors_numbers(json_object_get(vectors_at(item, "inputs.orders"), names[n]), order, 8);
-        trib_exact_sum_reset(&bench.sum);
+        small_sum_clear(&bench.sum);
         float in_float = 0;
         for (int i = 0; i < 8; i++) {
             const float value = (float)values[(int)order[i]];

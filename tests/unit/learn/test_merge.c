@@ -92,7 +92,7 @@ static const float *advance(struct run *run) {
     struct trib_block *next = merged(run, UINT64_C(1) << 40);
     trib_block_unref(run->current);
     run->current = next;
-    trib_exact_sum_reset(&run->sum);
+    small_sum_clear(&run->sum);
     return small_values(next, run->layout);
 }
 
@@ -147,7 +147,7 @@ static void test_vector_weighted_average(void **state) {
         check_fp32(small_values(flat, run.layout)[i], expected[i]);
     }
     /* The same through a leaf for client 2. */
-    trib_exact_sum_reset(&run.sum);
+    small_sum_clear(&run.sum);
     add(&run, 1, deltas[2], 60);
     struct trib_exact_sum whole = run.sum;
     run.sum = leaf;
@@ -185,12 +185,12 @@ static void test_vector_leaf_sums(void **state) {
     assert_memory_equal(means, expected, sizeof means);
     assert_true((double)run.sum.weight_total[0] ==
                 vectors_number(item, "outputs.leaf_A_clients_0_1.sum_n"));
-    trib_exact_sum_reset(&run.sum);
+    small_sum_clear(&run.sum);
     add(&run, 1, values[2], 60);
     read_means(&run, 1, means, 3);
     vectors_numbers(vectors_at(item, "outputs.leaf_B_client_2.sum_nw"), expected, 3);
     assert_memory_equal(means, expected, sizeof means);
-    trib_exact_sum_reset(&run.sum);
+    small_sum_clear(&run.sum);
     for (int k = 0; k < 3; k++) {
         add(&run, 1, values[k], 1);
     }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "small_model.h"
 #include "support/check.h"
 #include "support/env_faulty.h"
@@ -172,6 +173,54 @@ static void test_rates(void **state) {
 }
 
 /* Rule: v starts at tau^2 for the paper's variant, at 0 for the standard one; m at 0. */
+/* Rule: every instruction set gives the bits of the rule, for every length, and finds every value that
+ * is not finite. */
+static void test_spans_are_the_rule(void **state) {
+    (void)state;
+    enum { COUNT = 200 };
+    static double means[COUNT];
+    static float x[COUNT], m[COUNT], v[COUNT], next[3][COUNT];
+    struct trib_random random;
+    trib_random_derive(&random, 1, "spans", 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        means[i] = i % 7 == 3 ? 0 : trib_random_unit(&random) - 0.5;
+        x[i] = (float)(trib_random_unit(&random) * 4 - 2);
+        m[i] = i % 5 == 1 ? 0 : (float)(trib_random_unit(&random) - 0.5);
+        v[i] = i % 3 == 0 ? (float)(means[i] * means[i]) : (float)trib_random_unit(&random);
+    }
+    for (size_t kind = 0; kind < TRIB_OPTIMIZER_COUNT; kind++) {
+        const struct trib_optimizer optimizer = {
+            .kind = kind, .lr = 0.3, .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.99, .tau = 1e-3};
+        for (size_t tier = 0; tier < TRIB_KERNEL_TIERS; tier++) {
+            const struct trib_kernels *kernels = trib_kernels_tier(tier);
+            for (size_t count = 0; kernels != NULL && count <= COUNT; count += 1 + count / 9) {
+                const struct trib_optimizer_span span = {count, means,   x,       m,
+                                                         v,     next[0], next[1], next[2]};
+                assert_true(trib_optimizer_apply_span(&optimizer, kernels, 0.3, &span));
+                for (size_t i = 0; i < count; i++) {
+                    struct trib_optimizer_element element = {x[i], m[i], v[i]};
+                    trib_optimizer_apply(&optimizer, 1, means[i], &element);
+                    assert_true(next[0][i] == (float)element.x);
+                    if (trib_optimizer_state_count(&optimizer) > 0) {
+                        assert_true(next[1][i] == (float)element.m);
+                    }
+                    if (trib_optimizer_state_count(&optimizer) > 1) {
+                        assert_true(next[2][i] == (float)element.v);
+                    }
+                }
+            }
+            for (size_t bad = 0; kernels != NULL && bad < 130; bad += 13) {
+                const double mean = means[bad];
+                means[bad] = bad % 2 ? NAN : 1e300;
+                const struct trib_optimizer_span span = {130, means,   x,       m,
+                                                         v,   next[0], next[1], next[2]};
+                assert_false(trib_optimizer_apply_span(&optimizer, kernels, 0.3, &span));
+                means[bad] = mean;
+            }
+        }
+    }
+}
+
 static void test_state_starts(void **state) {
     (void)state;
     struct trib_env_faulty faulty;
@@ -309,13 +358,10 @@ static void test_state_corrupt(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_plain_rules),
-        cmocka_unit_test(test_yogi_sign_of_zero),
-        cmocka_unit_test(test_rates),
-        cmocka_unit_test(test_state_starts),
-        cmocka_unit_test(test_state_round_trip),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_plain_rules),   cmocka_unit_test(test_yogi_sign_of_zero),
+        cmocka_unit_test(test_rates),         cmocka_unit_test(test_spans_are_the_rule),
+        cmocka_unit_test(test_state_starts),  cmocka_unit_test(test_state_round_trip),
         cmocka_unit_test(test_state_corrupt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,7 +103,7 @@ static void make_version(struct trib_model *model, uint64_t piece, bool is_rever
         uint64_t count = WIDTH - at < piece ? WIDTH - at : piece;
         assert_int_equal(trib_model_merge_range(model, at, count, NULL), TRIB_OK);
     }
-    trib_model_merge_end(model, 1);
+    trib_model_merge_end(model);
     trib_model_advance(model);
     close_update(&opened[0]);
     close_update(&opened[1]);
@@ -142,6 +142,31 @@ static void the_mean_is_weighted(void **state) {
         float mean = (3.0f * first_delta(i) + second_delta(i)) / 4.0f;
         assert_float_equal(values[i], start_value(i) + mean, 1e-5);
     }
+    trib_model_deinit(&model);
+    trib_spec_free(spec);
+}
+
+/* Rule: an old version's memory is used again, but not while somebody reads it; the bits are those of
+ * fresh memory. */
+static void memory_is_used_again_when_nobody_reads_it(void **state) {
+    (void)state;
+    struct trib_spec *spec = parse_spec(trib_env_system(), ADAM);
+    struct trib_model model;
+    assert_int_equal(make_model(trib_env_system(), spec, &model), TRIB_OK);
+    make_version(&model, WIDTH, false);
+    struct trib_block *reader = trib_block_ref(model.current);
+    const struct trib_digest digest = model.digest;
+    make_version(&model, WIDTH, false);
+    make_version(&model, WIDTH, false);
+    assert_ptr_not_equal(model.current, reader);
+    struct trib_digest again;
+    trib_digest_of(reader->bytes, reader->byte_count, &again);
+    assert_true(trib_digest_equal(&digest, &again));
+    trib_block_unref(reader);
+    const struct trib_block *old = model.current;
+    make_version(&model, WIDTH, false);
+    make_version(&model, WIDTH, false);
+    assert_ptr_equal(model.current, old);
     trib_model_deinit(&model);
     trib_spec_free(spec);
 }
@@ -198,6 +223,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_and_order_change_no_bit),
         cmocka_unit_test(the_mean_is_weighted),
+        cmocka_unit_test(memory_is_used_again_when_nobody_reads_it),
         cmocka_unit_test(a_model_goes_on_from_its_checkpoint),
         cmocka_unit_test(no_memory_leaves_nothing_behind),
     };

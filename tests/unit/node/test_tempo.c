@@ -56,7 +56,7 @@ static void add_arrival(struct trib_model *model, const json_t *arrival) {
 static void make_version(struct trib_model *model) {
     assert_int_equal(trib_model_merge_begin(model, 0), TRIB_OK);
     assert_int_equal(trib_model_merge_range(model, 0, 2, NULL), TRIB_OK);
-    trib_model_merge_end(model, 0);
+    trib_model_merge_end(model);
     trib_model_advance(model);
 }
 
