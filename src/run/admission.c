@@ -69,6 +69,7 @@ uint64_t trib_admission_weigh(const struct trib_run *run, const struct trib_clie
     struct trib_weighing weighing = {
         .examples = admitted->examples,
         .staleness = is_new || admitted->staleness < oldest ? admitted->staleness : oldest,
+        .version = admitted->target,
         .versions = admitted->target - since,
         .updates = client->updates + (is_new || is_first),
     };

@@ -2,6 +2,8 @@
  * writing in spec_document.c, the fields are in spec_table.c. */
 #include "run/spec.h"
 
+#include "learn/asmu.h"
+
 void trib_spec_free(struct trib_spec *spec) {
     if (!spec)
         return;
@@ -49,7 +51,21 @@ uint64_t trib_spec_weight_max(const struct trib_spec *spec) {
         uint32_t weight = strategy->staleness_table[staleness];
         largest = weight > largest ? weight : largest;
     }
+    if (strategy->is_mixing) /* a share of at most 1 */
+        return UINT64_C(1) << strategy->weight_unit_bits;
     return largest * (strategy->weights == TRIB_WEIGHT_EQUAL ? 1 : strategy->weight_max);
+}
+
+/* A share in the mix, which examples, where they count, are a part of. */
+static uint64_t mixing_weight(const struct trib_spec *spec, const struct trib_weighing *weighing) {
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    double unit = (double)(UINT64_C(1) << strategy->weight_unit_bits);
+    double weight = strategy->staleness_table[weighing->staleness];
+    if (strategy->staleness == TRIB_STALENESS_ASMU)
+        weight = unit * trib_asmu_share(weight / unit, strategy->iota, weighing->version);
+    if (strategy->weights == TRIB_WEIGHT_EXAMPLES)
+        weight *= (double)weighing->examples / (double)strategy->weight_max;
+    return (uint64_t)(weight + 0.5);
 }
 
 /* versions / updates: 1 / the share of versions that the client is in (Fraboni et al. 2023, section
@@ -73,6 +89,8 @@ uint64_t trib_spec_weigh(const struct trib_spec *spec, const struct trib_weighin
     uint64_t fresh = strategy->weights == TRIB_WEIGHT_EQUAL ? 1 : weighing->examples;
     if (fresh > strategy->weight_max)
         return 0;
+    if (strategy->is_mixing)
+        return mixing_weight(spec, weighing);
     return fresh * (strategy->staleness == TRIB_STALENESS_PARTICIPATION
                         ? participation_weight(spec, weighing)
                         : strategy->staleness_table[weighing->staleness]);
@@ -82,6 +100,7 @@ uint64_t trib_spec_weight(const struct trib_spec *spec, uint64_t examples, uint6
     bool is_known = staleness <= spec->strategy.staleness_max;
     return trib_spec_weigh(spec, &(struct trib_weighing){.examples = examples,
                                                          .staleness = staleness,
+                                                         .version = is_known ? staleness + 1 : 1,
                                                          .versions = is_known ? staleness + 1 : 1,
                                                          .updates = 1});
 }

@@ -41,6 +41,7 @@ enum trib_staleness_rule {
     TRIB_STALENESS_HINGE,         /* 1 if u <= b, else 1 / (a (u - b) + 1) */
     TRIB_STALENESS_LINEAR,        /* 1 + u: what is rarely counted counts more (FedFix) */
     TRIB_STALENESS_PARTICIPATION, /* versions per update of its client, whatever u */
+    TRIB_STALENESS_ASMU,          /* async: less with every version, learn/asmu.h */
 };
 /* What makes a version; decides which other fields there are. In the order of the policies. */
 enum trib_tempo {
@@ -101,6 +102,7 @@ struct trib_spec_strategy {
     uint64_t weight_total_max;      /* most examples in one version */
     uint32_t weight_unit_bits;      /* k: weights are integers in units of 2^-k */
     double alpha;                   /* async: share of an update in the mix, 0 < alpha <= 1 */
+    double iota;                    /* "floor", with asmu: what is left of it in the end */
     /* round(2^k * s(u)), async: round(2^k * alpha * s(u)), for u = 0..staleness_max; fixed at creation, stored in the spec. */
     uint32_t staleness_table[TRIB_STALENESS_MAX + 1];
     struct trib_optimizer optimizer;
@@ -207,6 +209,7 @@ struct trib_policy_settings trib_spec_policy_settings(const struct trib_spec *sp
 struct trib_weighing {
     uint64_t examples;
     uint64_t staleness;
+    uint64_t version;  /* that it is to make; > 0 */
     uint64_t versions; /* made since its client's first base, with the one that this is to make */
     uint64_t updates;  /* of its client in that time, with this one; > 0 */
 };

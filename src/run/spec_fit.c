@@ -16,6 +16,8 @@
 
 /* Most that one update weighs before its staleness is looked at. */
 static uint64_t fresh_weight_max(const struct trib_spec_strategy *strategy) {
+    if (strategy->tempo == TRIB_TEMPO_ASYNC)
+        return 1; /* examples are a part of a share */
     return strategy->weights == TRIB_WEIGHT_EQUAL ? 1 : strategy->weight_max;
 }
 
@@ -42,6 +44,7 @@ static double staleness_weight(const struct trib_spec_strategy *strategy, uint32
     case TRIB_STALENESS_CONSTANT:
         return 1;
     case TRIB_STALENESS_POLYNOMIAL:
+    case TRIB_STALENESS_ASMU: /* what trib_asmu_share() calls its reach */
         return pow(1 + u, -a);
     case TRIB_STALENESS_HINGE:
         return u <= b ? 1 : 1 / (a * (u - b) + 1);
@@ -196,6 +199,11 @@ static enum trib_status check_tempo(const struct trib_spec *spec, struct trib_er
                               strategy->preset);
     if (strategy->tempo == TRIB_TEMPO_GROUPS)
         return check_groups(strategy, error);
+    if (strategy->tempo != TRIB_TEMPO_ASYNC && strategy->staleness == TRIB_STALENESS_ASMU)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.staleness: asmu is a share in a mix, and preset %s mixes "
+                              "nothing; polynomial works, or preset fedasmu",
+                              strategy->preset);
     bool amplifies = strategy->staleness == TRIB_STALENESS_LINEAR ||
                      strategy->staleness == TRIB_STALENESS_PARTICIPATION;
     if (strategy->tempo == TRIB_TEMPO_ASYNC && amplifies)

@@ -312,6 +312,7 @@ static bool read_preset(struct reading *reading, const struct trib_field *field,
     strategy->policy = pace->policy;
     strategy->deadline = pace->deadline;
     strategy->goal = pace->goal;
+    strategy->alpha = pace->alpha;
     strategy->backs_up = pace->backs_up;
     strategy->staleness_max = pace->staleness_max;
     strategy->staleness = pace->staleness;

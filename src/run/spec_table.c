@@ -38,7 +38,8 @@
 #define SUMS (ROUNDS | BUFFER | TICKS | GROUPS)
 #define IN_GROUPS ONLY_IF(struct trib_spec, strategy.tempo, GROUPS, "preset fedcompass")
 #define IN_ROUNDS ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS, "presets that work in rounds")
-#define DECAYING_RULES (BIT(TRIB_STALENESS_POLYNOMIAL) | BIT(TRIB_STALENESS_HINGE))
+#define DECAYING_RULES \
+    (BIT(TRIB_STALENESS_POLYNOMIAL) | BIT(TRIB_STALENESS_HINGE) | BIT(TRIB_STALENESS_ASMU))
 
 static const char *const inits[] = {"upload", "first-client", NULL};
 static const char *const trainers[] = {"softmax", "mlp", "cnn", "lstm", NULL};
@@ -46,8 +47,8 @@ static const char *const roles[] = {"train", "average", "freeze", "local", NULL}
 static const char *const short_rules[] = {"wait", "go", "pause", NULL};
 static const char *const backup_rules[] = {"none", "dynamic", NULL};
 static const char *const late_rules[] = {"count", "refuse", NULL};
-static const char *const staleness_rules[] = {"constant", "polynomial",    "hinge",
-                                              "linear",   "participation", NULL};
+static const char *const staleness_rules[] = {"constant",      "polynomial", "hinge", "linear",
+                                              "participation", "asmu",       NULL};
 static const char *const divide_rules[] = {"weight", "goal", "none", "clients", NULL};
 static const char *const weight_rules[] = {"examples", "equal", NULL};
 static const char *const optimizers[] = {"sgd",  "momentum", "nesterov", "adagrad",
@@ -131,10 +132,11 @@ static const struct trib_field fields[] = {
     {"strategy.concurrency", TRIB_FIELD_INTEGER, AT(strategy.concurrency), .initial = "0",
      FROM(0, COUNT_MAX),
      ONLY_IF(struct trib_spec, strategy.tempo, BUFFER | ASYNC,
-             "presets fedbuff, asyncfedavg and fedasync"),
+             "presets fedbuff, asyncfedavg, fedasync and fedasmu"),
      .meaning = "clients that train at one time (C); 0 = all that are present"},
-    {"strategy.alpha", TRIB_FIELD_REAL, AT(strategy.alpha), .initial = "0.6", FROM(0, 1),
-     .is_above = true, ONLY_IF(struct trib_spec, strategy.tempo, ASYNC, "preset fedasync"),
+    {"strategy.alpha", TRIB_FIELD_REAL, AT(strategy.alpha), .otherwise = "0.6, with fedasmu 1",
+     FROM(0, 1), .is_above = true,
+     ONLY_IF(struct trib_spec, strategy.tempo, ASYNC, "presets fedasync and fedasmu"),
      .meaning = "share of a fresh update in the mix that is the next version"},
     {"strategy.tick", TRIB_FIELD_DURATION, AT(strategy.tick), .initial = "\"1m\"",
      FROM(0.001, LONGEST), ONLY_IF(struct trib_spec, strategy.tempo, TICKS, "preset fedfix"),
@@ -174,15 +176,20 @@ static const struct trib_field fields[] = {
      .otherwise = "16, with fedbuff, asyncfedavg and fedcompass 100", FROM(0, TRIB_STALENESS_MAX),
      .meaning = "oldest base, in versions; older is refused"},
     {"strategy.staleness", TRIB_FIELD_CHOICE, AT(strategy.staleness),
-     .otherwise = "constant in rounds, linear with fedfix, participation with asyncfedavg, else "
-                  "polynomial",
+     .otherwise = "constant in rounds, linear with fedfix, participation with asyncfedavg, asmu "
+                  "with fedasmu, else polynomial",
      .choices = staleness_rules,
      .meaning = "weight of an update u versions old: 1; (1 + u)^-a; 1 up to b and then "
                 "1 / (a (u - b) + 1); 1 + u, which makes up for being counted rarely; versions per "
-                "update of its client, which does so whatever u (at most 1 + staleness_max)"},
+                "update of its client, which does so whatever u (at most 1 + staleness_max); xi / "
+                "(1 + xi) with xi = alpha (1 + u)^-a / sqrt(version) + floor, in a mix"},
+    {"strategy.floor", TRIB_FIELD_REAL, AT(strategy.iota), .initial = "0.1", FROM(0, 1),
+     ONLY_IF(struct trib_spec, strategy.staleness, BIT(TRIB_STALENESS_ASMU), "staleness asmu"),
+     .meaning = "what an update still counts after many versions (iota)"},
     {"strategy.staleness_a", TRIB_FIELD_REAL, AT(strategy.staleness_a), .initial = "0.5",
      FROM(0, 1000),
-     ONLY_IF(struct trib_spec, strategy.staleness, DECAYING_RULES, "staleness polynomial or hinge"),
+     ONLY_IF(struct trib_spec, strategy.staleness, DECAYING_RULES,
+             "staleness polynomial, hinge or asmu"),
      .meaning = "a of the staleness rule"},
     {"strategy.staleness_b", TRIB_FIELD_REAL, AT(strategy.staleness_b), .initial = "4",
      FROM(0, TRIB_STALENESS_MAX),
@@ -190,8 +197,8 @@ static const struct trib_field fields[] = {
      .meaning = "b of the staleness rule, in versions"},
     {"strategy.weights", TRIB_FIELD_CHOICE, AT(strategy.weights),
      .otherwise = "examples in rounds, else equal", .choices = weight_rules,
-     ONLY_IF(struct trib_spec, strategy.tempo, SUMS, "presets that sum updates"),
-     .meaning = "weight of an update: its examples, or 1 for each"},
+     .meaning = "weight of an update: its examples, or 1 for each; in a mix its share, or "
+                "examples / weight_max of it"},
     {"strategy.divide", TRIB_FIELD_CHOICE, AT(strategy.divide),
      .otherwise = "goal with fedbuff, weight with fedfix, clients with asyncfedavg and fedcompass",
      .choices = divide_rules,
@@ -253,6 +260,13 @@ static const struct trib_field fields[] = {
      .meaning = "client learning rate"},
     {"train.mu", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1e6),
      .meaning = "strength of the pull towards the model of the task (FedProx)"},
+    {"train.refresh_at", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1),
+     .meaning =
+         "share of its steps after which a client asks once for a fresher version; 1 = never"},
+    {"train.refresh_gamma", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1e6),
+     .meaning = "how much of it is taken over (gamma of FedASMU)"},
+    {"train.refresh_upsilon", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1e6),
+     .meaning = "how much less of one that is hardly fresher (upsilon of FedASMU)"},
     {"train.lr_decay", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1), .is_above = true,
      .meaning = "factor on the learning rate per version"},
 

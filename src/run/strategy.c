@@ -12,6 +12,8 @@
  *   FedAsync         Xie et al. 2019, Algorithm 1 and section 6: alpha 0.6, (1 + staleness)^-0.5, at
  *                    most 16 versions old.
  *   FedFix           Fraboni et al. 2023: equal clients, weights 1 + staleness.
+ *   FedASMU          Liu et al. 2024 (AAAI), equations 1, 2, 7 and 8: lambda 1, sigma 0.5, iota 0.1; a
+ *                    client refreshes half way, where the paper learns when (learn/asmu.h).
  *   Asynchronous FedAvg   Fraboni et al. 2023, section 4: every update is a version, with weight
  *                    p / P(its client delivers at a step).
  *   DBW              Xu, Neglia and Sebastianelli 2020 (Dynamic backup workers for parallel machine
@@ -93,10 +95,21 @@ static const struct trib_pace ticks = {
     .weights = TRIB_WEIGHT_EQUAL,
     .divide = TRIB_DIVIDE_WEIGHT,
 };
+static const struct trib_pace waning = {
+    .tempo = TRIB_TEMPO_ASYNC,
+    .policy = &trib_policy_async,
+    .deadline = TRIB_TIME_NEVER,
+    .alpha = 1,
+    .staleness_max = 16,
+    .staleness = TRIB_STALENESS_ASMU,
+    .weights = TRIB_WEIGHT_EQUAL,
+    .divide = TRIB_DIVIDE_NONE,
+};
 static const struct trib_pace async = {
     .tempo = TRIB_TEMPO_ASYNC,
     .policy = &trib_policy_async,
     .deadline = TRIB_TIME_NEVER,
+    .alpha = 0.6,
     .staleness_max = 16,
     .staleness = TRIB_STALENESS_POLYNOMIAL,
     .weights = TRIB_WEIGHT_EQUAL,
@@ -183,6 +196,13 @@ static const struct trib_strategy strategies[] = {
         .pace = &async,
         .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
         .train = "{}",
+    },
+    {
+        .name = "fedasmu",
+        .meaning = "fedasync whose shares wane, and clients that take over fresher versions",
+        .pace = &waning,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{\"refresh_at\": 0.5, \"refresh_gamma\": 1.0, \"refresh_upsilon\": 0.5}",
     },
     {
         .name = "asyncfedavg",

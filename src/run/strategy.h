@@ -14,6 +14,7 @@ struct trib_pace {
     const struct trib_policy *policy;
     trib_time_ns deadline;
     uint32_t goal;
+    double alpha;
     bool backs_up;
     uint32_t staleness_max;
     enum trib_staleness_rule staleness;

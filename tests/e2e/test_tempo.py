@@ -255,6 +255,23 @@ class Tempo(unittest.TestCase):
         wait_for(lambda: run.version() == 1)
         self.assertEqual(read_safetensors(run.model().body)["w"], [1.0, 2.0])
 
+    def test_fedasmu_mixes_less_with_every_version(self):
+        run = self.create({"preset": "fedasmu"}, keep={"updates": "forever"})
+        client = run.join("dev")
+        settings = client.train_task()["settings"]
+        self.assertEqual(settings["refresh_at"], 0.5)
+        versions = [0.0]
+        for version, base in ((1, 0), (2, 1), (3, 0)):
+            client.put(f"u{version}", delta(1, 1), base=base, examples=9)
+            wait_for(lambda: run.version() == version)
+            xi = 1 / math.sqrt(version * (version - base)) + 0.1
+            share = xi / (1 + xi)
+            before = versions[-1]
+            versions.append(before + share * (versions[base] + 1 - before))
+            for value in read_safetensors(run.model().body)["w"]:
+                self.assertAlmostEqual(value, versions[-1], delta=1e-6)
+        self.verify(run)
+
     def test_asyncfedavg_weighs_the_rare_more(self):
         run = self.create({"preset": "asyncfedavg", "clients": 2}, keep={"updates": "forever"})
         often, rare = run.join("often"), run.join("rare")

@@ -205,6 +205,56 @@ static struct trib_spec *fedasync_of(const json_t *inputs) {
                            "staleness_max", 2));
 }
 
+static void fedasmu_shares_follow_the_rule(void **state) {
+    (void)state;
+    json_t *file = vectors_load("fedasmu.json");
+    const json_t *item = vectors_case(file, "weights");
+    struct trib_spec *spec = parse(
+        json_pack("{s:s, s:{}, s:{s:s, s:f, s:f, s:f, s:i}}", "name", "vector", "model", "strategy",
+                  "preset", "fedasmu", "alpha", vectors_number(item, "inputs.lam"), "staleness_a",
+                  vectors_number(item, "inputs.sigma"), "floor",
+                  vectors_number(item, "inputs.iota"), "staleness_max", 100));
+    size_t index;
+    json_t *row;
+    json_array_foreach((json_t *)vectors_at(item, "outputs.rows"), index, row) {
+        uint64_t version = (uint64_t)vectors_number(row, "t");
+        struct trib_weighing weighing = {.examples = 7,
+                                         .staleness = version -
+                                                      (uint64_t)vectors_number(row, "base_version"),
+                                         .version = version,
+                                         .versions = 1,
+                                         .updates = 1};
+        double share =
+            ldexp((double)trib_spec_weigh(spec, &weighing), -(int)spec->strategy.weight_unit_bits);
+        assert_true(fabs(share - vectors_number(row, "alpha")) <= 0x1p-24);
+    }
+    trib_spec_free(spec);
+    json_decref(file);
+}
+
+/* A share is at most what it is for all examples that there can be (CDFL mixes so, by the share that
+ * a client has in a cluster: tests/vectors/semidec.json). */
+static void examples_are_a_part_of_a_share(void **state) {
+    (void)state;
+    json_t *file = vectors_load("semidec.json");
+    const json_t *item = vectors_case(file, "cdfl_smallest_version");
+    double mixture[2], rates[2];
+    vectors_numbers(vectors_at(item, "inputs.mixture"), mixture, 2);
+    vectors_numbers(vectors_at(item, "outputs.rates"), rates, 2);
+    struct trib_spec *spec = parse(json_pack("{s:s, s:{}, s:{s:s, s:f, s:s, s:i}}", "name",
+                                             "vector", "model", "strategy", "preset", "fedasync",
+                                             "alpha", vectors_number(item, "inputs.alpha"),
+                                             "weights", "examples", "weight_max", 1000));
+    uint64_t staleness = (uint64_t)vectors_number(item, "inputs.staleness");
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t weight = trib_spec_weight(spec, (uint64_t)(1000 * mixture[i]), staleness);
+        assert_true(ldexp((double)weight, -(int)spec->strategy.weight_unit_bits) == rates[i]);
+    }
+    assert_int_equal(trib_spec_weight(spec, 1001, 0), 0);
+    trib_spec_free(spec);
+    json_decref(file);
+}
+
 /* Arrivals are whole models there; a client sends what it changed in its base. */
 static json_t *arrival_of(const json_t *arrival, double (*versions)[2]) {
     size_t base = (size_t)vectors_number(arrival, "base_version");
@@ -291,6 +341,8 @@ int main(void) {
         cmocka_unit_test(fedbuff_is_the_published_rule),
         cmocka_unit_test(updates_of_five_bases_make_one_sum),
         cmocka_unit_test(fedasync_shares_follow_the_rule),
+        cmocka_unit_test(fedasmu_shares_follow_the_rule),
+        cmocka_unit_test(examples_are_a_part_of_a_share),
         cmocka_unit_test(fedasync_mixes_models),
         cmocka_unit_test(bases_stay_at_hand),
         cmocka_unit_test(fedfix_makes_up_for_slowness),

@@ -112,8 +112,12 @@ static void each_tempo_has_fields_and_defaults_of_its_own(void **state) {
                    "'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy("'preset':'fedasync'",
                    "{'preset':'fedasync','concurrency':0,'alpha':0.6,'staleness_max':16,"
-                   "'staleness':'polynomial','staleness_a':0.5,'weight_max':1048576,"
-                   "'server':{'optimizer':'sgd','lr':1.0}}");
+                   "'staleness':'polynomial','staleness_a':0.5,'weights':'equal',"
+                   "'weight_max':1048576,'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy("'preset':'fedasmu','staleness_a':0.25",
+                   "{'preset':'fedasmu','concurrency':0,'alpha':1.0,'staleness_max':16,"
+                   "'staleness':'asmu','floor':0.1,'staleness_a':0.25,'weights':'equal',"
+                   "'weight_max':1048576,'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy("'preset':'fedfix'",
                    "{'preset':'fedfix','tick':'1m','quorum':1,'staleness_max':16,"
                    "'staleness':'linear','weights':'equal','divide':'weight',"
@@ -457,7 +461,7 @@ static const struct {
     {"'strategy':{'preset':'fedadagrad','server':{'beta2':0.9}}",
      "strategy.server.beta2: only with optimizer adam or yogi"},
     {"'strategy':{'staleness_a':1}",
-     "strategy.staleness_a: only with staleness polynomial or hinge"},
+     "strategy.staleness_a: only with staleness polynomial, hinge or asmu"},
     {"'strategy':{'staleness':'polynomial','staleness_b':1}",
      "strategy.staleness_b: only with staleness hinge"},
     {"'strategy':{'preset':'fedsgd'},'train':{'epochs':5}",
@@ -477,14 +481,16 @@ static const struct {
     {"'strategy':{'preset':'fedfix','deadline':'1m'}",
      "strategy.deadline: only with presets that work in rounds, fedbuff and asyncfedavg"},
     {"'strategy':{'preset':'fedfix','concurrency':3}",
-     "strategy.concurrency: only with presets fedbuff, asyncfedavg and fedasync"},
-    {"'strategy':{'preset':'fedasync','weights':'examples'}",
-     "strategy.weights: only with presets that sum updates"},
+     "strategy.concurrency: only with presets fedbuff, asyncfedavg, fedasync and fedasmu"},
+    {"'strategy':{'staleness':'asmu'}",
+     "strategy.staleness: asmu is a share in a mix, and preset fedavg mixes nothing; polynomial "
+     "works, or preset fedasmu"},
+    {"'strategy':{'preset':'fedasync','floor':0.2}", "strategy.floor: only with staleness asmu"},
     {"'strategy':{'preset':'fedasync','goal':1}",
      "strategy.goal: only with presets fedbuff and asyncfedavg"},
     {"'strategy':{'preset':'fedasync','quorum':1}",
      "strategy.quorum: only with presets that count updates"},
-    {"'strategy':{'alpha':0.5}", "strategy.alpha: only with preset fedasync"},
+    {"'strategy':{'alpha':0.5}", "strategy.alpha: only with presets fedasync and fedasmu"},
     {"'strategy':{'preset':'fedasync','alpha':1.5}",
      "strategy.alpha: must be a number above 0 and at most 1, not 1.5"},
     {"'strategy':{'preset':'fedasync','staleness':'linear'}",
