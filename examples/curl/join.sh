@@ -1,7 +1,8 @@
 #!/bin/sh
 # join.sh - takes part in a run with nothing but curl and the standard tools.
 #
-#     join.sh LINK [NAME]     LINK: trib://host:port/run#token, or http(s)://host/prefix/run#token
+#     join.sh LINK [NAME]     LINK: trib://host:port/run#token, or http(s)://host/prefix/run#token,
+#                             with or without ?pin=sha256:... before the #
 #
 # Joins, waits for a task, fetches the version it names, answers with an update in which every value
 # is 0.001, and waits for the version that has counted it. Needs a model of F32 tensors (all are).
@@ -14,10 +15,15 @@ case $link in
 *) token= ;;
 esac
 url=${link%%#*}
-case $url in # trib:// means TLS unless the host is this machine
+case $url in
+*'?pin=sha256:'*) pin=${url#*'?pin=sha256:'} ;;
+*) pin= ;;
+esac
+case $pin$url in # trib:// means TLS unless the host is this machine, or with a pin
 trib://127.* | trib://localhost:* | trib://'[::1]':*) url=http://${url#trib://} ;;
 trib://*) url=https://${url#trib://} ;;
 esac
+url=${url%%'?'*}
 url=${url%/}
 run=${url%/*}/v1/runs/${url##*/}
 
@@ -25,10 +31,24 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 1' HUP INT TERM
 
+# A pin stands for all other checks of the certificate. It is hex in links, base64 for curl.
+pinned=
+if [ -n "$pin" ]; then
+    bytes=
+    while [ -n "$pin" ]; do
+        rest=${pin#??}
+        bytes=$bytes$(printf '\\%03o' "0x${pin%"$rest"}")
+        pin=$rest
+    done
+    # shellcheck disable=SC2059 # the bytes are the format
+    pinned="--insecure --pinnedpubkey sha256//$(printf "$bytes" | base64)"
+fi
+
 # call CURL-ARGUMENTS: the body goes to stdout; a refusal is printed and ends the script. The token
 # goes through a file, because everybody can see the arguments of a program.
 call() {
-    status=$(curl --silent --show-error --retry 5 --retry-connrefused --max-time 120 \
+    # shellcheck disable=SC2086 # pinned is no word or three
+    status=$(curl $pinned --silent --show-error --retry 5 --retry-connrefused --max-time 120 \
         --header "@$folder/token" --output "$folder/reply" --write-out '%{http_code}' "$@")
     case $status in
     2??) cat "$folder/reply" ;;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/check.h"
 #include "cli/command.h"
 #include "cli/data_part.h"
 #include "cli/interrupt.h"
@@ -17,6 +18,7 @@
 
 struct join_options {
     const char *link;
+    bool is_check;
     const char *client;
     const char *role;
     const char *data;
@@ -34,11 +36,13 @@ struct join_options {
 static const struct trib_option join_table[] = {
     {"link", TRIB_OPTION_TEXT, AT(link), .value = "LINK", .is_positional = true,
      .is_required = true, .meaning = "what 'run create' printed: trib://host:port/run#token"},
-    {"client", TRIB_OPTION_TEXT, AT(client), .value = "ID", .is_required = true,
+    {"check", TRIB_OPTION_FLAG, AT(is_check),
+     .meaning = "only try DNS, TCP, proxy, TLS, HTTP, token and a 10 MB upload"},
+    {"client", TRIB_OPTION_TEXT, AT(client), .value = "ID", .otherwise = "needed, but for --check",
      .meaning = "name of this participant, the same every time it joins"},
     {"role", TRIB_OPTION_TEXT, AT(role), .value = "ROLE", .initial = "trainer",
      .meaning = "trainer, or evaluator on the held-out rows of the data"},
-    {"data", TRIB_OPTION_TEXT, AT(data), .value = "PATH", .is_required = true,
+    {"data", TRIB_OPTION_TEXT, AT(data), .value = "PATH", .otherwise = "needed, but for --check",
      .meaning = "folder with IDX files or train.csv, or a .csv, .tsv or .txt; each also .gz"},
     {"part", TRIB_OPTION_TEXT, AT(part), .value = "I/N", .otherwise = "the whole",
      .meaning = "this client's share: part I of N, counted from 0"},
@@ -263,17 +267,14 @@ static enum trib_exit join_with(struct joining *joining, const struct trib_trans
     return result;
 }
 
-static enum trib_exit join_link(struct joining *joining) {
-    struct trib_link link;
+static enum trib_exit join_link(struct joining *joining, const struct trib_link *link) {
     struct trib_way way;
     struct trib_error error = {0};
-    enum trib_status status = trib_join_link_parse(joining->options->link, &link, &error);
-    if (status == TRIB_OK) {
-        status = trib_way_open(joining->cli->env, &link, &joining->options->way, &way, &error);
-    }
+    enum trib_status status =
+        trib_way_open(joining->cli->env, link, &joining->options->way, &way, &error);
     if (status != TRIB_OK) {
-        bool is_usage = status == TRIB_EMALFORMED || status == TRIB_EINVALID;
-        return trib_cli_fail(joining->cli, is_usage ? TRIB_EXIT_USAGE : TRIB_EXIT_FAILED, "%s",
+        return trib_cli_fail(joining->cli,
+                             status == TRIB_EINVALID ? TRIB_EXIT_USAGE : TRIB_EXIT_FAILED, "%s",
                              error.text);
     }
     active_sockets = &way.sockets;
@@ -283,8 +284,8 @@ static enum trib_exit join_link(struct joining *joining) {
     return result;
 }
 
-static enum trib_exit join(const struct trib_cli *cli, const void *given) {
-    const struct join_options *options = given;
+static enum trib_exit join_with_data(const struct trib_cli *cli, const struct join_options *options,
+                                     const struct trib_link *link) {
     struct trib_data_part share;
     struct trib_dataset dataset = {0};
     struct trib_error error = {0};
@@ -307,10 +308,32 @@ static enum trib_exit join(const struct trib_cli *cli, const void *given) {
                         .client = options->client,
                         .seed = options->seed},
     };
-    enum trib_exit result = join_link(&joining);
+    enum trib_exit result = join_link(&joining, link);
     trib_participant_deinit(&joining.participant);
     trib_dataset_deinit(&dataset);
     return result;
+}
+
+static enum trib_exit join(const struct trib_cli *cli, const void *given) {
+    const struct join_options *options = given;
+    struct trib_link link;
+    struct trib_error error = {0};
+    if (trib_join_link_parse(options->link, &link, &error) != TRIB_OK) {
+        return trib_cli_fail(cli, TRIB_EXIT_USAGE, "%s", error.text);
+    }
+    const char *client = options->client;
+    if (client != NULL && !trib_name_is_valid(client, strlen(client))) {
+        return trib_cli_fail(cli, TRIB_EXIT_USAGE,
+                             "--client: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit");
+    }
+    if (options->is_check) {
+        return trib_check(cli, &link, &options->way, client);
+    }
+    if (client == NULL || options->data == NULL) {
+        return trib_cli_fail(cli, TRIB_EXIT_USAGE, "--%s is missing: only --check needs none",
+                             client == NULL ? "client" : "data");
+    }
+    return join_with_data(cli, options, &link);
 }
 
 const struct trib_command trib_command_join = {
@@ -318,6 +341,8 @@ const struct trib_command trib_command_join = {
     .group = "Taking part",
     .summary = "Train or evaluate with data of one's own until the run has stopped",
     .details =
+        "Usually: trib join LINK --client ID --data PATH. If that does not get through:\n"
+        "trib join LINK --check, which says what is in the way.\n"
         "The model is recognised by its tensors (softmax, mlp, cnn or lstm, see model.init.trainer in\n"
         "'trib help spec'). Only the rows of the part are loaded; none of them leaves.\n",
     .options = join_table,

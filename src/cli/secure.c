@@ -134,8 +134,9 @@ static int tls_wait(void *context, void *handle, int timeout_ms) {
     return 1;
 }
 
-/* Why there is no TLS; what connect returns. */
-static int explain(const struct connection *connection, char *text, size_t text_room) {
+/* Why there is no TLS, before the handshake was over or behind it; what connect returns. */
+static int explain(const struct connection *connection, bool is_shaken, char *text,
+                   size_t text_room) {
     const struct trib_secure *tls = connection->tls;
     long verdict = SSL_get_verify_result(connection->ssl);
     unsigned long code = ERR_peek_last_error();
@@ -150,7 +151,7 @@ static int explain(const struct connection *connection, char *text, size_t text_
                        X509_verify_cert_error_string(verdict));
         return TRIB_CONNECT_REFUSED;
     }
-    if (tls->is_bare && SSL_is_init_finished(connection->ssl)) {
+    if (is_shaken) {
         (void)snprintf(text, text_room, "it wants a certificate of ours (--cert, --key): %s",
                        reason == NULL ? "it hung up" : reason);
         return TRIB_CONNECT_REFUSED;
@@ -187,16 +188,18 @@ static int tls_connect(void *context, const char *host, const char *port, void *
         trib_release(tls->env, connection, 1, sizeof *connection);
         return result;
     }
-    result = -1;
     tls->is_bare = false;
     ERR_clear_error();
     if (!prepare(connection, host)) {
         (void)snprintf(text, text_room, "out of memory");
-    } else if (SSL_connect(connection->ssl) == 1 && is_accepted(connection)) {
-        *handle = connection;
-        return 0;
+        result = -1;
     } else {
-        result = explain(connection, text, text_room);
+        bool is_shaken = SSL_connect(connection->ssl) == 1;
+        if (is_shaken && is_accepted(connection)) {
+            *handle = connection;
+            return 0;
+        }
+        result = explain(connection, is_shaken, text, text_room);
     }
     tls_close(tls, connection);
     return result;

@@ -28,6 +28,7 @@ static enum trib_status open_tls(const struct trib_env *env, const struct trib_l
     if ((secure.certificate_file == NULL) != (secure.key_file == NULL)) {
         return trib_error_set(error, TRIB_EINVALID, "--cert and --key belong together");
     }
+    way->has_certificate = secure.certificate_file != NULL;
     return trib_secure_new(env, &way->plain, &secure, &way->tls, error);
 }
 

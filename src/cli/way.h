@@ -41,6 +41,7 @@ struct trib_way {
     struct trib_sockets sockets; /* read-only, but for the bell; proxy says through which one */
     struct trib_transport plain; /* read-only: up to and with the proxy */
     struct trib_secure *tls;     /* read-only; NULL: none */
+    bool has_certificate;        /* read-only: of our own, to show */
 };
 
 /* Nothing is sent yet. *way must stay where it is until close, as must env.

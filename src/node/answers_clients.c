@@ -1,4 +1,4 @@
-/* answers_clients.c - join, task, decline, evaluation: small documents for the heart; who has joined. */
+/* answers_clients.c - join, probe, task, decline, evaluation: small documents; who has joined. */
 #include "node/daemon.h"
 #include "node/report.h"
 
@@ -33,6 +33,11 @@ void trib_answer_client_list(struct trib_call *call, const struct trib_http_requ
     } else {
         trib_call_reply(call, 200, clients);
     }
+}
+
+/* The bytes are gone already; how many came is all that there is to say. */
+void trib_answer_probe(struct trib_call *call) {
+    trib_call_reply(call, 200, json_pack("{s:I}", "bytes", (json_int_t)call->body_bytes));
 }
 
 void trib_answer_task(struct trib_call *call, const struct trib_http_request *request) {

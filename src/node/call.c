@@ -27,6 +27,7 @@ const struct trib_answer trib_answers[TRIB_ROUTE_COUNT] = {
     [TRIB_ROUTE_TOKEN_CREATE] = {.body = trib_answer_token_create},
     [TRIB_ROUTE_TOKEN_REVOKE] = {.body = trib_answer_token_revoke},
     [TRIB_ROUTE_CLIENT_REVOKE] = {.body = trib_answer_client_revoke},
+    [TRIB_ROUTE_CLIENT_PROBE] = {.body = trib_answer_probe},
     [TRIB_ROUTE_CLIENT_JOIN] = {.body = trib_answer_join},
     [TRIB_ROUTE_TASK_GET] = {.head = trib_answer_task},
     [TRIB_ROUTE_TASK_DECLINE] = {.body = trib_answer_decline},
@@ -260,9 +261,11 @@ static void on_head(void *context, struct trib_exchange *exchange,
         call->request = NULL;
         return;
     }
-    bool is_model = call->target.rule->body == TRIB_BODY_TENSORS;
-    trib_exchange_receive(exchange, is_model ? node->config.model_bytes_max - node->model_bytes
-                                             : TRIB_JSON_BODY_BYTES_MAX);
+    const struct trib_route_rule *rule = call->target.rule;
+    trib_exchange_receive(exchange, rule->body == TRIB_BODY_TENSORS
+                                        ? node->config.model_bytes_max - node->model_bytes
+                                    : rule->body_bytes_max > 0 ? rule->body_bytes_max
+                                                               : TRIB_JSON_BODY_BYTES_MAX);
 }
 
 #define BODY_ROOM_FIRST ((size_t)4096)
@@ -305,6 +308,10 @@ static void *on_lend(void *context, struct trib_exchange *exchange, size_t *room
     struct trib_call *call = trib_exchange_context(exchange);
     if (call->upload != NULL) {
         return trib_upload_lend(call->upload, room);
+    }
+    if (call->target.rule->body == TRIB_BODY_OCTETS) {
+        *room = sizeof call->node->drain;
+        return call->node->drain;
     }
     if (!has_room(call)) {
         trib_call_refuse(call, "busy", "too many bodies are being received; try again");

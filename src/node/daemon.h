@@ -39,9 +39,10 @@ struct trib_node {
     size_t closing_count;
     struct trib_resting resting[TRIB_RUNS_MAX];
     size_t resting_count;
-    struct trib_call *calls; /* every exchange under way, newest first */
-    uint64_t body_bytes;     /* charged to config.body_bytes_max */
-    uint64_t model_bytes;    /* charged to config.model_bytes_max */
+    struct trib_call *calls;      /* every exchange under way, newest first */
+    unsigned char drain[1 << 16]; /* where bytes go that nobody wants, all connections' alike */
+    uint64_t body_bytes;          /* charged to config.body_bytes_max */
+    uint64_t model_bytes;         /* charged to config.model_bytes_max */
     char url[300];
     char admin_token[TRIB_TOKEN_TEXT_BYTES];
     trib_time_ns started_at;

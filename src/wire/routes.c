@@ -29,6 +29,7 @@ static const char *const query_names[QUERY_COUNT] = {"name", "wait", "from", "as
 #define JSON .body = TRIB_BODY_JSON, .body_bytes_max = TRIB_JSON_BODY_BYTES_MAX
 #define JSON_OR_NONE .body = TRIB_BODY_JSON_OPTIONAL, .body_bytes_max = TRIB_JSON_BODY_BYTES_MAX
 #define TENSORS .body = TRIB_BODY_TENSORS
+#define OCTETS .body = TRIB_BODY_OCTETS, .body_bytes_max = TRIB_PROBE_BYTES_MAX
 
 #define ROW(service, verb, where, needs, ...)                                       \
     {                                                                               \
@@ -53,6 +54,7 @@ static const struct trib_route_rule rules[] = {
     ROW(CLIENT_LIST, GET, RUN "/clients", READ, HEAD_TOO, QUERY(AFTER)),
     ROW(CLIENT_JOIN, PUT, RUN "/clients/{client}", JOIN, JSON_OR_NONE),
     ROW(CLIENT_REVOKE, DELETE, RUN "/clients/{client}", CONTROL, NO_BODY),
+    ROW(CLIENT_PROBE, PUT, RUN "/clients/{client}/probe", JOIN, OCTETS),
     ROW(TASK_GET, GET, RUN "/task", CLIENT, QUERY(WAIT)),
     ROW(TASK_DECLINE, POST, RUN "/task/decline", CLIENT, JSON),
     ROW(UPDATE_GET, GET, RUN "/updates/{id}", CLIENT, HEAD_TOO),
@@ -385,6 +387,8 @@ const char *trib_body_content_type(enum trib_body_kind body) {
         return "application/json";
     case TRIB_BODY_TENSORS:
         return "application/safetensors";
+    case TRIB_BODY_OCTETS:
+        return "application/octet-stream";
     }
     return NULL;
 }

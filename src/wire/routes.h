@@ -16,6 +16,7 @@
 #include "wire/http.h"
 
 #define TRIB_JSON_BODY_BYTES_MAX (1 << 20) /* docs/protocol.md section 1 */
+#define TRIB_PROBE_BYTES_MAX (16 << 20)    /* the same, section 4 */
 #define TRIB_TASK_WAIT_S_MAX 60
 
 enum trib_route {
@@ -34,6 +35,7 @@ enum trib_route {
     TRIB_ROUTE_CLIENT_LIST,
     TRIB_ROUTE_CLIENT_JOIN,
     TRIB_ROUTE_CLIENT_REVOKE,
+    TRIB_ROUTE_CLIENT_PROBE,
     TRIB_ROUTE_TASK_GET,
     TRIB_ROUTE_TASK_DECLINE,
     TRIB_ROUTE_UPDATE_PUT,
@@ -65,6 +67,7 @@ enum trib_body_kind {
     TRIB_BODY_JSON,          /* application/json */
     TRIB_BODY_JSON_OPTIONAL, /* application/json, or an empty body of any type */
     TRIB_BODY_TENSORS,       /* application/safetensors */
+    TRIB_BODY_OCTETS,        /* application/octet-stream, which nobody keeps */
 };
 
 enum trib_version_selector { TRIB_VERSION_NUMBER, TRIB_VERSION_LATEST, TRIB_VERSION_BEST };

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.parse
 
 TRIB = os.environ.get("TRIB", str(pathlib.Path(__file__).resolve().parents[2] / "build/trib"))
 SCALE = float(os.environ.get("TRIB_TEST_SCALE", "1"))  # slower under sanitizers
@@ -100,8 +101,8 @@ class Daemon:
         if self.process.poll() is not None:
             raise AssertionError("daemon ended: " + self.log_text())
         self.url = pathlib.Path(ready).read_text().strip()
-        self.host, port = self.url.split("//")[1].split(":")
-        self.port = int(port)
+        address = urllib.parse.urlsplit(self.url)
+        self.host, self.port = address.hostname, address.port
         self.admin = pathlib.Path(self.data, "admin.token").read_text().strip()
 
     def log_text(self):

@@ -41,6 +41,8 @@ static const struct {
      TRIB_BODY_NONE},
     {TRIB_HTTP_GET, "/v1/runs/r1/clients", TRIB_ROUTE_CLIENT_LIST, TRIB_ACCESS_READ,
      TRIB_BODY_NONE},
+    {TRIB_HTTP_PUT, "/v1/runs/r1/clients/dev-1/probe", TRIB_ROUTE_CLIENT_PROBE, TRIB_ACCESS_JOIN,
+     TRIB_BODY_OCTETS},
     {TRIB_HTTP_PUT, "/v1/runs/r1/clients/dev-1", TRIB_ROUTE_CLIENT_JOIN, TRIB_ACCESS_JOIN,
      TRIB_BODY_JSON_OPTIONAL},
     {TRIB_HTTP_GET, "/v1/runs/r1/task", TRIB_ROUTE_TASK_GET, TRIB_ACCESS_CLIENT, TRIB_BODY_NONE},
@@ -86,12 +88,15 @@ static void finds_every_service(void **state) {
         assert_true(is_seen[route]);
 }
 
-static void only_json_bodies_have_a_limit_of_their_own(void **state) {
+static void only_tensors_have_no_limit_of_their_own(void **state) {
     (void)state;
     for (int route = 0; route < TRIB_ROUTE_COUNT; route++) {
         const struct trib_route_rule *rule = trib_route_rule_of((enum trib_route)route);
         bool is_json = rule->body == TRIB_BODY_JSON || rule->body == TRIB_BODY_JSON_OPTIONAL;
-        assert_int_equal(rule->body_bytes_max, is_json ? TRIB_JSON_BODY_BYTES_MAX : 0);
+        bool is_probe = rule->body == TRIB_BODY_OCTETS;
+        assert_int_equal(rule->body_bytes_max, is_json    ? TRIB_JSON_BODY_BYTES_MAX
+                                               : is_probe ? TRIB_PROBE_BYTES_MAX
+                                                          : 0);
     }
 }
 
@@ -290,7 +295,7 @@ static void content_types_are_exact_but_for_case_and_parameters(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_every_service),
-        cmocka_unit_test(only_json_bodies_have_a_limit_of_their_own),
+        cmocka_unit_test(only_tensors_have_no_limit_of_their_own),
         cmocka_unit_test(decodes_names_and_versions),
         cmocka_unit_test(head_is_served_where_get_is_cheap),
         cmocka_unit_test(a_wrong_method_is_told_the_right_ones),
