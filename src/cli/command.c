@@ -29,6 +29,10 @@ static const struct trib_command *const commands[] = {
     /* Watching */
     &trib_command_status,
     &trib_command_watch,
+    /* Access */
+    &trib_command_token_create,
+    &trib_command_token_list,
+    &trib_command_token_revoke,
     /* Models */
     &trib_command_model_get,
     &trib_command_model_inspect,

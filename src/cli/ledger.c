@@ -1,11 +1,10 @@
 /* ledger.c - trib ledger show and verify: the record of a run, and whether it holds. */
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
+#include "cli/ledger_pages.h"
 #include "cli/print.h"
 #include "cli/receipt.h"
-#include "cli/remote.h"
 #include "node/audit.h"
 
 struct ledger_options {
@@ -17,7 +16,6 @@ struct ledger_options {
     struct trib_remote_options remote;
 };
 
-#define SECONDS_MAX 253402300800.0 /* the year 10000 */
 #define AT(member) offsetof(struct ledger_options, member)
 
 /* --- show ------------------------------------------------------------------------------------- */
@@ -38,15 +36,10 @@ static void print_record(const struct trib_cli *cli, const json_t *line) {
     const json_t *record = json_object_get(line, "record");
     const char *digest = json_string_value(json_object_get(line, "digest"));
     const char *type = json_string_value(json_object_get(record, "type"));
-    double wall = json_number_value(json_object_get(record, "time"));
-    time_t seconds = wall > 0.0 && wall < SECONDS_MAX ? (time_t)wall : 0;
-    char stamp[sizeof "2026-11-20T16:38:38Z"] = "-";
-    struct tm utc;
+    char stamp[TRIB_STAMP_BYTES];
     const char *key;
     json_t *value;
-    if (gmtime_r(&seconds, &utc) != NULL) {
-        (void)strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    }
+    trib_print_stamp(json_number_value(json_object_get(record, "time")), stamp);
     (void)fprintf(cli->out, "%6lld  %.12s  %s  %s",
                   (long long)json_integer_value(json_object_get(line, "index")),
                   digest == NULL ? "" : digest, stamp, type == NULL ? "record" : type);
@@ -69,57 +62,18 @@ static void print_record(const struct trib_cli *cli, const json_t *line) {
     (void)fprintf(cli->out, "\n");
 }
 
-/* Print the lines of a page; *next is the index behind its last record. */
-static enum trib_exit print_page(const struct trib_cli *cli, bool is_json, char *page,
-                                 uint64_t *next) {
-    char *rest = NULL;
-    for (char *line = strtok_r(page, "\n", &rest); line != NULL;
-         line = strtok_r(NULL, "\n", &rest)) {
-        json_t *record = json_loads(line, 0, NULL);
-        const json_t *index = json_object_get(record, "index");
-        if (!json_is_integer(index) || (uint64_t)json_integer_value(index) != *next) {
-            json_decref(record);
-            return trib_cli_fail(cli, TRIB_EXIT_FAILED,
-                                 "record %" PRIu64 " is missing or makes no sense", *next);
-        }
-        ++*next;
-        if (is_json) {
-            (void)fprintf(cli->out, "%s\n", line);
-        } else {
-            print_record(cli, record);
-        }
-        json_decref(record);
-    }
-    return TRIB_EXIT_OK;
-}
+struct showing {
+    const struct trib_cli *cli;
+    bool is_json;
+};
 
-static enum trib_exit show_from(struct trib_remote *remote, const struct ledger_options *options) {
-    const struct trib_cli *cli = remote->cli;
-    uint64_t next = options->from, before;
-    enum trib_exit result = TRIB_EXIT_OK;
-    do {
-        char rest[64], path[TRIB_REMOTE_PATH_BYTES];
-        const struct trib_remote_request request = {.method = "GET", .path = path};
-        struct trib_error error = {0};
-        char *page;
-        size_t count;
-        before = next;
-        (void)snprintf(rest, sizeof rest, "/ledger?from=%" PRIu64, next);
-        result = trib_remote_run_path(cli, options->run, rest, path);
-        if (result == TRIB_EXIT_OK) {
-            result = trib_remote_send(remote, &request);
-        }
-        if (result != TRIB_EXIT_OK) {
-            return result;
-        }
-        if (trib_http_read_all(remote->http, TRIB_REMOTE_DOCUMENT_BYTES_MAX, &page, &count,
-                               &error) != TRIB_OK) {
-            return trib_remote_fail(remote, &error);
-        }
-        result = print_page(cli, options->is_json, page, &next);
-        trib_release(cli->env, page, count + 1, 1);
-    } while (result == TRIB_EXIT_OK && next > before); /* an empty page is the end */
-    return result;
+static void show_record(void *context, const char *line, const json_t *document) {
+    const struct showing *showing = context;
+    if (showing->is_json) {
+        (void)fprintf(showing->cli->out, "%s\n", line);
+    } else {
+        print_record(showing->cli, document);
+    }
 }
 
 static enum trib_exit show(const struct trib_cli *cli, const void *given) {
@@ -127,7 +81,8 @@ static enum trib_exit show(const struct trib_cli *cli, const void *given) {
     struct trib_remote remote;
     enum trib_exit result = trib_remote_open(cli, &options->remote, &remote);
     if (result == TRIB_EXIT_OK) {
-        result = show_from(&remote, options);
+        struct showing showing = {cli, options->is_json};
+        result = trib_ledger_pages(&remote, options->run, options->from, show_record, &showing);
         trib_remote_close(&remote);
     }
     return result;

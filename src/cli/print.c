@@ -8,11 +8,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "wire/yaml.h"
 
 #define DEPTH_MAX 8
 #define PLAIN_BYTES_MAX 64
+#define SECONDS_MAX 253402300800.0 /* the year 10000 */
 /* Every number that a person writes with 15 digits looks the same again. */
 #define JSON_LOOKS (JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))
 
@@ -166,4 +168,15 @@ enum trib_exit trib_print_yaml(const struct trib_cli *cli, const json_t *value) 
     }
     trib_text_deinit(&text);
     return is_whole ? TRIB_EXIT_OK : trib_cli_fail(cli, TRIB_EXIT_FAILED, "out of memory");
+}
+
+/* --- moments ---------------------------------------------------------------------------------- */
+
+void trib_print_stamp(double seconds, char stamp[TRIB_STAMP_BYTES]) {
+    time_t whole = seconds > 0.0 && seconds < SECONDS_MAX ? (time_t)seconds : 0;
+    struct tm utc;
+    (void)strcpy(stamp, "-");
+    if (whole > 0 && gmtime_r(&whole, &utc) != NULL) {
+        (void)strftime(stamp, TRIB_STAMP_BYTES, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    }
 }

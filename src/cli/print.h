@@ -15,4 +15,8 @@ void trib_yaml_add(struct trib_text *text, const json_t *value);
 /* The same to cli->out. */
 enum trib_exit trib_print_yaml(const struct trib_cli *cli, const json_t *value);
 
+/* Seconds since 1970 as "2026-11-20T16:38:38Z", "-" for none or what no calendar has. */
+#define TRIB_STAMP_BYTES (sizeof "2026-11-20T16:38:38Z")
+void trib_print_stamp(double seconds, char stamp[TRIB_STAMP_BYTES]);
+
 #endif

@@ -467,5 +467,79 @@ class Loopback(unittest.TestCase):
                 self.assertEqual(reply.status, status, reply.body)
 
 
+class Program(Secured):
+    """trib token create, list and revoke."""
+
+    def trib(self, *words, expect=0):
+        done = subprocess.run(
+            [TRIB, "token", *words, "--url", self.daemon.url, "--token-file",
+             f"{self.daemon.data}/admin.token"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, expect, done.stderr)
+        return done
+
+    def create(self, *words):
+        """What was printed, and the serial."""
+        done = self.trib("create", "r", *words)
+        return done.stdout.strip(), re.match("serial ([0-9a-f]{16}), ", done.stderr)[1]
+
+    def join_with(self, token, client):
+        return self.ask("PUT", f"/r/clients/{client}", token, {})
+
+    def states(self):
+        lines = self.trib("list", "r").stdout.splitlines()[1:]
+        return {line.split()[0]: tuple(line.split()[1:3]) for line in lines}
+
+    def test_a_link_for_one_client_and_back(self):
+        link, serial = self.create("--client", "mercy", "--expires", "7d")
+        self.assertTrue(link.startswith(f"{self.daemon.url}/r#join~"), link)
+        token = link.split("#")[1]
+        self.assertEqual(self.join_with(token, "other"), (403, "forbidden"))
+        status, answer = self.join_with(token, "mercy")
+        self.assertEqual(status, 200)
+        self.assertEqual(self.states()[serial], ("join", "good"))
+        self.trib("revoke", "r", serial)
+        self.assertEqual(self.join_with(token, "mercy"), (401, "revoked"))
+        self.assertEqual(self.states()[serial], ("join", "revoked"))
+        # The client goes on with what joining gave it, until that is taken back, too.
+        self.assertEqual(self.ask("GET", "/r/task?wait=0", answer["token"])[0], 200)
+        self.trib("revoke", "r", "--client", "mercy")
+        self.assertEqual(self.ask("GET", "/r/task?wait=0", answer["token"]), (401, "revoked"))
+
+    def test_other_scopes_are_printed_as_tokens(self):
+        token, serial = self.create("--scope", "observe", "--label", "press", "--expires", "1500ms")
+        self.assertEqual(self.ask("GET", "/r", token)[0], 200)
+        self.assertEqual(self.ask("POST", "/r/pause", token), (403, "forbidden"))
+        wait_for(lambda: self.states()[serial] == ("observe", "expired"), what="its end")
+        self.assertEqual(self.ask("GET", "/r", token), (401, "expired"))
+        token, serial = self.create("--scope", "admin", "--label", "alice")
+        self.assertEqual(self.ask("POST", "/r/pause", token)[0], 200)
+        self.assertIn("alice", self.trib("list", "r").stdout)
+
+    def test_the_runs_own_link_can_be_taken_back(self):
+        self.assertEqual(self.states(), {"0" * 16: ("join", "good")})
+        self.trib("revoke", "r", "0" * 16)
+        self.assertEqual(self.states(), {"0" * 16: ("join", "revoked")})
+
+    def test_what_makes_no_sense_is_told(self):
+        for words, status in ((["create", "r", "--scope", "client"], 1),
+                              (["create", "r", "--scope", "observe", "--client", "a"], 2),
+                              (["create", "r", "--label", "a"], 2),
+                              (["create", "r", "--expires", "soon"], 2),
+                              (["create", "../r"], 2), (["create", "other"], 1),
+                              (["list", "other"], 1), (["revoke", "r"], 2),
+                              (["revoke", "r", "5f0c", "--client", "a"], 2),
+                              (["revoke", "r", "5f0c"], 1), (["revoke", "r", "../x"], 2)):
+            with self.subTest(words=words):
+                self.trib(*words, expect=status)
+
+    def test_no_token_is_written_anywhere(self):
+        link, _ = self.create()
+        secret = link.split("~")[-1]
+        self.assertNotIn(secret, self.daemon.log_text())
+        for path in pathlib.Path(self.daemon.data).rglob("*"):
+            if path.is_file():
+                self.assertNotIn(secret.encode(), path.read_bytes(), path)
+
+
 if __name__ == "__main__":
     main()
