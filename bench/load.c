@@ -9,6 +9,11 @@
  *   load round  --url URL --run R --clients N --bytes B
  *               all join, ask for a task, train nothing, send their update, ask again; what is
  *               measured is the time from sending an update to the task for the next version
+ *   load flap   --url URL --run R --clients N --bytes B [--pause S] [--acknowledged FILE]
+ *               all come and go: each joins, polls, sends an update or half of one, hangs up
+ *               wherever it is, stays away for S seconds on average (1 in 20 ten times as long)
+ *               and comes back, 1 in 10 under a new name; FILE gets "client id" of each update
+ *               that was acknowledged
  *
  * --role evaluator for poll; --name PREFIX of client names; --seconds S and --count K (answers
  * per client) end it, whichever comes first. Prints one line of JSON:
@@ -45,7 +50,7 @@
 #define TICK_MS 10
 #define STATUS_MAX 600
 
-enum mode { MODE_POLL, MODE_PUSH, MODE_ROUND };
+enum mode { MODE_POLL, MODE_PUSH, MODE_ROUND, MODE_FLAP };
 
 /* What a client waits for an answer to, or will do when its pause is over. */
 enum step { STEP_JOIN, STEP_STATUS, STEP_TASK, STEP_UPDATE, STEP_ENDED };
@@ -55,9 +60,10 @@ struct options {
     struct sockaddr_in address;
     const char *run, *name, *role;
     long clients, count;
-    double seconds, rate;
+    double seconds, rate, pause;
     uint64_t bytes, until_version;
     bool is_abandoning;
+    FILE *acknowledged; /* NULL: nobody asks */
 };
 
 struct client {
@@ -67,8 +73,11 @@ struct client {
     bool is_paused;
     bool is_watched_for_room; /* epoll tells when there is room to send */
     double pause_until;
-    double asked_at; /* when the request under way began */
-    double sent_at;  /* round: when the update began; 0: none yet */
+    double asked_at;     /* when the request under way began */
+    double sent_at;      /* round: when the update began; 0: none yet */
+    double leave_at;     /* flap: hangs up on whatever it waits for; 0: stays */
+    bool is_leaving;     /* flap: in the middle of its update */
+    unsigned generation; /* flap: part of its name */
     char token[TOKEN_BYTES];
     char *request; /* its head, while it is sent */
     size_t request_bytes;
@@ -155,15 +164,34 @@ static void connect_anew(struct client *client) {
     }
 }
 
+/* Somewhere in 0 .. 1, the same in every run of the program (xorshift64, Marsaglia 2003). */
+static double chance(void) {
+    static uint64_t state = UINT64_C(0x9e3779b97f4a7c15);
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (double)(state >> 11) / 0x1p53;
+}
+
+/* "load-7", when it flaps "load-7.3" */
+static const char *name_of(const struct client *client, char name[64]) {
+    int bytes = snprintf(name, 64, "%s-%zu", options.name, client_index(client));
+    if (options.mode == MODE_FLAP && bytes > 0 && bytes < 64) {
+        (void)snprintf(name + bytes, 64 - (size_t)bytes, ".%u", client->generation);
+    }
+    return name;
+}
+
 static int write_head(const struct client *client, char *head, size_t room) {
-    size_t index = client_index(client);
+    char name[64];
     switch (client->step) {
     case STEP_JOIN:
         return snprintf(head, room,
-                        "PUT /v1/runs/%s/clients/%s-%zu HTTP/1.1\r\nHost: localhost\r\n"
+                        "PUT /v1/runs/%s/clients/%s HTTP/1.1\r\nHost: localhost\r\n"
                         "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n"
                         "{\"role\":\"%s\"}",
-                        options.run, options.name, index, strlen(options.role) + 11, options.role);
+                        options.run, name_of(client, name), strlen(options.role) + 11,
+                        options.role);
     case STEP_STATUS:
         return snprintf(head, room, "GET /v1/runs/%s HTTP/1.1\r\nHost: localhost\r\n\r\n",
                         options.run);
@@ -174,12 +202,12 @@ static int write_head(const struct client *client, char *head, size_t room) {
                         options.run, client->token);
     default:
         return snprintf(head, room,
-                        "PUT /v1/runs/%s/updates/%s-%zu.%d.%" PRIu64 " HTTP/1.1\r\n"
+                        "PUT /v1/runs/%s/updates/%s.%d.%" PRIu64 " HTTP/1.1\r\n"
                         "Host: localhost\r\nAuthorization: Bearer %s\r\n"
                         "Content-Type: application/safetensors\r\n"
                         "Tributary-Base-Version: %" PRIu64 "\r\nTributary-Examples: 1\r\n"
                         "Content-Length: %" PRIu64 "\r\n\r\n",
-                        options.run, options.name, index, (int)getpid(), client->next_id,
+                        options.run, name_of(client, name), (int)getpid(), client->next_id,
                         client->token, client->base, body_head_bytes + options.bytes);
     }
 }
@@ -247,10 +275,14 @@ static const void *next_piece(const struct client *client, size_t *count) {
     return zeros;
 }
 
+static bool ends_midway(const struct client *client) {
+    return options.is_abandoning || client->is_leaving;
+}
+
 /* How far a body may be by now. */
 static uint64_t allowed_bytes(const struct client *client) {
     uint64_t limit = client->total_bytes;
-    if (client->step == STEP_UPDATE && options.is_abandoning) {
+    if (client->step == STEP_UPDATE && ends_midway(client)) {
         limit = client->request_bytes + (limit - client->request_bytes) / 2;
     }
     if (client->step != STEP_UPDATE || options.rate <= 0) {
@@ -261,7 +293,23 @@ static uint64_t allowed_bytes(const struct client *client) {
     return most < limit ? most : limit;
 }
 
+/* Away for a while; what it does then begins with joining. */
+static void leave(struct client *client) {
+    double pause = 2 * chance() * options.pause;
+    disconnect(client);
+    opening += client->step != STEP_JOIN;
+    client->step = STEP_JOIN;
+    client->is_leaving = false;
+    client->leave_at = 0;
+    client->generation += chance() < 0.1;
+    pause_client(client, chance() < 0.05 ? 10 * pause : pause);
+}
+
 static void abandon(struct client *client) {
+    if (options.mode == MODE_FLAP) {
+        leave(client);
+        return;
+    }
     disconnect(client);
     client->answers++;
     if (is_over(client)) {
@@ -304,7 +352,7 @@ static void send_more(struct client *client) {
     if (client->sent_bytes == client->total_bytes) {
         client->is_sending = false;
         watch(client, false);
-    } else if (options.is_abandoning && options.rate <= 0) {
+    } else if (ends_midway(client) && options.rate <= 0) {
         abandon(client);
     } else {
         watch(client, false); /* until the next tick */
@@ -346,7 +394,19 @@ static void joined(struct client *client, const char *body) {
         errno = EPROTO;
         fail("join");
     }
-    ask(client, options.mode == MODE_PUSH ? STEP_UPDATE : STEP_TASK);
+    double whim = chance();
+    if (options.mode != MODE_FLAP) {
+        ask(client, options.mode == MODE_PUSH ? STEP_UPDATE : STEP_TASK);
+    } else if (whim < 0.1) {
+        client->step = STEP_TASK; /* it has joined */
+        leave(client);
+    } else if (whim < 0.5) { /* an update, or half of one */
+        client->is_leaving = whim < 0.2;
+        ask(client, STEP_STATUS);
+    } else { /* waits, and hangs up before long */
+        client->leave_at = seconds_now() + 4 * chance();
+        ask(client, STEP_TASK);
+    }
 }
 
 static void seen(struct client *client, const char *body) {
@@ -369,6 +429,10 @@ static void told(struct client *client, const char *body) {
         }
     } else if (strstr(body, "\"kind\":\"train\"") == NULL) {
         ask(client, STEP_TASK);
+    } else if (options.mode == MODE_FLAP) {
+        client->base = version;
+        client->leave_at = 0;
+        ask(client, STEP_UPDATE);
     } else {
         if (client->sent_at > 0) {
             note(client->sent_at);
@@ -387,6 +451,15 @@ static void taken(struct client *client, const char *body) {
         return;
     }
     note(client->asked_at);
+    if (options.mode == MODE_FLAP) {
+        char name[64];
+        if (options.acknowledged != NULL) {
+            (void)fprintf(options.acknowledged, "%s %s.%d.%" PRIu64 "\n", name_of(client, name),
+                          name, (int)getpid(), client->next_id - 1);
+        }
+        leave(client);
+        return;
+    }
     client->answers++;
     /* It is counted in the next version or the one after: two before is there, and young. */
     if (find_number(body, "\"version\":", &version) && version >= 2) {
@@ -412,6 +485,10 @@ static void answered(struct client *client, int status, const char *head, const 
     client->is_sending = false;
     if (status >= 300) {
         refused[status < STATUS_MAX ? status : 0]++;
+        if (options.mode == MODE_FLAP) {
+            leave(client);
+            return;
+        }
         pause_client(client, retry_after > 0 ? (double)retry_after : 0.1);
         if (step == STEP_UPDATE && status == 409) { /* its base is too old */
             client->step = options.mode == MODE_ROUND ? STEP_TASK : STEP_STATUS;
@@ -486,8 +563,10 @@ static void tick(void) {
                 client->is_paused = false;
                 ask(client, client->step);
             }
+        } else if (client->leave_at > 0 && now >= client->leave_at) {
+            leave(client);
         } else if (client->is_sending && !client->is_watched_for_room) {
-            if (options.is_abandoning && client->step == STEP_UPDATE &&
+            if (ends_midway(client) && client->step == STEP_UPDATE &&
                 client->sent_bytes - client->request_bytes >=
                     (client->total_bytes - client->request_bytes) / 2) {
                 abandon(client);
@@ -549,7 +628,7 @@ static double percentile_ms(double share) {
 }
 
 static void report(void) {
-    static const char *const names[] = {"poll", "push", "round"};
+    static const char *const names[] = {"poll", "push", "round", "flap"};
     double seconds = seconds_now() - started_at;
     if (latency_count > 0) {
         qsort(latencies_us, latency_count, sizeof *latencies_us, compare);
@@ -606,6 +685,13 @@ static void read_option(const char *name, const char *value) {
         options.seconds = atof(value);
     } else if (strcmp(name, "--rate") == 0) {
         options.rate = atof(value);
+    } else if (strcmp(name, "--pause") == 0) {
+        options.pause = atof(value);
+    } else if (strcmp(name, "--acknowledged") == 0) {
+        options.acknowledged = fopen(value, "w");
+        if (options.acknowledged == NULL) {
+            fail(value);
+        }
     } else if (strcmp(name, "--bytes") == 0) {
         options.bytes = strtoull(value, NULL, 10);
     } else if (strcmp(name, "--until-version") == 0) {
@@ -619,6 +705,7 @@ static void read_options(int count, char **words) {
     options.name = "load";
     options.role = "trainer";
     options.clients = 1;
+    options.pause = 1;
     const char *mode = count > 1 ? words[1] : "";
     if (strcmp(mode, "poll") == 0) {
         options.mode = MODE_POLL;
@@ -626,8 +713,10 @@ static void read_options(int count, char **words) {
         options.mode = MODE_PUSH;
     } else if (strcmp(mode, "round") == 0) {
         options.mode = MODE_ROUND;
+    } else if (strcmp(mode, "flap") == 0) {
+        options.mode = MODE_FLAP;
     } else {
-        misused("poll, push or round");
+        misused("poll, push, round or flap");
     }
     for (int i = 2; i < count; i++) {
         if (strcmp(words[i], "--abandon") == 0) {
@@ -674,6 +763,9 @@ int main(int count, char **words) {
     free(clients);
     free(body_head);
     free(latencies_us);
+    if (options.acknowledged != NULL && fclose(options.acknowledged) != 0) {
+        fail("--acknowledged");
+    }
     (void)close(poller);
     return 0;
 }

@@ -13,6 +13,7 @@
 
 #include "node/model.h"
 #include "node/phases.h"
+#include "node/pruning.h"
 #include "node/quotas.h"
 #include "node/revoked.h"
 #include "node/shares.h"
@@ -80,6 +81,7 @@ struct trib_hosted {
     struct trib_upload *committing;             /* being spooled; with `releasing` */
     struct trib_places released, releasing;     /* entries that are no longer needed */
     bool is_committing;
+    struct trib_pruning commit_pruning; /* should the disk be full */
 
     /* folding.c */
     struct trib_folding folding[TRIB_ACCUMULATORS_MAX];

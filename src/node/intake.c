@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#define ROOM_BESIDES (UINT64_C(1) << 20) /* for heads, and what else is being written */
+
 /* --- check ------------------------------------------------------------------------------------ */
 
 /* SHA-256 of the whole body, in pieces for those that lie in a file. */
@@ -133,6 +135,7 @@ void trib_intake_spool(struct trib_hosted *hosted, struct trib_upload *upload) {
 
 static void append(struct trib_hosted *hosted, struct trib_upload *upload) {
     struct trib_source body = {0};
+    upload->error = (struct trib_error){0};
     if (upload->block != NULL) {
         body = trib_upload_source(upload);
     }
@@ -141,19 +144,28 @@ static void append(struct trib_hosted *hosted, struct trib_upload *upload) {
                           upload->file, &upload->error);
 }
 
-static void commit(void *context) {
-    struct trib_hosted *hosted = context;
+/* Those that are not durable yet. True: the disk or the quota is full, for one of them at least. */
+static bool commit_group(struct trib_hosted *hosted) {
     for (struct trib_upload *u = hosted->committing; u != NULL; u = u->next) {
-        append(hosted, u);
+        if (!u->is_spooled) {
+            append(hosted, u);
+        }
     }
     struct trib_error error = {0};
     enum trib_status status = trib_spool_sync(hosted->spool, &error);
+    bool is_full = false;
     for (struct trib_upload *u = hosted->committing; u != NULL; u = u->next) {
-        if (u->status == TRIB_OK && status != TRIB_OK) {
+        if (!u->is_spooled && u->status == TRIB_OK && status != TRIB_OK) {
             u->status = status;
             u->error = error;
         }
+        u->is_spooled = u->status == TRIB_OK;
+        is_full |= u->status == TRIB_EFULL;
     }
+    return is_full;
+}
+
+static void release_all(struct trib_hosted *hosted) {
     for (size_t i = 0; i < hosted->releasing.count; i++) {
         enum trib_status released = trib_spool_release(hosted->spool, &hosted->releasing.items[i]);
         if (released != TRIB_OK) {
@@ -161,13 +173,36 @@ static void commit(void *context) {
                      hosted->spec->name, trib_status_text(released));
         }
     }
+    hosted->releasing.count = 0;
+}
+
+/* Versions go only if it is the disk that is full, not the quota of the spool. */
+static void make_room(struct trib_hosted *hosted) {
+    uint64_t bytes = ROOM_BESIDES;
+    for (const struct trib_upload *u = hosted->committing; u != NULL; u = u->next) {
+        bytes += u->block == NULL ? 0 : u->byte_count;
+    }
+    if (!trib_spool_has_room(hosted->spool, bytes)) {
+        trib_prune_for_room(hosted, &hosted->commit_pruning);
+    }
+}
+
+/* Where disk or quota are full, room is made, and those that did not fit are tried once more: the
+ * spool has left what it could not write and begins a new segment. */
+static void commit(void *context) {
+    struct trib_hosted *hosted = context;
+    bool is_full = commit_group(hosted);
+    release_all(hosted);
+    if (is_full) {
+        make_room(hosted);
+        (void)commit_group(hosted); /* each has its status */
+    }
 }
 
 static void commit_done(void *context) {
     struct trib_hosted *hosted = context;
     struct trib_upload *next = hosted->committing;
     hosted->committing = NULL;
-    hosted->releasing.count = 0;
     hosted->is_committing = false;
     trib_intake_pump(hosted); /* the next group's sync runs while this one is answered */
     while (next != NULL) {
@@ -192,6 +227,7 @@ void trib_intake_pump(struct trib_hosted *hosted) {
     struct trib_places emptied = hosted->releasing;
     hosted->releasing = hosted->released;
     hosted->released = emptied;
+    hosted->commit_pruning = trib_pruning_now(hosted);
     hosted->jobs++;
     if (trib_share_submit(&hosted->share, commit, commit_done, hosted) != TRIB_OK) {
         commit(hosted);

@@ -46,10 +46,20 @@ static struct trib_record *new_record(struct trib_hosted *hosted, enum trib_reco
     return record;
 }
 
+/* Its updates can go only with a checkpoint. It must come before there is no room for those of the
+ * next version: without that there would never be one again. */
+static bool is_spool_crowded(const struct trib_hosted *hosted) {
+    uint64_t bytes = trib_spool_bytes(hosted->spool), quota = hosted->spec->keep.disk_bytes_max;
+    return (quota > 0 && bytes > quota / 4) || !trib_spool_has_room(hosted->spool, bytes);
+}
+
 static bool is_checkpoint_due(const struct trib_hosted *hosted) {
     trib_time_ns every = hosted->spec->checkpoint_every;
     if (hosted->spec->strategy.base_versions > 1) {
         return true; /* a restart must find every version that can be a base */
+    }
+    if (is_spool_crowded(hosted)) {
+        return true;
     }
     if (every == 0 && hosted->model.current->byte_count <= CHECKPOINT_ALWAYS_BYTES) {
         return true;
@@ -70,8 +80,8 @@ static struct trib_record *version_record(struct trib_hosted *hosted, enum trib_
     record->version = version;
     record->block = block;
     record->is_checkpoint = is_checkpoint;
-    record->has_best = hosted->has_best;
-    record->best = hosted->best;
+    record->pruning = trib_pruning_now(hosted);
+    record->pruning.version = version;
     return record;
 }
 

@@ -73,83 +73,12 @@ enum trib_status trib_record_append(struct trib_hosted *hosted, const json_t *do
     return status;
 }
 
-/* Remove the versions that no rule keeps; what cannot be removed now is tried again next time. */
-static void prune_versions(const struct trib_record *record, uint32_t last,
-                           trib_version checkpoint) {
-    struct trib_hosted *hosted = record->hosted;
-    const struct trib_env *env = hosted->node->env;
-    const struct trib_files *files = hosted->node->directory.files;
-    uint32_t bases = hosted->spec->strategy.base_versions;
-    struct trib_keep keep = {
-        .last = last,
-        .every = hosted->spec->keep.every,
-        .has_best = hosted->spec->keep.best && record->has_best,
-        .best = record->best,
-        .has_checkpoint = true,
-        .checkpoint = checkpoint,
-        .has_base =
-            bases > 1, /* counted from the version before: this one may fail to be written */
-        .base = record->version > bases ? record->version - bases : 0,
-    };
-    struct trib_numbers present;
-    if (trib_checkpoint_list_versions(env, files, hosted->path, &present) != TRIB_OK) {
-        return;
-    }
-    uint64_t *doomed = trib_allocate(env, present.count + 1, sizeof *doomed);
-    size_t count =
-        doomed == NULL ? 0 : trib_keep_choose(&keep, present.numbers, present.count, doomed);
-    for (size_t i = 0; i < count; i++) {
-        bool is_root = doomed[i] == 0 && hosted->spec->keep.updates_forever;
-        if (!is_root) { /* kept updates can only be recomputed from the first version on */
-            (void)trib_checkpoint_remove_version(files, hosted->path, doomed[i]);
-        }
-    }
-    trib_release(env, doomed, present.count + 1, sizeof *doomed);
-    trib_numbers_deinit(&present);
-}
-
-/* Its checkpoint is durable: older versions and states go as the rules say. */
-static void prune(const struct trib_record *record) {
-    struct trib_hosted *hosted = record->hosted;
-    const struct trib_files *files = hosted->node->directory.files;
-    prune_versions(record, hosted->spec->keep.last, record->version);
-    struct trib_numbers states;
-    if (trib_checkpoint_list_states(hosted->node->env, files, hosted->path, &states) != TRIB_OK) {
-        return;
-    }
-    for (size_t i = 0; i < states.count; i++) {
-        if (states.numbers[i] < record->version) {
-            (void)trib_checkpoint_remove_state(files, hosted->path, states.numbers[i]);
-        }
-    }
-    trib_numbers_deinit(&states);
-}
-
-/* The disk is full: the versions that its checkpoint would push out go before it is written. The
- * checkpoint that a restart would begin with stays. */
-static void make_room(const struct trib_record *record) {
-    struct trib_hosted *hosted = record->hosted;
-    struct trib_numbers states;
-    if (trib_checkpoint_list_states(hosted->node->env, hosted->node->directory.files, hosted->path,
-                                    &states) != TRIB_OK) {
-        return;
-    }
-    trib_version checkpoint = 0;
-    for (size_t i = 0; i < states.count; i++) {
-        if (states.numbers[i] < record->version) {
-            checkpoint = states.numbers[i];
-        }
-    }
-    trib_numbers_deinit(&states);
-    prune_versions(record, hosted->spec->keep.last - 1, checkpoint);
-}
-
 static enum trib_status append_record(struct trib_record *record) {
     struct trib_hosted *hosted = record->hosted;
     if (record->is_checkpoint) {
         enum trib_status status = write_checkpoint(record);
         if (status == TRIB_EFULL) {
-            make_room(record);
+            trib_prune_for_room(hosted, &record->pruning);
             status = write_checkpoint(record);
         }
         if (status != TRIB_OK) {
@@ -250,7 +179,7 @@ static void write_records(void *context) {
         } else if (r->reply == TRIB_RECORD_REPLY_HEAD) {
             r->status = add_head(r);
         } else if (status == TRIB_OK && r->is_checkpoint) {
-            prune(r);
+            trib_prune_after(hosted, &r->pruning);
         }
     }
 }

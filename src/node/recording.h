@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "node/hosted.h"
+#include "node/pruning.h"
 
 enum trib_record_reply {
     TRIB_RECORD_REPLY_MODEL,     /* MODEL: version 0 */
@@ -29,13 +30,12 @@ struct trib_record {
     const struct trib_block *block; /* of the version; borrowed from the model */
     struct trib_upload **uploads;   /* counted in the version, sorted by client, then id */
     size_t upload_count;
-    struct trib_call *call; /* CALL, HEAD, READ: who waits; NULL: has gone */
-    json_t *answer;         /* CALL: owned; NULL: 204 */
-    int answer_status;      /* of `answer` */
-    struct trib_text text;  /* HEAD: JSON; READ: JSON lines */
-    uint64_t from;          /* READ: first record wanted */
-    bool has_best;          /* when the record was asked for: for retention */
-    trib_version best;
+    struct trib_call *call;      /* CALL, HEAD, READ: who waits; NULL: has gone */
+    json_t *answer;              /* CALL: owned; NULL: 204 */
+    int answer_status;           /* of `answer` */
+    struct trib_text text;       /* HEAD: JSON; READ: JSON lines */
+    uint64_t from;               /* READ: first record wanted */
+    struct trib_pruning pruning; /* of a version with a checkpoint */
     enum trib_status status;
     struct trib_record *next;
 };

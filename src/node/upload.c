@@ -8,8 +8,26 @@
 #include "node/upload.h"
 
 #include "node/daemon.h"
+#include "node/pruning.h"
 
 #include <string.h>
+
+/* A body that the disk cannot hold is refused at its head, after room has been made for it. */
+static enum trib_status begin_file(struct trib_upload *upload, uint64_t content_length,
+                                   struct trib_error *error) {
+    struct trib_hosted *hosted = upload->hosted;
+    /* Of chunked bodies nobody knows; they fail when they meet the end of the disk. */
+    uint64_t expected = content_length == UINT64_MAX ? 0 : content_length;
+    if (!trib_spool_has_room(hosted->spool, expected)) {
+        struct trib_pruning pruning = trib_pruning_now(hosted);
+        trib_prune_for_room(hosted, &pruning);
+    }
+    if (!trib_spool_has_room(hosted->spool, expected)) {
+        return trib_error_set(error, TRIB_EFULL, "no space left on the disk for %llu more bytes",
+                              (unsigned long long)expected);
+    }
+    return trib_spool_body_begin(hosted->spool, expected, &upload->file, error);
+}
 
 struct trib_upload *trib_upload_new(struct trib_hosted *hosted, struct trib_call *call,
                                     uint64_t content_length, struct trib_error *error) {
@@ -22,7 +40,7 @@ struct trib_upload *trib_upload_new(struct trib_hosted *hosted, struct trib_call
     upload->hosted = hosted;
     upload->call = call;
     if (content_length > TRIB_UPLOAD_INLINE_BYTES) {
-        if (trib_spool_body_begin(hosted->spool, &upload->file, error) != TRIB_OK) {
+        if (begin_file(upload, content_length, error) != TRIB_OK) {
             trib_release(node->env, upload, 1, sizeof *upload);
             return NULL;
         }

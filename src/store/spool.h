@@ -112,9 +112,10 @@ enum trib_status trib_spool_release(struct trib_spool *spool, const struct trib_
 
 /* ---- large bodies ---- */
 
-/* Start <n>.body. TRIB_EFULL: over quota. */
-enum trib_status trib_spool_body_begin(struct trib_spool *spool, struct trib_spool_body **body,
-                                       struct trib_error *error);
+/* Start <n>.body. bytes_expected: its size, if it is known, else 0; they are taken from the quota at
+ * once, so that no body is begun that could not end. TRIB_EFULL: over quota. */
+enum trib_status trib_spool_body_begin(struct trib_spool *spool, uint64_t bytes_expected,
+                                       struct trib_spool_body **body, struct trib_error *error);
 /* Append at its end. After an error only abandon is left. TRIB_EFULL: quota or disk. */
 enum trib_status trib_spool_body_append(struct trib_spool_body *body, const void *bytes,
                                         size_t count);
@@ -154,9 +155,14 @@ enum trib_status trib_spool_read_verify(const struct trib_spool *spool,
 struct trib_spool_counters {
     uint64_t live_entries;  /* durable, not released */
     uint64_t segment_count; /* files */
-    uint64_t bytes_on_disk; /* segments, body files, those that still arrive */
+    uint64_t bytes_on_disk; /* segments, body files, those that still arrive as expected */
     uint64_t bytes_max;     /* quota; 0 = none */
 };
 void trib_spool_count(const struct trib_spool *spool, struct trib_spool_counters *counters);
+/* As bytes_on_disk.  Thread: any. */
+uint64_t trib_spool_bytes(const struct trib_spool *spool);
+/* Has the disk room for so many more bytes, besides those of bodies that still arrive? True where
+ * nobody knows. The quota is another question.  Thread: any. */
+bool trib_spool_has_room(const struct trib_spool *spool, uint64_t bytes);
 
 #endif

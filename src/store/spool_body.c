@@ -14,7 +14,8 @@ struct trib_spool_body {
     struct trib_file *file;
     uint64_t number;
     uint64_t byte_count;
-    bool is_finished; /* synced */
+    uint64_t bytes_expected; /* taken from the quota; at least byte_count */
+    bool is_finished;        /* synced */
     bool is_broken;
 };
 
@@ -45,22 +46,55 @@ enum trib_status trib_spool_refuse(const struct trib_spool_folder *folder, uint6
                           (unsigned long long)folder->bytes_max, (unsigned long long)bytes);
 }
 
-enum trib_status trib_spool_body_begin(struct trib_spool *spool, struct trib_spool_body **body,
-                                       struct trib_error *error) {
+uint64_t trib_spool_bytes(const struct trib_spool *spool) {
+    return atomic_load(&trib_spool_folder_const(spool)->bytes_used);
+}
+
+bool trib_spool_has_room(const struct trib_spool *spool, uint64_t bytes) {
+    const struct trib_spool_folder *folder = trib_spool_folder_const(spool);
+    uint64_t bytes_free, bytes_coming = atomic_load(&folder->bytes_coming);
+    if (folder->files->free_bytes(folder->files->context, &bytes_free) != TRIB_OK)
+        return true;
+    return bytes_free >= bytes_coming && bytes_free - bytes_coming >= bytes;
+}
+
+static bool expect(struct trib_spool_body *body, uint64_t bytes) {
+    if (!trib_spool_charge(body->folder, bytes))
+        return false;
+    body->bytes_expected += bytes;
+    atomic_fetch_add(&body->folder->bytes_coming, bytes);
+    return true;
+}
+
+/* What was expected and has not come will not come any more. */
+static void expect_no_more(struct trib_spool_body *body) {
+    uint64_t missing = body->bytes_expected - body->byte_count;
+    body->bytes_expected -= missing;
+    atomic_fetch_sub(&body->folder->bytes_coming, missing);
+    trib_spool_give_back(body->folder, missing);
+}
+
+enum trib_status trib_spool_body_begin(struct trib_spool *spool, uint64_t bytes_expected,
+                                       struct trib_spool_body **body, struct trib_error *error) {
     struct trib_spool_folder *folder = trib_spool_folder(spool);
     *body = NULL;
     if (folder->bytes_max > 0 && atomic_load(&folder->bytes_used) >= folder->bytes_max)
-        return trib_spool_refuse(folder, 1, error);
+        return trib_spool_refuse(folder, bytes_expected > 0 ? bytes_expected : 1, error);
     struct trib_spool_body *begun = trib_allocate(folder->env, 1, sizeof *begun);
     if (!begun)
         return trib_error_set(error, TRIB_EMEMORY, "spool a large update: out of memory");
     begun->folder = folder;
+    if (!expect(begun, bytes_expected)) {
+        trib_release(folder->env, begun, 1, sizeof *begun);
+        return trib_spool_refuse(folder, bytes_expected, error);
+    }
     begun->number = atomic_fetch_add(&folder->body_next, 1);
     char path[TRIB_SPOOL_PATH_BYTES];
     trib_spool_path(folder, begun->number, ".body", path);
     enum trib_status status =
         folder->files->open(folder->files->context, path, TRIB_FILE_CREATE, &begun->file);
     if (status != TRIB_OK) {
+        expect_no_more(begun);
         trib_release(folder->env, begun, 1, sizeof *begun);
         return trib_error_set(error, status, "create %s: %s", path, trib_status_text(status));
     }
@@ -74,13 +108,15 @@ enum trib_status trib_spool_body_append(struct trib_spool_body *body, const void
     const struct trib_files *files = body->folder->files;
     if (body->is_broken)
         return TRIB_EIO;
-    if (!trib_spool_charge(body->folder, count)) {
+    uint64_t missing = body->bytes_expected - body->byte_count;
+    if (count > missing && !expect(body, count - missing)) {
         body->is_broken = true;
         return TRIB_EFULL;
     }
     enum trib_status status =
         files->write_at(files->context, body->file, body->byte_count, bytes, count);
     body->byte_count += count;
+    atomic_fetch_sub(&body->folder->bytes_coming, count);
     body->is_broken = status != TRIB_OK;
     return status;
 }
@@ -93,6 +129,7 @@ enum trib_status trib_spool_body_finish(struct trib_spool_body *body) {
     enum trib_status status = files->sync(files->context, body->file);
     if (status == TRIB_OK)
         status = files->sync_directory(files->context, body->folder->path);
+    expect_no_more(body);
     body->is_finished = status == TRIB_OK;
     body->is_broken = status != TRIB_OK;
     return status;
@@ -138,6 +175,7 @@ void trib_spool_body_abandon(struct trib_spool_body *body) {
     folder->files->close(folder->files->context, body->file);
     /* One that cannot be removed is an orphan for the next open. */
     (void)folder->files->remove(folder->files->context, path);
+    expect_no_more(body);
     trib_spool_give_back(folder, body->byte_count);
     trib_release(folder->env, body, 1, sizeof *body);
 }

@@ -1,5 +1,5 @@
 /* spool_folder.h - what the commit job of a spool shares with bodies and readers on other threads:
- * the folder, which never changes, and two atomic counters. Only the files of the spool use it. */
+ * the folder, which never changes, and atomic counters. Only the files of the spool use it. */
 #ifndef TRIB_STORE_SPOOL_FOLDER_H
 #define TRIB_STORE_SPOOL_FOLDER_H
 
@@ -15,7 +15,8 @@ struct trib_spool_folder {
     char path[TRIB_SPOOL_PATH_BYTES - 64]; /* of the folder; leaves room for a name */
     uint64_t bytes_max;                    /* quota; 0 = none */
     _Atomic uint64_t bytes_used;
-    _Atomic uint64_t body_next; /* number of the next body file */
+    _Atomic uint64_t bytes_coming; /* of those, not yet written */
+    _Atomic uint64_t body_next;    /* number of the next body file */
 };
 
 struct trib_spool_folder *trib_spool_folder(struct trib_spool *spool);

@@ -2,8 +2,10 @@
 acknowledged is lost, and the run goes on by itself when the disk is well again."""
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
+import time
 import unittest
 
 from harness import Daemon, main, safetensors, wait_for
@@ -42,6 +44,12 @@ class SmallDisk(Daemon):
     def free_bytes(self):
         state = os.statvfs(self.mount)
         return state.f_bavail * state.f_frsize
+
+    def is_still(self):
+        """Nothing is being written or removed."""
+        before = self.free_bytes()
+        time.sleep(0.3)
+        return self.free_bytes() == before
 
     def fill(self, leave=0):
         """Take what is free, but for `leave` bytes."""
@@ -133,6 +141,67 @@ class Disk(unittest.TestCase):
         self.assertNotIn("record_failed", daemon.log_text())
         daemon.clear()
         self.assert_all_counted(run, acknowledged)
+
+    def test_an_update_that_does_not_fit_pushes_out_the_oldest(self):
+        """In a segment or in a file of its own; what keep names stays, and then it is 507."""
+        for floats in (FLOATS, 8 * FLOATS):
+            with self.subTest(bytes=4 * floats):
+                body = safetensors({"w": ([floats], [0.0] * floats)})
+                daemon = SmallDisk("40m")
+                try:
+                    run = daemon.create(
+                        {"name": "r", "strategy": {"quorum": 3},
+                         "keep": {"versions": {"last": 3, "every": 2, "best": False}}}, body)
+                    clients = [run.join(f"dev-{i}") for i in range(3)]
+                    for turn in range(5):
+                        for client in clients:
+                            self.assertEqual(client.put(f"u{turn}", body, turn, 1).status, 200)
+                        wait_for(lambda t=turn: run.version() == t + 1, what="the next version")
+                    # One that stays, so that its segment cannot go instead.
+                    self.assertEqual(clients[0].put("u5", body, 5, 1).status, 200)
+                    wait_for(daemon.is_still, what="the spool's release")
+                    daemon.fill(len(body) // 2)
+                    reply = clients[1].put("u5", body, 5, 1)
+                    self.assertEqual(reply.status, 200, reply.body)
+                    there = {version: run.get(f"/versions/{version}").status
+                             for version in range(6)}
+                    self.assertEqual(there, {0: 200, 1: 410, 2: 200, 3: 410, 4: 200, 5: 200})
+                    daemon.fill(len(body) // 2)
+                    reply = clients[2].put("u5", body, 5, 1)
+                    self.assertEqual((reply.status, reply.json()["code"]), (507, "quota"))
+                    self.assertIn("no space left", reply.json()["message"])
+                    daemon.clear()
+                    self.assertEqual(clients[2].put("u5", body, 5, 1).status, 200)
+                    wait_for(lambda: run.version() == 6, what="version 6")
+                finally:
+                    daemon.close()
+
+    def test_a_quota_is_taken_by_the_head_and_freed_by_a_checkpoint(self):
+        """A body that could not end is not begun; what is counted goes before its time when the
+        quota is needed."""
+        floats = 1 << 19  # 2 MiB
+        body = safetensors({"w": ([floats], [0.0] * floats)})
+        daemon = Daemon()
+        self.addCleanup(daemon.close)
+        run = daemon.create({"name": "r", "strategy": {"quorum": 1}, "checkpoint_every": "1h",
+                             "keep": {"disk": "5MiB"}}, body)
+        client = run.join("dev-1")
+        head = (f"PUT {run.path}/updates/slow HTTP/1.1\r\nHost: localhost\r\n"
+                f"Authorization: Bearer {client.token}\r\nTributary-Base-Version: 0\r\n"
+                f"Tributary-Examples: 1\r\nContent-Type: application/safetensors\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n").encode()
+        with socket.create_connection((daemon.host, daemon.port)) as first, \
+                socket.create_connection((daemon.host, daemon.port)) as second:
+            for number, peer in enumerate((first, second)):
+                peer.sendall(head.replace(b"slow", b"slow%d" % number) + body[:1000])
+            reply = wait_for(lambda: (lambda r: r if r.status == 507 else None)(
+                client.put("u", body, 0, 1)), what="a refusal")
+            self.assertIn("do not fit", reply.json()["message"])
+        wait_for(lambda: client.put("u0", body, 0, 1).status == 200, what="the quota back")
+        for turn in range(1, 8):
+            wait_for(lambda t=turn: run.version() == t, what="the next version")
+            wait_for(lambda t=turn: client.put(f"u{t}", body, t, 1).status == 200, 5,
+                     "room in the quota")
 
     def test_what_is_counted_does_not_fill_the_disk(self):
         """40 MB of updates through a disk of 24 MB, and through a quota of 8 MiB."""

@@ -129,7 +129,7 @@ static enum trib_status fill_file(struct world *world, size_t number) {
     struct item *item = &world->items[number];
     unsigned char body[LARGE_BYTES];
     fill_body(number, body, LARGE_BYTES);
-    enum trib_status status = trib_spool_body_begin(world->spool, &item->body, &world->error);
+    enum trib_status status = trib_spool_body_begin(world->spool, 0, &item->body, &world->error);
     if (status == TRIB_OK)
         status = trib_spool_body_append(item->body, body, 1234);
     if (status == TRIB_OK)
@@ -444,7 +444,7 @@ static void test_orphans_are_removed(void **state) {
     assert_int_equal(append(&world, TRIB_SPOOL_UPDATE, LARGE_BYTES), TRIB_OK);
     assert_int_equal(commit(&world, 0), TRIB_OK);
     struct trib_spool_body *body;
-    assert_int_equal(trib_spool_body_begin(world.spool, &body, NULL), TRIB_OK);
+    assert_int_equal(trib_spool_body_begin(world.spool, 0, &body, NULL), TRIB_OK);
     assert_int_equal(trib_spool_body_append(body, "abc", 3), TRIB_OK);
     assert_int_equal(trib_spool_body_finish(body), TRIB_OK);
     trib_spool_body_keep(body); /* as if the process died before it was entered */

@@ -45,7 +45,7 @@ static void test_body_can_be_read_while_it_arrives(void **state) {
     struct trib_spool_body *body;
     char found[8] = {0};
     begin_world(&world, 0);
-    assert_int_equal(trib_spool_body_begin(world.spool, &body, &world.error), TRIB_OK);
+    assert_int_equal(trib_spool_body_begin(world.spool, 0, &body, &world.error), TRIB_OK);
     assert_int_equal(trib_spool_body_append(body, "abc", 3), TRIB_OK);
     assert_int_equal(trib_spool_body_append(body, "defg", 4), TRIB_OK);
     assert_int_equal(trib_spool_body_byte_count(body), 7);
@@ -65,18 +65,48 @@ static void test_quota_counts_bodies_that_still_arrive(void **state) {
     struct world world;
     struct trib_spool_body *first, *second, *third;
     begin_world(&world, 10);
-    assert_int_equal(trib_spool_body_begin(world.spool, &first, &world.error), TRIB_OK);
-    assert_int_equal(trib_spool_body_begin(world.spool, &second, &world.error), TRIB_OK);
+    assert_int_equal(trib_spool_body_begin(world.spool, 0, &first, &world.error), TRIB_OK);
+    assert_int_equal(trib_spool_body_begin(world.spool, 0, &second, &world.error), TRIB_OK);
     assert_int_equal(trib_spool_body_append(first, "123456", 6), TRIB_OK);
     assert_int_equal(trib_spool_body_append(second, "12345", 5), TRIB_EFULL);
     assert_int_equal(trib_spool_body_append(second, "1", 1), TRIB_EIO); /* only abandon is left */
     assert_int_equal(trib_spool_body_finish(second), TRIB_EIO);
     assert_int_equal(trib_spool_body_append(first, "7890", 4), TRIB_OK);
-    assert_int_equal(trib_spool_body_begin(world.spool, &third, &world.error), TRIB_EFULL);
+    assert_int_equal(trib_spool_body_begin(world.spool, 0, &third, &world.error), TRIB_EFULL);
     assert_non_null(strstr(world.error.text, "10 of 10 bytes"));
     assert_null(third);
     trib_spool_body_abandon(second);
     trib_spool_body_abandon(first);
+    assert_int_equal(bytes_on_disk(&world), 0);
+    end_world(&world);
+}
+
+/* Two bodies that cannot both end are not both begun; what was expected in vain is free again. */
+static void test_what_is_expected_is_taken_at_once(void **state) {
+    (void)state;
+    struct world world;
+    struct trib_spool_body *first, *second;
+    begin_world(&world, 10);
+    uint64_t bytes_free;
+    world.memory.capacity_bytes = 1 << 20;
+    const struct trib_files *files = &world.memory.files;
+    assert_int_equal(files->free_bytes(files->context, &bytes_free), TRIB_OK);
+    world.memory.capacity_bytes -= bytes_free - 20; /* 20 are left */
+    assert_true(trib_spool_has_room(world.spool, 20));
+    assert_int_equal(trib_spool_body_begin(world.spool, 7, &first, &world.error), TRIB_OK);
+    assert_int_equal(bytes_on_disk(&world), 7);
+    assert_false(trib_spool_has_room(world.spool, 14));
+    assert_int_equal(trib_spool_body_begin(world.spool, 4, &second, &world.error), TRIB_EFULL);
+    assert_int_equal(trib_spool_body_begin(world.spool, 3, &second, &world.error), TRIB_OK);
+    assert_int_equal(trib_spool_body_append(second, "12", 2), TRIB_OK);
+    assert_int_equal(trib_spool_body_append(first, "1234567", 7), TRIB_OK);
+    assert_int_equal(trib_spool_body_append(first, "8", 1), TRIB_EFULL); /* one is still to come */
+    trib_spool_body_abandon(first);
+    assert_int_equal(trib_spool_body_finish(second), TRIB_OK); /* shorter than announced */
+    assert_int_equal(bytes_on_disk(&world), 2);
+    assert_true(trib_spool_has_room(world.spool, 18));
+    assert_false(trib_spool_has_room(world.spool, 19));
+    trib_spool_body_abandon(second);
     assert_int_equal(bytes_on_disk(&world), 0);
     end_world(&world);
 }
@@ -91,7 +121,7 @@ static void test_fault_at_every_call(void **state) {
         struct trib_spool_body *body;
         begin_world(&world, 0);
         trib_files_memory_fail(&world.memory, nth, TRIB_EIO);
-        enum trib_status status = trib_spool_body_begin(world.spool, &body, &world.error);
+        enum trib_status status = trib_spool_body_begin(world.spool, 0, &body, &world.error);
         if (status == TRIB_OK)
             status = trib_spool_body_append(body, "abc", 3);
         if (status == TRIB_OK)
@@ -113,7 +143,7 @@ static void test_out_of_memory(void **state) {
     struct trib_spool_body *body;
     begin_world(&world, 0);
     trib_env_faulty_fail(&world.faulty, 1);
-    assert_int_equal(trib_spool_body_begin(world.spool, &body, &world.error), TRIB_EMEMORY);
+    assert_int_equal(trib_spool_body_begin(world.spool, 0, &body, &world.error), TRIB_EMEMORY);
     assert_null(body);
     end_world(&world);
 }
@@ -156,7 +186,7 @@ static void *write_bodies(void *context) {
     memset(chunk, 'x', sizeof chunk);
     for (int number = 0; number < BODIES_EACH; number++) {
         struct trib_spool_body *body;
-        assert_int_equal(trib_spool_body_begin(shared->world->spool, &body, NULL), TRIB_OK);
+        assert_int_equal(trib_spool_body_begin(shared->world->spool, 0, &body, NULL), TRIB_OK);
         for (int index = 0; index < 4; index++)
             assert_int_equal(trib_spool_body_append(body, chunk, sizeof chunk), TRIB_OK);
         assert_int_equal(trib_spool_body_finish(body), TRIB_OK);
@@ -225,6 +255,7 @@ static void test_bodies_and_readers_run_beside_the_commit_job(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_body_can_be_read_while_it_arrives),
+        cmocka_unit_test(test_what_is_expected_is_taken_at_once),
         cmocka_unit_test(test_quota_counts_bodies_that_still_arrive),
         cmocka_unit_test(test_fault_at_every_call),
         cmocka_unit_test(test_out_of_memory),
