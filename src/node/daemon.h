@@ -29,10 +29,10 @@ struct trib_node {
     struct trib_loop *loop;
     struct trib_shares shares; /* of its workers, between runs */
     struct trib_server *server;
-    struct trib_pool *pool;   /* chunks for large bodies */
-    size_t starved_count;     /* uploads that wait for one, in queues per run */
-    size_t chunk_turn;        /* the run that was lent one last */
-    struct trib_timer *pulse; /* once a second: keeps event streams awake, ends closed runs */
+    struct trib_pool *pool;        /* chunks for large bodies */
+    size_t starved_count;          /* uploads that wait for one, in queues per run */
+    struct trib_turns chunk_turns; /* of the runs in these */
+    struct trib_timer *pulse;      /* once a second: keeps event streams awake, ends closed runs */
     struct trib_hosted *hosted[TRIB_RUNS_MAX];
     size_t hosted_count;
     struct trib_hosted *closing[TRIB_RUNS_MAX]; /* deleted runs whose jobs still run */

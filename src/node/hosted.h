@@ -72,7 +72,9 @@ struct trib_hosted {
     struct trib_index *index_writer; /* recording job only */
     struct trib_spool *spool;        /* commit job only, but for bodies and readers */
 
-    struct trib_upload *starved, *starved_last; /* upload.c: wait for a chunk, oldest first */
+    /* upload.c: those that wait for a chunk, oldest first */
+    struct trib_upload *starved, *starved_last;
+    struct trib_turn chunk_turn;
 
     struct trib_upload **slots; /* [updates_pending_max]: the update behind each slot */
 

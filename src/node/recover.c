@@ -446,6 +446,7 @@ static enum trib_status recover(struct recovery *recovery, const char *name) {
     enum trib_status status = trib_replay_read_spec(node->env, node->directory.files, name,
                                                     &hosted->spec, recovery->error);
     if (status == TRIB_OK) {
+        hosted->share.turn.weight = hosted->chunk_turn.weight = hosted->spec->share;
         status = open_index(recovery, name);
     }
     if (status == TRIB_OK) {

@@ -1,7 +1,7 @@
-/* shares.c - fair shares of the worker threads: round robin over runs that have jobs waiting.
+/* shares.c - fair shares of the worker threads: turns of the runs that have jobs waiting.
  *
- * Source: Nagle 1985, RFC 970 (a queue per sender, served in turn). Turns are counted in jobs, not
- * in time: the longest job of a run is bounded by the size of its model. */
+ * A queue per sender, as in Nagle 1985, RFC 970. Turns are counted in jobs, not in time: the
+ * longest job of a run is bounded by the size of its model. */
 #include "node/shares.h"
 
 struct trib_shared_job {
@@ -19,7 +19,7 @@ void trib_shares_init(struct trib_shares *shares, struct trib_loop *loop, unsign
 
 /* --- queues ----------------------------------------------------------------------------------- */
 
-static void add_turn(struct trib_shares *shares, struct trib_share *share) {
+static void add_waiting(struct trib_shares *shares, struct trib_share *share) {
     share->next = NULL;
     if (shares->first == NULL) {
         shares->first = share;
@@ -32,20 +32,23 @@ static void add_turn(struct trib_shares *shares, struct trib_share *share) {
 static void add_job(struct trib_share *share, struct trib_shared_job *job) {
     if (share->first == NULL) {
         share->first = job;
-        add_turn(share->shares, share);
+        trib_turn_wake(&share->shares->turns, &share->turn);
+        add_waiting(share->shares, share);
     } else {
         share->last->next = job;
     }
     share->last = job;
 }
 
-/* The share whose turn it is, taken out of the queue; NULL: none may have another thread. */
+/* The share whose turn it is, taken out of the list; NULL: none may have another thread. */
 static struct trib_share *next_turn(struct trib_shares *shares) {
-    struct trib_share *previous = NULL;
-    struct trib_share *share = shares->first;
-    while (share != NULL && share->under_way >= shares->threads - 1) {
-        previous = share;
-        share = share->next;
+    struct trib_share *share = NULL, *previous = NULL, *before = NULL;
+    for (struct trib_share *s = shares->first; s != NULL; before = s, s = s->next) {
+        bool may_begin = s->under_way < shares->threads - 1;
+        if (may_begin && (share == NULL || trib_turn_is_before(&s->turn, &share->turn))) {
+            share = s;
+            previous = before;
+        }
     }
     if (share == NULL) {
         return NULL;
@@ -66,7 +69,7 @@ static struct trib_shared_job *take_job(struct trib_share *share) {
     struct trib_shared_job *job = share->first;
     share->first = job->next;
     if (share->first != NULL) {
-        add_turn(share->shares, share);
+        add_waiting(share->shares, share);
     }
     return job;
 }
@@ -111,6 +114,7 @@ static void start_jobs(struct trib_shares *shares) {
     struct trib_share *share;
     while (shares->under_way < shares->threads && (share = next_turn(shares)) != NULL) {
         struct trib_shared_job *job = take_job(share);
+        trib_turn_take(&shares->turns, &share->turn);
         if (!hand_over(job)) {
             run_here(job);
         }
@@ -141,6 +145,8 @@ enum trib_status trib_share_submit(struct trib_share *share, void (*work)(void *
                     share->under_way < shares->threads - 1 && !shares->is_starting;
     if (is_first) { /* nobody waits who could go before it */
         if (hand_over(job)) {
+            trib_turn_wake(&shares->turns, &share->turn);
+            trib_turn_take(&shares->turns, &share->turn);
             return TRIB_OK;
         }
         release_job(job);

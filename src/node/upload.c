@@ -66,6 +66,7 @@ static void wait_for_chunk(struct trib_upload *upload) {
     upload->next = NULL;
     if (hosted->starved == NULL) {
         hosted->starved = upload;
+        trib_turn_wake(&hosted->node->chunk_turns, &hosted->chunk_turn);
     } else {
         hosted->starved_last->next = upload;
     }
@@ -91,15 +92,17 @@ static void wait_no_more(struct trib_upload *upload) {
     hosted->node->starved_count--;
 }
 
-/* The first in the queue of the run whose turn it is. */
+/* The first in the queue of the run whose turn it is; NULL: only runs that are being closed. */
 static struct trib_upload *next_starved(struct trib_node *node) {
+    const struct trib_hosted *next = NULL;
     for (size_t i = 0; i < node->hosted_count; i++) {
-        node->chunk_turn = (node->chunk_turn + 1) % node->hosted_count;
-        if (node->hosted[node->chunk_turn]->starved != NULL) {
-            return node->hosted[node->chunk_turn]->starved;
+        const struct trib_hosted *hosted = node->hosted[i];
+        bool is_next = next == NULL || trib_turn_is_before(&hosted->chunk_turn, &next->chunk_turn);
+        if (hosted->starved != NULL && is_next) {
+            next = hosted;
         }
     }
-    return NULL; /* only runs that are being closed */
+    return next == NULL ? NULL : next->starved;
 }
 
 static bool lend_chunk(struct trib_upload *upload) {
@@ -113,6 +116,7 @@ static bool lend_chunk(struct trib_upload *upload) {
 void trib_upload_lend_chunks(struct trib_node *node) {
     struct trib_upload *upload;
     while (node->starved_count > 0 && (upload = next_starved(node)) != NULL && lend_chunk(upload)) {
+        trib_turn_take(&node->chunk_turns, &upload->hosted->chunk_turn);
         wait_no_more(upload);
         trib_call_resume(upload->call);
     }

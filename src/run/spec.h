@@ -179,6 +179,7 @@ struct trib_spec {
     struct trib_spec_stop stop;
     struct trib_spec_keep keep;
     struct trib_spec_limits limits;
+    uint32_t share; /* 1..100: turns at the daemon's workers, relative to other runs */
     enum trib_durability durability;
     trib_time_ns lease;            /* silence after which a seat is given to another */
     trib_time_ns checkpoint_every; /* 0: each version (models up to 64 MB), else by time */

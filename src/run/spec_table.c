@@ -335,6 +335,8 @@ static const struct trib_field fields[] = {
     {"limits.client_bytes_per_hour", TRIB_FIELD_BYTES, AT(limits.client_bytes_per_hour),
      .initial = "0", FROM(0, WHOLE_MAX), .meaning = "bytes of their bodies; 0 = no limit"},
 
+    {"share", TRIB_FIELD_INTEGER, AT(share), .initial = "1", FROM(1, 100),
+     .meaning = "turns at the daemon's workers, in proportion to those of other runs"},
     {"durability", TRIB_FIELD_CHOICE, AT(durability), .initial = "\"spool\"",
      .choices = durabilities,
      .meaning =

@@ -69,14 +69,18 @@ enum trib_status __wrap_trib_work_submit(struct trib_loop *loop, void (*begin)(v
     return __real_trib_work_submit(loop, begin, end, context);
 }
 
-static void set_up(struct world *world, const struct trib_env *env) {
+static void set_up_threads(struct world *world, const struct trib_env *env, unsigned threads) {
     *world = (struct world){.gate = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER};
-    struct trib_loop_config config = {.worker_count = THREADS};
+    struct trib_loop_config config = {.worker_count = threads};
     assert_int_equal(trib_loop_new(env, &config, &world->loop), TRIB_OK);
-    trib_shares_init(&world->shares, world->loop, THREADS);
+    trib_shares_init(&world->shares, world->loop, threads);
     for (size_t i = 0; i < 3; i++) {
         world->runs[i].shares = &world->shares;
     }
+}
+
+static void set_up(struct world *world, const struct trib_env *env) {
+    set_up_threads(world, env, THREADS);
 }
 
 static void submit(struct world *world, size_t run, struct job *job, char letter) {
@@ -146,7 +150,26 @@ static void runs_take_turns(void **state) {
     }
     finish(&world, jobs, 30);
     is_immediate = false;
-    assert_string_equal(world.begun, "aababcabcabcabcacaaaaaaaaaaaaa");
+    assert_string_equal(world.begun, "aabcabcabcabcabcaaaaaaaaaaaaaa");
+}
+
+/* While both wait, a has three turns for each of b: of five threads it may have four. */
+static void turns_go_by_weight(void **state) {
+    (void)state;
+    struct world world;
+    struct job jobs[22];
+    set_up_threads(&world, trib_env_system(), 5);
+    world.runs[0].turn.weight = 3;
+    is_immediate = true;
+    for (size_t i = 0; i < 16; i++) {
+        submit(&world, 0, &jobs[i], 'a');
+    }
+    for (size_t i = 16; i < 22; i++) {
+        submit(&world, 1, &jobs[i], 'b');
+    }
+    finish(&world, jobs, 22);
+    is_immediate = false;
+    assert_string_equal(world.begun, "aaaabaaabaaabaaabaaabb");
 }
 
 /* Whatever allocation fails: a job is refused and nothing of it happens, or it ends exactly once. */
@@ -179,6 +202,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_thread_is_for_others),
         cmocka_unit_test(runs_take_turns),
+        cmocka_unit_test(turns_go_by_weight),
         cmocka_unit_test(no_memory_loses_no_job),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,7 +51,7 @@ static const char defaults[] =
     "'stop':{'versions':0,'target':null,'patience':0,'after':'0s'},"
     "'keep':{'versions':{'last':5,'every':0,'best':true},'updates':'until-counted','disk':0},"
     "'limits':{'client_updates_per_hour':0,'client_bytes_per_hour':0},"
-    "'durability':'spool','lease':'2m','checkpoint_every':'0s','clients_max':10000,"
+    "'share':1,'durability':'spool','lease':'2m','checkpoint_every':'0s','clients_max':10000,"
     "'updates_pending_max':4096,'update_bytes_max':0}";
 
 static void check_document(const struct trib_spec *spec, const char *expected) {
@@ -204,7 +204,7 @@ static const char everything[] =
     "'keep':{'versions':{'last':2,'every':50,'best':false},'updates':'forever',"
     "'disk':214748364800},"
     "'limits':{'client_updates_per_hour':60,'client_bytes_per_hour':1048576},"
-    "'durability':'memory','lease':'30s','checkpoint_every':'10m','clients_max':50,"
+    "'share':3,'durability':'memory','lease':'30s','checkpoint_every':'10m','clients_max':50,"
     "'updates_pending_max':64,'update_bytes_max':1048576}";
 
 static void everything_can_be_set(void **state) {
