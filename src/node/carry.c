@@ -98,13 +98,16 @@ static void carry_task(struct trib_hosted *hosted, const struct trib_effect *eff
         digest_text(hosted, task->version, hex);
     }
     char *own = task->steps > 0 ? settings_with_steps(hosted, task->site, task->steps) : NULL;
-    const char *settings = own != NULL ? own : task_settings(hosted, task->site);
+    const char *settings = "{}"; /* while there is no model nobody knows what is frozen */
+    if (task->kind == TRIB_TASK_TRAIN) {
+        settings = own != NULL ? own : task_settings(hosted, task->site);
+    }
     struct trib_task_reply reply = {
         .kind = kinds[task->kind],
         .task = task->id,
         .version = task->version,
         .digest = hex,
-        .settings = task->kind == TRIB_TASK_TRAIN ? settings : "{}",
+        .settings = settings,
         .expected_by_s =
             task->expected_by == TRIB_TIME_NEVER ? -1.0 : seconds_until(hosted, task->expected_by),
         .global_step = hosted->model.version,

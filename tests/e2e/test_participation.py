@@ -148,6 +148,11 @@ class Participation(unittest.TestCase):
         self.assertEqual(self.run_.control("resume").status, 200)
         self.assertEqual(self.client.put("u4", delta(), base=0, examples=7).status, 200)
 
+    def test_who_comes_before_the_model_waits_for_it(self):
+        run = self.daemon.create({"name": "empty"})
+        task = run.join("dev-1").task()
+        self.assertEqual((task["kind"], task["reason"]), ("wait", "the run has no model yet"))
+
     def test_a_full_run_forgets_the_absent_and_counts_nothing_twice(self):
         run = self.daemon.create({"name": "full", "strategy": {"quorum": 1}, "clients_max": 1,
                                   "lease": "1s", "evaluate": {"on": ["clients"]}},
