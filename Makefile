@@ -33,7 +33,7 @@ mutants:
 	./tools/mutants
 
 bench: all
-	meson test -C $(BUILD) --benchmark --verbose
+	./bench/run.py $(BUILD) $(BENCH)
 
 format:
 	$(C_FILES) | xargs clang-format -i
