@@ -26,6 +26,8 @@ static const struct trib_command *const commands[] = {
     &trib_command_run_rm,
     /* Taking part */
     &trib_command_join,
+    /* Simulation */
+    &trib_command_sim,
     /* Watching */
     &trib_command_status,
     &trib_command_watch,

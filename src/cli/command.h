@@ -52,6 +52,7 @@ extern const struct trib_command trib_command_run_resume;
 extern const struct trib_command trib_command_run_stop;
 extern const struct trib_command trib_command_run_rm;
 extern const struct trib_command trib_command_join;
+extern const struct trib_command trib_command_sim;
 extern const struct trib_command trib_command_status;
 extern const struct trib_command trib_command_watch;
 extern const struct trib_command trib_command_model_get;

@@ -71,19 +71,50 @@ enum trib_status trib_data_part_parse(const char *part, const char *partition, u
 }
 
 /* What decides who owns which row: labels, or who brought it. */
-static enum trib_status choose_rows(const struct trib_env *env, const char *path,
-                                    const struct trib_data_part *share,
-                                    const struct trib_dataset *labels, uint32_t **rows,
-                                    size_t *row_count, struct trib_error *error) {
+struct marks {
+    const int32_t *items; /* [row_count] */
+    uint32_t kind_count;
+};
+
+static enum trib_status find_marks(const char *path, const struct trib_data_part *share,
+                                   const struct trib_dataset *labels, struct marks *marks,
+                                   struct trib_error *error) {
     const bool has_owners = labels->owners != NULL;
     if (share->partition.kind == TRIB_PARTITION_NATURAL && !has_owners) {
         return trib_error_set(error, TRIB_EINVALID,
                               "%s does not tell who brought which row; partition iid works", path);
     }
-    return trib_partition_rows(
-        env, &share->partition, has_owners ? (const int32_t *)labels->owners : labels->labels,
-        labels->row_count, has_owners ? labels->owner_count : labels->class_count,
-        share->part_index, rows, row_count, error);
+    *marks = (struct marks){
+        has_owners ? (const int32_t *)labels->owners : labels->labels,
+        has_owners ? labels->owner_count : labels->class_count,
+    };
+    return TRIB_OK;
+}
+
+static enum trib_status choose_rows(const struct trib_env *env, const char *path,
+                                    const struct trib_data_part *share,
+                                    const struct trib_dataset *labels, uint32_t **rows,
+                                    size_t *row_count, struct trib_error *error) {
+    struct marks marks = {0};
+    enum trib_status status = find_marks(path, share, labels, &marks, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    return trib_partition_rows(env, &share->partition, marks.items, labels->row_count,
+                               marks.kind_count, share->part_index, rows, row_count, error);
+}
+
+enum trib_status trib_data_part_owners(const struct trib_env *env, const char *path,
+                                       const struct trib_data_part *share,
+                                       const struct trib_dataset *dataset, uint32_t *owners,
+                                       struct trib_error *error) {
+    struct marks marks = {0};
+    enum trib_status status = find_marks(path, share, dataset, &marks, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    return trib_partition_owners(env, &share->partition, marks.items, dataset->row_count,
+                                 marks.kind_count, owners, error);
 }
 
 enum trib_status trib_data_part_load(const struct trib_env *env, const char *path,

@@ -22,5 +22,11 @@ enum trib_status trib_data_part_parse(const char *part, const char *partition, u
 enum trib_status trib_data_part_load(const struct trib_env *env, const char *path,
                                      const struct trib_data_part *share,
                                      struct trib_dataset *dataset, struct trib_error *error);
+/* The part of every row of a whole data set that is loaded already: owners[row] is below
+ * share->partition.client_count. path is for messages. Errors: as trib_partition_owners(). */
+enum trib_status trib_data_part_owners(const struct trib_env *env, const char *path,
+                                       const struct trib_data_part *share,
+                                       const struct trib_dataset *dataset, uint32_t *owners,
+                                       struct trib_error *error);
 
 #endif

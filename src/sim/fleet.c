@@ -1,0 +1,293 @@
+/* fleet.c - a run with a whole population of clients: birth, the loop over moments, the end. */
+#include "sim/fleet_parts.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/words.h"
+#include "codec/codec.h"
+
+#define ANSWERS_FIRST 64
+#define AHEAD_PER_HAND 4      /* finished updates that may wait for their time */
+#define MOMENTS_PER_LOOK 4096 /* between two looks at the owner */
+
+/* --- events ------------------------------------------------------------------------------------- */
+
+void trib_fleet_fail(struct trib_fleet *fleet, enum trib_status status,
+                     const struct trib_error *error) {
+    if (fleet->status != TRIB_OK) {
+        return;
+    }
+    fleet->status = status;
+    fleet->is_over = true;
+    (void)trib_error_set(fleet->error, status, "%s",
+                         error != NULL && error->text[0] != '\0' ? error->text
+                                                                 : trib_status_text(status));
+}
+
+void trib_fleet_feed(struct trib_fleet *fleet, struct trib_event *event) {
+    struct trib_event tick;
+    for (;;) {
+        event->now = fleet->now;
+        trib_run_step(fleet->run, event, fleet->effects);
+        for (uint32_t i = 0; i < fleet->effects->count; i++) {
+            trib_fleet_carry(fleet, &fleet->effects->items[i]);
+        }
+        if (fleet->effects->count == 0 || trib_run_deadline(fleet->run) > fleet->now) {
+            return;
+        }
+        /* More than fits into one step, or a lease that ends just now. */
+        tick = (struct trib_event){.kind = TRIB_EVENT_TICK};
+        event = &tick;
+    }
+}
+
+void trib_fleet_settle(struct trib_fleet *fleet) {
+    while (trib_fleet_answer(fleet)) {
+    }
+}
+
+void trib_fleet_put(struct trib_fleet *fleet, trib_time_ns at, enum trib_moment_kind kind,
+                    uint32_t place) {
+    uint64_t what = (uint64_t)fleet->places[place].generation << 32 |
+                    (uint64_t)kind << TRIB_MOMENT_PLACE_BITS | place;
+    if (!trib_calendar_put(&fleet->calendar, at, what)) {
+        trib_fleet_fail(fleet, TRIB_EMEMORY, NULL);
+    }
+}
+
+/* --- the loop ----------------------------------------------------------------------------------- */
+
+static void end(struct trib_fleet *fleet, const char *why, const char *more) {
+    fleet->is_over = true;
+    trib_words(fleet->report->ending, sizeof fleet->report->ending, "%s%s", why, more);
+}
+
+/* Neither the run nor any client has anything to do, ever. */
+static void stall(struct trib_fleet *fleet) {
+    struct trib_run_status status;
+    trib_run_status(fleet->run, fleet->now, &status);
+    end(fleet, "nothing more can happen: ", status.waiting_for);
+}
+
+static bool may_go_on(struct trib_fleet *fleet) {
+    const struct trib_fleet_options *options = fleet->options;
+    const struct trib_fleet_progress progress = {
+        .version = fleet->model.version,
+        .now = fleet->now,
+        .updates_sent = fleet->report->updates_sent,
+    };
+    return options->progress == NULL || options->progress(options->context, &progress);
+}
+
+/* What comes first; the run's own deadline before a client of the same time, which is late. */
+static void play_next(struct trib_fleet *fleet) {
+    trib_time_ns next = trib_calendar_next(&fleet->calendar);
+    trib_time_ns deadline = trib_run_deadline(fleet->run);
+    if (next == TRIB_TIME_NEVER && deadline == TRIB_TIME_NEVER) {
+        stall(fleet);
+    } else if (deadline <= next) {
+        struct trib_event event = {.kind = TRIB_EVENT_TICK};
+        fleet->now = deadline > fleet->now ? deadline : fleet->now;
+        trib_fleet_feed(fleet, &event);
+    } else {
+        struct trib_moment moment;
+        (void)trib_calendar_take(&fleet->calendar, &moment);
+        fleet->now = moment.at;
+        trib_fleet_places_moment(fleet, &moment);
+    }
+    trib_fleet_settle(fleet);
+}
+
+static void play(struct trib_fleet *fleet) {
+    struct trib_event event = {.kind = TRIB_EVENT_MODEL};
+    trib_fleet_feed(fleet, &event);
+    trib_fleet_places_open(fleet);
+    for (uint64_t moment = 0; !fleet->is_over; moment++) {
+        if (moment % MOMENTS_PER_LOOK == 0 && !may_go_on(fleet)) {
+            end(fleet, "interrupted", "");
+            break;
+        }
+        play_next(fleet);
+    }
+    trib_fleet_tell_point(fleet);
+}
+
+/* --- birth and end ------------------------------------------------------------------------------ */
+
+/* Tensors that clients send. */
+static enum trib_status make_update_layout(struct trib_fleet *fleet) {
+    const struct trib_layout *layout = fleet->model.layout;
+    struct trib_tensor *sent = trib_allocate(fleet->env, layout->tensor_count, sizeof *sent);
+    if (sent == NULL) {
+        return TRIB_EMEMORY;
+    }
+    size_t count = 0;
+    for (size_t t = 0; t < layout->tensor_count; t++) {
+        const struct trib_tensor *tensor = &layout->tensors[t];
+        if (tensor->role == TRIB_ROLE_TRAIN || tensor->role == TRIB_ROLE_AVERAGE) {
+            sent[count++] = *tensor;
+        }
+    }
+    enum trib_status status =
+        trib_layout_of_tensors(fleet->env, sent, count, &fleet->update_layout, fleet->error);
+    trib_release(fleet->env, sent, layout->tensor_count, sizeof *sent);
+    return status;
+}
+
+/* What every client sends where nothing is trained: made and checked once. */
+static enum trib_status make_zero(struct trib_fleet *fleet) {
+    struct trib_fleet_update *zero = &fleet->zero;
+    double norm;
+    zero->trained = (struct trib_work_trained){.examples = 1, .loss = NAN};
+    zero->is_trained = true;
+    zero->body = trib_safetensors_block(fleet->env, fleet->update_layout);
+    if (zero->body == NULL) {
+        return TRIB_EMEMORY;
+    }
+    trib_block_seal(zero->body);
+    zero->source = trib_source_of_memory(zero->body->bytes, zero->body->byte_count);
+    trib_digest_of(zero->body->bytes, zero->body->byte_count, &zero->digest);
+    enum trib_status status = trib_codec_dense.open(fleet->env, fleet->model.layout, &zero->source,
+                                                    &zero->update, NULL, fleet->error);
+    if (status == TRIB_OK) {
+        status = trib_codec_dense.check(zero->update, fleet->model.kernels, &norm, fleet->error);
+    }
+    return status;
+}
+
+static enum trib_status make_hands(struct trib_fleet *fleet) {
+    const struct trib_work *work = fleet->work;
+    uint32_t threads = fleet->options->threads;
+    uint32_t part_count = work->evaluate == NULL ? 0 : work->evaluate_parts;
+    fleet->trained = trib_allocate(fleet->env, threads, sizeof *fleet->trained);
+    fleet->scores = trib_allocate(fleet->env, part_count + 1, sizeof *fleet->scores);
+    fleet->score_errors = trib_allocate(fleet->env, part_count + 1, sizeof *fleet->score_errors);
+    if (fleet->trained == NULL || fleet->scores == NULL || fleet->score_errors == NULL) {
+        return TRIB_EMEMORY;
+    }
+    for (uint32_t hand = 0; hand < threads; hand++) {
+        fleet->trained[hand] = trib_allocate(fleet->env, (size_t)fleet->model.layout->element_count,
+                                             sizeof **fleet->trained);
+        if (fleet->trained[hand] == NULL) {
+            return TRIB_EMEMORY;
+        }
+    }
+    return trib_hands_new(fleet->env, threads, fleet->place_count + part_count + 1,
+                          AHEAD_PER_HAND * threads, trib_fleet_job, fleet, &fleet->hands);
+}
+
+static enum trib_status make_model(struct trib_fleet *fleet) {
+    struct trib_layout *layout;
+    struct trib_block *model = fleet->options->model;
+    enum trib_status status =
+        trib_model_read_layout(fleet->env, fleet->spec, model, &layout, fleet->error);
+    if (status == TRIB_OK) {
+        status = trib_model_init(&fleet->model, fleet->env, fleet->spec, layout, model, 0,
+                                 TRIB_ACCUMULATORS_MAX, fleet->error);
+    }
+    return status;
+}
+
+static enum trib_status make(struct trib_fleet *fleet) {
+    const struct trib_run_limits limits = {.accumulators = TRIB_ACCUMULATORS_MAX};
+    trib_calendar_init(&fleet->calendar, fleet->env);
+    fleet->answer_capacity = ANSWERS_FIRST;
+    fleet->answers = trib_allocate(fleet->env, ANSWERS_FIRST, sizeof *fleet->answers);
+    fleet->effects = trib_allocate(fleet->env, 1, sizeof *fleet->effects);
+    fleet->slots =
+        trib_allocate(fleet->env, fleet->spec->updates_pending_max, sizeof *fleet->slots);
+    fleet->run = trib_run_new(fleet->env, fleet->spec, &limits);
+    if (fleet->answers == NULL || fleet->effects == NULL || fleet->slots == NULL ||
+        fleet->run == NULL || !trib_fleet_places_init(fleet)) {
+        return TRIB_EMEMORY;
+    }
+    enum trib_status status = make_model(fleet);
+    if (status == TRIB_OK) {
+        status = make_update_layout(fleet);
+    }
+    if (status == TRIB_OK) {
+        status = make_zero(fleet);
+    }
+    return status == TRIB_OK ? make_hands(fleet) : status;
+}
+
+static void destroy(struct trib_fleet *fleet) {
+    const struct trib_env *env = fleet->env;
+    trib_fleet_places_end(fleet);
+    trib_hands_free(fleet->hands);
+    for (uint32_t slot = 0; fleet->slots != NULL && slot < fleet->spec->updates_pending_max;
+         slot++) {
+        trib_fleet_update_free(fleet, fleet->slots[slot]);
+    }
+    trib_codec_dense.free(fleet->zero.update);
+    trib_block_unref(fleet->zero.body);
+    for (uint32_t hand = 0; fleet->trained != NULL && hand < fleet->options->threads; hand++) {
+        if (fleet->trained[hand] != NULL) {
+            trib_release(env, fleet->trained[hand], (size_t)fleet->model.layout->element_count,
+                         sizeof **fleet->trained);
+        }
+    }
+    uint32_t part_count = fleet->work->evaluate == NULL ? 0 : fleet->work->evaluate_parts;
+    trib_release(env, fleet->trained, fleet->options->threads, sizeof *fleet->trained);
+    trib_release(env, fleet->scores, part_count + 1, sizeof *fleet->scores);
+    trib_release(env, fleet->score_errors, part_count + 1, sizeof *fleet->score_errors);
+    trib_layout_free(fleet->update_layout);
+    trib_model_deinit(&fleet->model);
+    trib_run_free(fleet->run);
+    trib_release(env, fleet->slots, fleet->spec->updates_pending_max, sizeof *fleet->slots);
+    trib_release(env, fleet->effects, 1, sizeof *fleet->effects);
+    trib_release(env, fleet->answers, fleet->answer_capacity, sizeof *fleet->answers);
+    trib_calendar_deinit(&fleet->calendar);
+}
+
+static enum trib_status check_options(const struct trib_fleet_options *options,
+                                      struct trib_error *error) {
+    const struct trib_spec_stop *stop = &options->spec->stop;
+    const struct trib_work *work = options->work;
+    bool can_evaluate = work->evaluate != NULL && options->spec->evaluate.every > 0 &&
+                        options->spec->evaluate.on_evaluators;
+    bool has_metric_rule = !isnan(stop->target) || stop->patience > 0;
+    TRIB_ASSERT(options->threads > 0 && options->threads <= TRIB_HANDS_MAX);
+    if (stop->versions == 0 && stop->after == 0 && !(has_metric_rule && can_evaluate)) {
+        return trib_error_set(error, TRIB_EINVALID,
+                              has_metric_rule
+                                  ? "the run would never stop: stop.target and stop.patience need "
+                                    "an evaluation on test data (or set stop.versions, stop.after)"
+                                  : "the run would never stop: set stop.versions or stop.after");
+    }
+    return TRIB_OK;
+}
+
+enum trib_status trib_fleet_run(const struct trib_env *env,
+                                const struct trib_fleet_options *options,
+                                struct trib_fleet_report *report, struct trib_error *error) {
+    *report = (struct trib_fleet_report){0};
+    enum trib_status status = check_options(options, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    struct trib_fleet fleet = {
+        .env = env,
+        .options = options,
+        .spec = options->spec,
+        .population = options->population,
+        .work = options->work,
+        .error = error,
+        .report = report,
+    };
+    status = make(&fleet);
+    if (status != TRIB_OK) {
+        trib_fleet_fail(&fleet, status, error);
+    } else {
+        fleet.point = (struct trib_fleet_point){
+            .loss = NAN, .test_accuracy = NAN, .test_loss = NAN, .digest = fleet.model.digest};
+        play(&fleet);
+    }
+    report->ended_at = fleet.now;
+    report->staleness =
+        report->updates_counted > 0 ? fleet.staleness_total / (double)report->updates_counted : 0.0;
+    destroy(&fleet);
+    return fleet.status;
+}

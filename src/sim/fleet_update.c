@@ -1,0 +1,95 @@
+/* fleet_update.c - from a base version to a checked update, on any thread.
+ *
+ * A job reads its place, the base version and the data, and writes its own update: nothing of that
+ * is touched by anybody else until the job is taken. */
+#include "sim/fleet_parts.h"
+
+#include <string.h>
+
+#include "codec/codec.h"
+
+static const float *values_of(const struct trib_fleet *fleet, const struct trib_block *version) {
+    return (const float *)(version->bytes + fleet->model.layout->data_offset);
+}
+
+/* delta = trained - base, of the tensors that an update has. */
+static void subtract(const struct trib_fleet *fleet, const float *trained, const float *base,
+                     struct trib_block *body) {
+    const struct trib_layout *layout = fleet->update_layout;
+    float *delta = (float *)(body->bytes + layout->data_offset);
+    for (size_t t = 0; t < layout->tensor_count; t++) {
+        const struct trib_tensor *part = &layout->tensors[t];
+        const struct trib_tensor *whole = trib_layout_find(fleet->model.layout, part->name);
+        const float *from = base + whole->element_offset;
+        const float *to = trained + whole->element_offset;
+        float *out = delta + part->element_offset;
+        for (uint64_t i = 0; i < part->element_count; i++) {
+            out[i] = to[i] - from[i];
+        }
+    }
+}
+
+/* As the daemon checks what it is sent. */
+static enum trib_status check_body(const struct trib_fleet *fleet,
+                                   struct trib_fleet_update *update) {
+    double norm;
+    update->source = trib_source_of_memory(update->body->bytes, update->body->byte_count);
+    trib_digest_of(update->body->bytes, update->body->byte_count, &update->digest);
+    enum trib_status status = trib_codec_dense.open(
+        fleet->env, fleet->model.layout, &update->source, &update->update, NULL, &update->error);
+    if (status == TRIB_OK) {
+        status =
+            trib_codec_dense.check(update->update, fleet->model.kernels, &norm, &update->error);
+    }
+    if (status != TRIB_OK) {
+        trib_codec_dense.free(update->update);
+        update->update = NULL;
+    }
+    return status;
+}
+
+static void work_on_update(struct trib_fleet *fleet, uint32_t number, uint32_t hand) {
+    struct trib_place *place = &fleet->places[number];
+    struct trib_fleet_update *update = place->update;
+    char name[TRIB_NAME_BYTES];
+    const float *base = values_of(fleet, place->base_block);
+    trib_fleet_client_name(place->client, name);
+    const struct trib_work_task task = {place->client, name, place->base, place->steps};
+    update->status = fleet->work->train(fleet->work->context, hand, &task, base,
+                                        fleet->trained[hand], &update->trained, &update->error);
+    if (update->status != TRIB_OK) {
+        return;
+    }
+    update->is_trained = true;
+    update->body = trib_safetensors_block(fleet->env, fleet->update_layout);
+    if (update->body == NULL) {
+        update->status = TRIB_EMEMORY;
+        return;
+    }
+    subtract(fleet, fleet->trained[hand], base, update->body);
+    trib_block_seal(update->body);
+    update->status = check_body(fleet, update);
+}
+
+void trib_fleet_job(void *context, uint32_t job, uint32_t hand) {
+    struct trib_fleet *fleet = context;
+    if (job < fleet->place_count) {
+        work_on_update(fleet, job, hand);
+        return;
+    }
+    uint32_t part = job - fleet->place_count;
+    struct trib_error *error = &fleet->score_errors[part];
+    enum trib_status status =
+        fleet->work->evaluate(fleet->work->context, hand, part, values_of(fleet, fleet->scored),
+                              &fleet->scores[part], error);
+    error->status = status;
+}
+
+void trib_fleet_update_free(const struct trib_fleet *fleet, struct trib_fleet_update *update) {
+    if (update == NULL || update == &fleet->zero) {
+        return;
+    }
+    trib_codec_dense.free(update->update);
+    trib_block_unref(update->body);
+    trib_release(fleet->env, update, 1, sizeof *update);
+}

@@ -1,0 +1,47 @@
+/* work.h - what simulated clients do: the seam between the fleet and whoever trains.
+ *
+ * The native trainers are one implementation (work_native.h); a program can bring its own. Every
+ * result must depend on its arguments alone, never on the hand or on earlier calls: then a
+ * simulation gives the same bytes whatever the number of threads. */
+#ifndef TRIB_SIM_WORK_H
+#define TRIB_SIM_WORK_H
+
+#include "base/status.h"
+#include "run/run.h"
+
+struct trib_work_task {
+    uint64_t client;
+    const char *name; /* the client's */
+    trib_version version;
+    uint32_t steps; /* local steps; 0: as the settings say */
+};
+
+struct trib_work_trained {
+    uint64_t examples; /* behind the update, > 0 */
+    double loss;       /* NAN: not measured */
+};
+
+struct trib_work_score {
+    uint64_t examples; /* that were told: rows, of text its characters */
+    double correct;    /* share of the examples, times their number; NAN: not measured */
+    double loss;       /* mean, times their number; NAN: not measured */
+};
+
+struct trib_work {
+    void *context;
+    /* Examples that a client has, > 0. NULL: one each. */
+    uint64_t (*examples)(void *context, uint64_t client);
+    /* Train from `base`, float32[element count] in layout order, into `trained` of the same size,
+     * whose contents are undefined at first. NULL: nothing is trained, every update is zero.
+     * Thread: one call per hand at a time. */
+    enum trib_status (*train)(void *context, uint32_t hand, const struct trib_work_task *task,
+                              const float *base, float *trained, struct trib_work_trained *result,
+                              struct trib_error *error);
+    /* Score one part of the held-out data, 0 <= part < evaluate_parts. NULL: no evaluation. */
+    enum trib_status (*evaluate)(void *context, uint32_t hand, uint32_t part,
+                                 const float *parameters, struct trib_work_score *score,
+                                 struct trib_error *error);
+    uint32_t evaluate_parts;
+};
+
+#endif

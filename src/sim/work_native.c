@@ -1,0 +1,212 @@
+/* work_native.c - simulated clients that train the native models on a real data set. */
+#include "sim/work_native.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#include "train/settings.h"
+
+#define TEST_ROWS_PER_PART 512 /* enough for a product of matrices, few enough to share out */
+
+struct trib_work_native {
+    const struct trib_env *env;
+    struct trib_work_native_options options;
+    json_t *settings;
+    struct trib_trainer **trainers; /* [hands] */
+    size_t parameter_count;
+    uint32_t *rows;       /* [row_count] by owner, ascending within one */
+    uint32_t *first_rows; /* [owner_count + 1] of each owner */
+};
+
+/* --- rows by owner ------------------------------------------------------------------------------ */
+
+/* By counting: how many each has, where each begins, then one row after the other. */
+static enum trib_status sort_rows(struct trib_work_native *native, struct trib_error *error) {
+    const struct trib_work_native_options *options = &native->options;
+    size_t row_count = options->train->row_count;
+    uint32_t owner_count = options->owner_count;
+    native->rows = trib_allocate(native->env, row_count, sizeof *native->rows);
+    native->first_rows =
+        trib_allocate(native->env, (size_t)owner_count + 1, sizeof *native->first_rows);
+    if (native->rows == NULL || native->first_rows == NULL) {
+        return TRIB_EMEMORY;
+    }
+    uint32_t *first = native->first_rows;
+    for (size_t row = 0; row < row_count; row++) {
+        TRIB_ASSERT(options->owners[row] < owner_count);
+        first[options->owners[row] + 1]++;
+    }
+    for (uint32_t owner = 0; owner < owner_count; owner++) {
+        if (first[owner + 1] == 0) {
+            return trib_error_set(error, TRIB_EINVALID, "client %u would have no data", owner);
+        }
+        first[owner + 1] += first[owner];
+    }
+    for (size_t row = row_count; row-- > 0;) { /* from behind: each begin moves to its place */
+        native->rows[--first[options->owners[row] + 1]] = (uint32_t)row;
+    }
+    memmove(first, first + 1, owner_count * sizeof *first);
+    first[owner_count] = (uint32_t)row_count;
+    return TRIB_OK;
+}
+
+/* --- work --------------------------------------------------------------------------------------- */
+
+static uint64_t count_examples(void *context, uint64_t client) {
+    const struct trib_work_native *native = context;
+    uint64_t owner = client % native->options.owner_count;
+    return native->first_rows[owner + 1] - native->first_rows[owner];
+}
+
+static double find_setting(const void *context, const char *name, double fallback) {
+    const json_t *value = json_object_get(context, name);
+    return json_is_number(value) ? json_number_value(value) : fallback;
+}
+
+static enum trib_status train(void *context, uint32_t hand, const struct trib_work_task *task,
+                              const float *base, float *trained, struct trib_work_trained *result,
+                              struct trib_error *error) {
+    const struct trib_work_native *native = context;
+    uint64_t owner = task->client % native->options.owner_count;
+    const struct trib_train_who who = {task->name, task->version, native->options.seed};
+    struct trib_train_settings settings;
+    struct trib_train_result outcome;
+    memcpy(trained, base, native->parameter_count * sizeof *trained);
+    enum trib_status status =
+        trib_train_settings_read(find_setting, native->settings, &who, &settings, error);
+    if (task->steps > 0) {
+        settings.steps = task->steps;
+    }
+    if (status == TRIB_OK) {
+        status = trib_trainer_train(
+            native->trainers[hand], native->options.train, native->rows + native->first_rows[owner],
+            (size_t)count_examples(context, task->client), &settings, trained, &outcome, error);
+    }
+    if (status == TRIB_OK) {
+        *result = (struct trib_work_trained){outcome.row_count, outcome.loss};
+    }
+    return status;
+}
+
+static enum trib_status evaluate(void *context, uint32_t hand, uint32_t part,
+                                 const float *parameters, struct trib_work_score *score,
+                                 struct trib_error *error) {
+    const struct trib_work_native *native = context;
+    struct trib_dataset rows = *native->options.test; /* a view: it is never given back */
+    size_t first = (size_t)part * TEST_ROWS_PER_PART;
+    size_t left = rows.row_count - first;
+    rows.features += first * rows.feature_count;
+    rows.labels += first * (rows.symbol_count > 0 ? rows.feature_count : 1);
+    rows.row_count = left < TEST_ROWS_PER_PART ? left : TEST_ROWS_PER_PART;
+    struct trib_evaluate_result result;
+    enum trib_status status =
+        trib_trainer_evaluate(native->trainers[hand], &rows, parameters, &result, error);
+    if (status == TRIB_OK) {
+        *score = (struct trib_work_score){
+            .examples = result.label_count,
+            .correct = (double)result.correct_count,
+            .loss = result.loss * (double)result.label_count,
+        };
+    }
+    return status;
+}
+
+/* --- life --------------------------------------------------------------------------------------- */
+
+static enum trib_status check_data(const struct trib_trainer_spec *trainer,
+                                   const struct trib_dataset *dataset, struct trib_error *error) {
+    if (trainer->feature_count != dataset->feature_count ||
+        trainer->class_count < dataset->class_count) {
+        return trib_error_set(error, TRIB_ESHAPE,
+                              "the model takes %zu features and tells %u classes, the data has %zu "
+                              "features and %u classes",
+                              trainer->feature_count, trainer->class_count, dataset->feature_count,
+                              dataset->class_count);
+    }
+    return TRIB_OK;
+}
+
+static enum trib_status make_trainers(struct trib_work_native *native,
+                                      const struct trib_trainer_spec *trainer,
+                                      struct trib_error *error) {
+    const struct trib_work_native_options *options = &native->options;
+    native->trainers = trib_allocate(native->env, options->hands, sizeof *native->trainers);
+    if (native->trainers == NULL) {
+        return TRIB_EMEMORY;
+    }
+    for (uint32_t hand = 0; hand < options->hands; hand++) {
+        enum trib_status status =
+            trib_trainer_new(native->env, trainer, &native->trainers[hand], error);
+        if (status != TRIB_OK) {
+            return status;
+        }
+    }
+    native->parameter_count = trib_trainer_parameter_count(native->trainers[0]);
+    return TRIB_OK;
+}
+
+static enum trib_status make(struct trib_work_native *native, struct trib_error *error) {
+    const struct trib_work_native_options *options = &native->options;
+    native->settings = json_loads(options->settings, 0, NULL);
+    if (native->settings == NULL) {
+        return trib_error_set(error, TRIB_EINVALID, "settings are not JSON");
+    }
+    struct trib_trainer_spec trainer = *options->trainer;
+    if (trainer.feature_count == 0) { /* sequences of whatever length the data has */
+        trainer.feature_count = options->train->feature_count;
+    }
+    enum trib_status status = check_data(&trainer, options->train, error);
+    if (status == TRIB_OK && options->test != NULL) {
+        status = check_data(&trainer, options->test, error);
+    }
+    if (status == TRIB_OK) {
+        status = sort_rows(native, error);
+    }
+    return status == TRIB_OK ? make_trainers(native, &trainer, error) : status;
+}
+
+enum trib_status trib_work_native_new(const struct trib_env *env,
+                                      const struct trib_work_native_options *options,
+                                      struct trib_work_native **native, struct trib_error *error) {
+    *native = NULL;
+    struct trib_work_native *made = trib_allocate(env, 1, sizeof *made);
+    if (made == NULL) {
+        return trib_error_set(error, TRIB_EMEMORY, "out of memory");
+    }
+    made->env = env;
+    made->options = *options;
+    enum trib_status status = make(made, error);
+    if (status == TRIB_OK) {
+        *native = made;
+        return TRIB_OK;
+    }
+    trib_work_native_free(made);
+    return status == TRIB_EMEMORY ? trib_error_set(error, status, "out of memory") : status;
+}
+
+void trib_work_native_free(struct trib_work_native *native) {
+    if (native == NULL) {
+        return;
+    }
+    for (uint32_t hand = 0; native->trainers != NULL && hand < native->options.hands; hand++) {
+        trib_trainer_free(native->trainers[hand]);
+    }
+    trib_release(native->env, native->trainers, native->options.hands, sizeof *native->trainers);
+    trib_release(native->env, native->rows, native->options.train->row_count, sizeof *native->rows);
+    trib_release(native->env, native->first_rows, (size_t)native->options.owner_count + 1,
+                 sizeof *native->first_rows);
+    json_decref(native->settings);
+    trib_release(native->env, native, 1, sizeof *native);
+}
+
+struct trib_work trib_work_native_table(struct trib_work_native *native) {
+    const struct trib_dataset *test = native->options.test;
+    struct trib_work work = {.context = native, .examples = count_examples, .train = train};
+    if (test != NULL) {
+        work.evaluate = evaluate;
+        work.evaluate_parts =
+            (uint32_t)((test->row_count + TEST_ROWS_PER_PART - 1) / TEST_ROWS_PER_PART);
+    }
+    return work;
+}

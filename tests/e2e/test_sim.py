@@ -1,0 +1,134 @@
+"""test_sim.py - trib sim: the same bytes on any number of threads, the same versions as the daemon, words for mistakes."""
+import json
+import pathlib
+import random
+import subprocess
+import tempfile
+import unittest
+
+from harness import TRIB, Daemon, Run, main, wait_for
+
+ROWS, FEATURES, CLASSES = 240, 6, 3
+
+
+def digits(folder):
+    """Classes that a line tells apart, with some noise."""
+    draw = random.Random(4)
+    lines = []
+    for row in range(ROWS):
+        label = row % CLASSES
+        values = [round(draw.gauss(2.0 if i == label else 0.0, 0.6), 4) for i in range(FEATURES)]
+        lines.append(",".join(map(str, [*values, label])))
+    path = folder / "rows.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+class Sim(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = pathlib.Path(scratch.name)
+        self.data = digits(self.folder)
+
+    def spec(self, name, strategy, **fields):
+        """A spec in a file, as JSON, which is YAML too."""
+        spec = {"name": name, "strategy": strategy,
+                "model": {"init": {"trainer": "mlp", "seed": 3, "hidden": [8],
+                                   "features": FEATURES, "classes": CLASSES}},
+                "train": {"epochs": 1, "batch": 5, "lr": 0.1}, "stop": {"versions": 8},
+                "evaluate": {"every": 2}, **fields}
+        path = self.folder / f"{name}.yaml"
+        path.write_text(json.dumps(spec), encoding="utf-8")
+        return path
+
+    def sim(self, *options, code=0):
+        done = subprocess.run([TRIB, "sim", *map(str, options)], cwd=self.folder, text=True,
+                              capture_output=True, check=False)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stdout if code == 0 else done.stderr
+
+    def lines(self, *options):
+        return [json.loads(line) for line in self.sim(*options, "--json", "-").splitlines()]
+
+    def test_threads_change_no_byte(self):
+        buff = self.spec("buff", {"preset": "fedbuff", "goal": 3, "concurrency": 5})
+        average = self.spec("average", {"preset": "fedavg", "fraction": 0.5})
+        for threads in ("1", "2"):
+            self.sim(buff, average, "--data", self.data, "--clients", 12, "--speed",
+                     "lognormal:20s,1", "--upload", "5kB", "--dropout", "0.1", "--threads", threads,
+                     "--json", f"{threads}.json", "--plots", threads)
+        self.assertEqual((self.folder / "1.json").read_bytes(), (self.folder / "2.json").read_bytes())
+        plots = sorted(path.name for path in (self.folder / "1").iterdir())
+        self.assertEqual(len(plots), 8)
+        for plot in plots:
+            picture = (self.folder / "1" / plot).read_text(encoding="utf-8")
+            self.assertEqual(picture, (self.folder / "2" / plot).read_text(encoding="utf-8"))
+            self.assertTrue(picture.startswith("<svg ") and picture.endswith("</svg>\n"))
+            self.assertIn(">buff</text>", picture)
+            self.assertIn(">average</text>", picture)
+
+    def test_it_learns_and_says_so(self):
+        spec = self.spec("learn", {"preset": "fedavg"}, stop={"target": 0.9, "versions": 60})
+        *points, end = self.lines(spec, "--data", self.data, "--clients", 6)
+        self.assertIn("reached the target", end["ending"])
+        self.assertGreaterEqual(end["best_accuracy"], 0.9)
+        self.assertEqual([point["version"] for point in points], list(range(len(points))))
+        self.assertIn("learn", self.sim(spec, "--data", self.data, "--clients", 6))
+
+    def test_versions_are_those_of_the_daemon(self):
+        clients = 4
+        path = self.spec("both", {"preset": "fedavg", "quorum": clients}, stop={"versions": 5})
+        simulated = [line["digest"] for line in self.lines(path, "--data", self.data, "--clients",
+                                                            clients, "--partition", "dirichlet:1")
+                     if "digest" in line]
+        daemon = Daemon()
+        self.addCleanup(daemon.close)
+        created = daemon.request("POST", "/v1/runs", path.read_bytes(), daemon.admin,
+                                 headers={"Content-Type": "application/json"})
+        self.assertEqual(created.status, 201, created.body)
+        link = created.json()["join"]
+        people = [subprocess.Popen([TRIB, "join", link, "--client", f"c{i}", "--data", self.data,
+                                    "--part", f"{i}/{clients}", "--partition", "dirichlet:1"],
+                                   stderr=subprocess.DEVNULL) for i in range(clients)]
+        for person in people:
+            self.addCleanup(person.wait)
+            self.addCleanup(person.kill)
+        run = Run(daemon, "both")
+        wait_for(lambda: run.version() == 5, 60, "5 versions")
+        records = (line["record"] for line in run.ledger())
+        live = [record["model"] for record in records if record["type"] == "version"]
+        self.assertEqual(live, simulated)
+
+    def test_a_fleet_file_says_what_options_say(self):
+        spec = self.spec("turns", {"preset": "fedbuff", "goal": 2, "concurrency": 4})
+        (self.folder / "fleet.yaml").write_text("clients: 9\nspeed: lognormal:5s,1\ndropout: 0.2\n",
+                                                encoding="utf-8")
+        said = self.sim(spec, "--no-train", "--fleet", "fleet.yaml", "--json", "-")
+        self.assertEqual(said, self.sim(spec, "--no-train", "--clients", 9, "--speed",
+                                        "lognormal:5s,1", "--dropout", "0.2", "--json", "-"))
+        self.assertNotEqual(said, self.sim(spec, "--no-train", "--fleet", "fleet.yaml", "--clients",
+                                           8, "--json", "-"))
+
+    def test_mistakes_have_their_place(self):
+        spec = self.spec("wrong", {"preset": "fedbuff", "goal": 2})
+        endless = self.spec("endless", {"preset": "fedbuff", "goal": 2}, stop={})
+        (self.folder / "speed.csv").write_text("seconds\n3\nfast\n", encoding="utf-8")
+        (self.folder / "there.csv").write_text("1,0,5\n1,4,9\n", encoding="utf-8")
+        (self.folder / "fleet.yaml").write_text("speeed: 3s\n", encoding="utf-8")
+        for options, words in (
+                ((spec,), "give --data, or --no-train"),
+                ((spec, "--no-train", "--speed", "lognrmal:3s,1"), "did you mean lognormal"),
+                ((spec, "--no-train", "--speed", "trace:speed.csv"), "line 3, column 1"),
+                ((spec, "--no-train", "--availability", "trace:there.csv"), "line 2, column 2"),
+                ((spec, "--no-train", "--fleet", "fleet.yaml"), "did you mean speed"),
+                ((spec, "--no-train", "--clients", "10000001"), "clients: 10000001"),
+                ((spec, "--data", self.data, "--clients", 1000), "give --parts"),
+                ((spec, "--data", self.data, "--partition", "natural"), "who brought which row"),
+                ((endless, "--no-train"), "the run would never stop")):
+            with self.subTest(words=words):
+                self.assertIn(words, self.sim(*options, code=2))
+
+
+if __name__ == "__main__":
+    main()

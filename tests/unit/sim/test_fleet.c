@@ -1,0 +1,344 @@
+/* test_fleet.c - a population trains a run: the same points whatever the threads, staleness as
+ * theory says, every preset, little memory for those who wait. */
+#include "sim/fleet.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/random.h"
+#include "run/strategy.h"
+#include "support/check.h"
+#include "support/env_faulty.h"
+#include "tensor/safetensors.h"
+
+#define ELEMENTS 24
+#define POINTS_MAX 400
+
+/* --- a world of its own ------------------------------------------------------------------------- */
+
+struct trial {
+    struct trib_spec *spec;
+    struct trib_population population;
+    struct trib_block *model;
+    struct trib_work work;
+    struct trib_fleet_report report;
+    struct trib_fleet_point points[POINTS_MAX];
+    size_t point_count;
+};
+
+static void note_point(void *context, const struct trib_fleet_point *point) {
+    struct trial *trial = context;
+    if (trial->point_count < POINTS_MAX) {
+        trial->points[trial->point_count++] = *point;
+    }
+}
+
+static struct trib_block *make_model(void) {
+    const struct trib_tensor tensor = {
+        .name = "weight", .dtype = TRIB_F32, .rank = 1, .shape = {ELEMENTS}};
+    struct trib_layout *layout;
+    assert_int_equal(trib_layout_of_tensors(trib_env_system(), &tensor, 1, &layout, NULL), TRIB_OK);
+    struct trib_block *block = trib_safetensors_block(trib_env_system(), layout);
+    trib_layout_free(layout);
+    trib_block_seal(block);
+    return block;
+}
+
+/* Takes the strategy. */
+static struct trib_spec *make_spec(json_t *strategy, int versions) {
+    struct trib_spec *spec;
+    struct trib_error error = {0};
+    json_t *document =
+        json_pack("{s:s, s:{}, s:o, s:{s:i}, s:{s:i}, s:s}", "name", "trial", "model", "strategy",
+                  strategy, "stop", "versions", versions, "evaluate", "every", 3, "lease", "30m");
+    if (trib_spec_parse(trib_env_system(), document, &spec, &error) != TRIB_OK) {
+        fail_msg("%s", error.text);
+    }
+    json_decref(document);
+    return spec;
+}
+
+/* A step towards a place of the client's own, from wherever the base is. */
+static enum trib_status train(void *context, uint32_t hand, const struct trib_work_task *task,
+                              const float *base, float *trained, struct trib_work_trained *result,
+                              struct trib_error *error) {
+    (void)context, (void)hand, (void)error;
+    struct trib_random random;
+    trib_random_derive(&random, 9, task->name, task->version);
+    for (size_t i = 0; i < ELEMENTS; i++) {
+        trained[i] = base[i] + 0.1F * ((float)trib_random_unit(&random) - base[i]);
+    }
+    *result = (struct trib_work_trained){1 + task->client % 7, trib_random_unit(&random)};
+    return TRIB_OK;
+}
+
+static enum trib_status evaluate(void *context, uint32_t hand, uint32_t part,
+                                 const float *parameters, struct trib_work_score *score,
+                                 struct trib_error *error) {
+    (void)context, (void)hand, (void)error;
+    *score = (struct trib_work_score){
+        .examples = 10, .correct = (double)(parameters[part] * 10), .loss = part};
+    return TRIB_OK;
+}
+
+static struct trial *begin(json_t *strategy, int versions,
+                           const struct trib_population_texts *texts) {
+    struct trial *trial = calloc(1, sizeof *trial);
+    struct trib_error error = {0};
+    trial->spec = make_spec(strategy, versions);
+    if (trib_population_parse(&trial->population, trib_env_system(), texts, &error) != TRIB_OK) {
+        fail_msg("%s", error.text);
+    }
+    trial->model = make_model();
+    return trial;
+}
+
+static void run_on(struct trial *trial, const struct trib_env *env, uint32_t threads) {
+    const struct trib_fleet_options options = {
+        .spec = trial->spec,
+        .population = &trial->population,
+        .model = trial->model,
+        .work = &trial->work,
+        .threads = threads,
+        .context = trial,
+        .point = note_point,
+    };
+    struct trib_error error = {0};
+    trial->point_count = 0;
+    if (trib_fleet_run(env, &options, &trial->report, &error) != TRIB_OK) {
+        fail_msg("%s", error.text);
+    }
+}
+
+static void end(struct trial *trial) {
+    trib_spec_free(trial->spec);
+    trib_population_deinit(&trial->population);
+    trib_block_unref(trial->model);
+    free(trial);
+}
+
+/* --- rules -------------------------------------------------------------------------------------- */
+
+static void compare_threads(struct trial *trial) {
+    static struct trib_fleet_point first[POINTS_MAX];
+    trial->work = (struct trib_work){.train = train, .evaluate = evaluate, .evaluate_parts = 5};
+    run_on(trial, trib_env_system(), 1);
+    size_t count = trial->point_count;
+    memcpy(first, trial->points, sizeof first);
+    const struct trib_fleet_report report = trial->report;
+    assert_true(count > 10);
+    assert_true(report.is_complete);
+    for (uint32_t threads = 2; threads <= 3; threads++) {
+        run_on(trial, trib_env_system(), threads);
+        assert_int_equal(trial->point_count, count);
+        for (size_t i = 0; i < count; i++) {
+            assert_memory_equal(&trial->points[i], &first[i], sizeof first[i]);
+        }
+        assert_memory_equal(&trial->report, &report, sizeof report);
+    }
+}
+
+static void threads_do_not_change_a_bit(void **state) {
+    (void)state;
+    const struct trib_population_texts texts = {
+        .clients = "30", .speed = "lognormal:20s,1", .dropout = "0.05", .upload = "20kB"};
+    struct trial *trial = begin(
+        json_pack("{s:s, s:i, s:i}", "preset", "fedbuff", "goal", 3, "concurrency", 8), 60, &texts);
+    compare_threads(trial);
+    assert_true(trial->report.vanished > 0);
+    assert_true(trial->report.staleness > 0.5);
+    end(trial);
+    trial = begin(json_pack("{s:s, s:f}", "preset", "fedavg", "fraction", 0.3), 20, &texts);
+    compare_threads(trial);
+    end(trial);
+}
+
+static void another_seed_is_another_run(void **state) {
+    (void)state;
+    struct trib_digest digests[2];
+    for (int seed = 0; seed < 2; seed++) {
+        const struct trib_population_texts texts = {
+            .clients = "30", .speed = "lognormal:20s,1", .seed = seed == 0 ? "1" : "2"};
+        struct trial *trial =
+            begin(json_pack("{s:s, s:i}", "preset", "fedbuff", "goal", 3), 20, &texts);
+        trial->work.train = train;
+        run_on(trial, trib_env_system(), 1);
+        digests[seed] = trial->points[trial->point_count - 1].digest;
+        end(trial);
+    }
+    assert_false(trib_digest_equal(&digests[0], &digests[1]));
+}
+
+/* If every seat is taken again at once, an update is (C - 1) / K versions old in the mean, whatever
+ * the durations (tests/vectors/merge.json, steady_state_mean_staleness). */
+static void staleness_is_what_theory_says(void **state) {
+    (void)state;
+    static const struct {
+        const char *clients, *speed, *jitter;
+        int goal, concurrency;
+    } rows[] = {
+        {"50", "1s", "exponential:1", 5, 0},
+        {"400", "lognormal:10s,0.5", "1", 10, 40},
+        {"100000", "10s", "halfnormal:1", 10, 100},
+        {"100000", "pareto:5s,3", "1", 4, 30},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct trib_population_texts texts = {
+            .clients = rows[i].clients, .speed = rows[i].speed, .jitter = rows[i].jitter};
+        struct trial *trial =
+            begin(json_pack("{s:s, s:i, s:i, s:i}", "preset", "fedbuff", "goal", rows[i].goal,
+                            "concurrency", rows[i].concurrency, "staleness_max", 1000),
+                  3000, &texts);
+        run_on(trial, trib_env_system(), 1);
+        double seats = rows[i].concurrency > 0 ? rows[i].concurrency : atof(rows[i].clients);
+        double expected = (seats - 1) / rows[i].goal;
+        if (fabs(trial->report.staleness - expected) > 0.03 * expected) {
+            fail_msg("row %zu: staleness %g, not %g", i, trial->report.staleness, expected);
+        }
+        assert_int_equal(trial->report.updates_counted, 3000 * rows[i].goal);
+        end(trial);
+    }
+}
+
+static void every_preset_runs(void **state) {
+    (void)state;
+    const struct trib_population_texts texts = {
+        .clients = "12", .speed = "uniform:5s,40s", .per = "task", .dropout = "0.05"};
+    const struct trib_strategy *strategy;
+    for (size_t index = 0; (strategy = trib_strategy_at(index)) != NULL; index++) {
+        struct trial *trial = begin(json_pack("{s:s}", "preset", strategy->name), 12, &texts);
+        trial->work = (struct trib_work){.train = train, .evaluate = evaluate, .evaluate_parts = 2};
+        run_on(trial, trib_env_system(), 2);
+        if (!trial->report.is_complete || trial->report.version != 12) {
+            fail_msg("%s: %s", strategy->name, trial->report.ending);
+        }
+        assert_true(trial->points[3].is_evaluated && !trial->points[4].is_evaluated);
+        end(trial);
+    }
+}
+
+/* Transfers take their time: a task is as long as its four parts. */
+static void links_cost_time_and_bytes(void **state) {
+    (void)state;
+    const struct trib_population_texts texts = {
+        .clients = "1", .speed = "10s", .latency = "500ms", .download = "1kB", .upload = "100B"};
+    struct trial *trial = begin(json_pack("{s:s, s:i}", "preset", "fedbuff", "goal", 1), 4, &texts);
+    run_on(trial, trib_env_system(), 1);
+    double body = (double)trial->model->byte_count;
+    double task = 10.0 + 2 * 0.5 + body / 1000 + body / 100;
+    assert_true(fabs((double)trial->points[4].at / TRIB_SECOND - 4 * task) < 1e-3);
+    assert_int_equal(trial->report.bytes_up, 4 * trial->model->byte_count);
+    end(trial);
+}
+
+/* A lease after the client has fallen silent its seat is another's. */
+static void the_silent_are_replaced(void **state) {
+    (void)state;
+    const struct trib_population_texts texts = {
+        .clients = "10000", .speed = "10s", .dropout = "0.5"};
+    struct trial *trial = begin(
+        json_pack("{s:s, s:i, s:i}", "preset", "fedbuff", "goal", 2, "concurrency", 4), 50, &texts);
+    run_on(trial, trib_env_system(), 1);
+    assert_true(trial->report.is_complete);
+    assert_true(trial->report.vanished > 60 && trial->report.vanished < 140);
+    assert_true(trial->report.clients > 190); /* hardly anybody twice */
+    end(trial);
+}
+
+/* Nobody can train for good: the run says so instead of hanging. */
+static void a_run_that_cannot_go_on_ends(void **state) {
+    (void)state;
+    const struct trib_population_texts texts = {.clients = "2"};
+    struct trial *trial =
+        begin(json_pack("{s:s, s:i, s:s}", "preset", "fedavg", "quorum", 3, "deadline", "none"), 5,
+              &texts);
+    run_on(trial, trib_env_system(), 1);
+    assert_false(trial->report.is_complete);
+    assert_non_null(strstr(trial->report.ending, "nothing more can happen"));
+    end(trial);
+}
+
+static void a_run_without_an_end_is_refused(void **state) {
+    (void)state;
+    const struct trib_population_texts texts = {.clients = "2"};
+    struct trial *trial = begin(json_pack("{s:s}", "preset", "fedavg"), 0, &texts);
+    const struct trib_fleet_options options = {.spec = trial->spec,
+                                               .population = &trial->population,
+                                               .model = trial->model,
+                                               .work = &trial->work,
+                                               .threads = 1};
+    struct trib_error error = {0};
+    assert_int_equal(trib_fleet_run(trib_env_system(), &options, &trial->report, &error),
+                     TRIB_EINVALID);
+    assert_non_null(strstr(error.text, "would never stop"));
+    end(trial);
+}
+
+/* --- memory ------------------------------------------------------------------------------------- */
+
+/* As many different clients train in both, and so little that the roster is far from growing. */
+static uint64_t peak_of(const char *clients) {
+    const struct trib_population_texts texts = {.clients = clients, .speed = "lognormal:9s,1"};
+    struct trial *trial =
+        begin(json_pack("{s:s, s:i, s:i}", "preset", "fedbuff", "goal", 10, "concurrency", 50), 60,
+              &texts);
+    struct trib_env_faulty faulty;
+    trib_env_faulty_init(&faulty);
+    run_on(trial, &faulty.env, 1);
+    assert_int_equal(faulty.blocks_live, 0);
+    uint64_t peak = faulty.bytes_peak;
+    trib_env_faulty_deinit(&faulty);
+    end(trial);
+    return peak;
+}
+
+static void an_idle_client_costs_next_to_nothing(void **state) {
+    (void)state;
+    uint64_t few = peak_of("20000"), many = peak_of("1020000");
+    assert_true(many > few);
+    assert_true(many - few <= 1000000 / 2); /* half a byte each; the target is 64 */
+}
+
+static void every_allocation_may_fail(void **state) {
+    (void)state;
+    const struct trib_population_texts texts = {.clients = "6", .upload = "10kB"};
+    struct trial *trial = begin(json_pack("{s:s, s:i}", "preset", "fedbuff", "goal", 2), 4, &texts);
+    trial->work = (struct trib_work){.train = train, .evaluate = evaluate, .evaluate_parts = 2};
+    const struct trib_fleet_options options = {.spec = trial->spec,
+                                               .population = &trial->population,
+                                               .model = trial->model,
+                                               .work = &trial->work,
+                                               .threads = 1};
+    struct trib_env_faulty faulty;
+    trib_env_faulty_init(&faulty);
+    enum trib_status status = TRIB_OK;
+    uint64_t nth = 0, failures = 0;
+    do {
+        struct trib_error error = {0};
+        trib_env_faulty_fail(&faulty, ++nth);
+        status = trib_fleet_run(&faulty.env, &options, &trial->report, &error);
+        assert_true(status == TRIB_OK || (status == TRIB_EMEMORY && error.text[0] != '\0'));
+        assert_int_equal(faulty.blocks_live, 0);
+        failures += status != TRIB_OK;
+    } while (faulty.has_failed);
+    assert_int_equal(status, TRIB_OK);
+    assert_true(failures > 20);
+    trib_env_faulty_deinit(&faulty);
+    end(trial);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(threads_do_not_change_a_bit),
+        cmocka_unit_test(another_seed_is_another_run),
+        cmocka_unit_test(staleness_is_what_theory_says),
+        cmocka_unit_test(every_preset_runs),
+        cmocka_unit_test(links_cost_time_and_bytes),
+        cmocka_unit_test(the_silent_are_replaced),
+        cmocka_unit_test(a_run_that_cannot_go_on_ends),
+        cmocka_unit_test(a_run_without_an_end_is_refused),
+        cmocka_unit_test(an_idle_client_costs_next_to_nothing),
+        cmocka_unit_test(every_allocation_may_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
