@@ -221,13 +221,17 @@ static void answer_reader(struct trib_record *record) {
     }
 }
 
-/* The place of a client that was put out is the first to be given to another. */
+/* Whoever was put out hears of it, and its place is the first to be given to another. */
 static void dismiss_revoked(struct trib_hosted *hosted, const json_t *document) {
+    if (strcmp(trib_record_type(document), "revoked") != 0) {
+        return;
+    }
+    trib_access_end_revoked(hosted);
     struct trib_event depart = {
         .kind = TRIB_EVENT_DEPART,
         .client = json_string_value(json_object_get(document, "client")),
     };
-    if (strcmp(trib_record_type(document), "revoked") == 0 && depart.client != NULL) {
+    if (depart.client != NULL) {
         trib_hosted_feed(hosted, &depart);
     }
 }
@@ -238,7 +242,6 @@ static void answer_asker(struct trib_record *record) {
     if (record->status == TRIB_OK) {
         enum trib_status taken = trib_revoked_take(&hosted->revoked, record->document);
         trib_hosted_note_failure(hosted, taken); /* opened again it knows */
-        trib_access_end_revoked(hosted);
         dismiss_revoked(hosted, record->document);
     }
     if (call == NULL) {
