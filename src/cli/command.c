@@ -24,6 +24,9 @@ static const struct trib_command *const commands[] = {
     &trib_command_run_resume,
     &trib_command_run_stop,
     &trib_command_run_rm,
+    /* Planning */
+    &trib_command_plan_coalitions,
+    &trib_command_plan_requests,
     /* Taking part */
     &trib_command_join,
     /* Simulation */

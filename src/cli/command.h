@@ -51,6 +51,8 @@ extern const struct trib_command trib_command_run_pause;
 extern const struct trib_command trib_command_run_resume;
 extern const struct trib_command trib_command_run_stop;
 extern const struct trib_command trib_command_run_rm;
+extern const struct trib_command trib_command_plan_coalitions;
+extern const struct trib_command trib_command_plan_requests;
 extern const struct trib_command trib_command_join;
 extern const struct trib_command trib_command_sim;
 extern const struct trib_command trib_command_status;

@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import tempfile
@@ -304,6 +305,58 @@ class Tempo(unittest.TestCase):
         wait_for(lambda: run.version() == 4)
         late = slow.put("3.0", delta(1, 1), base=3, examples=1).json()
         self.assertEqual((late["version"], late["staleness"]), (5, 1))
+
+    def test_fedast_shares_one_population_among_runs(self):
+        done = subprocess.run([TRIB, "plan", "requests", "north=1", "south=2", "--total", "6",
+                               "--unit", "2"], capture_output=True, text=True, check=True)
+        planned = {name: {"goal": int(goal), "concurrency": int(concurrency)}
+                   for name, goal, concurrency in re.findall(
+                       r"(\w+): .*goal: (\d+), concurrency: (\d+)", done.stdout)}
+        self.assertEqual(planned, {"north": {"goal": 1, "concurrency": 2},
+                                   "south": {"goal": 2, "concurrency": 4}})
+        runs = {name: self.create({"preset": "fedbuff", "staleness": "constant", **strategy}, name,
+                                  stop={"versions": 4}, evaluate={"every": 0})
+                for name, strategy in planned.items()}
+
+        def work(name, seed):  # one device, which does one task at a time, of any run
+            dice = random.Random(seed)
+            places = [run.join(name) for run in runs.values()]
+            while places:
+                place = dice.choice(places)
+                task = place.task()
+                if task["kind"] == "stop":
+                    places.remove(place)
+                elif task["kind"] == "train":
+                    place.put(task["task"], delta(1, 1), base=task["version"], examples=1)
+
+        threads = [threading.Thread(target=work, args=(f"dev-{i}", i)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            for name, run in runs.items():
+                training = run.status()["clients"]["training"]
+                self.assertLessEqual(training, planned[name]["concurrency"])
+        for name, run in runs.items():
+            for version in versions_of(run):
+                self.assertGreaterEqual(len(version["updates"]), planned[name]["goal"])
+                self.assertEqual({u["weight"] for u in version["updates"]}, {1})
+
+    def test_fedcollab_trains_each_coalition_in_a_run(self):
+        sites = {"examples": {"a": 4, "b": 6, "c": 3, "d": 7},
+                 "divergence": [[0, .5, 1, 1], [.5, 0, 1, 1], [1, 1, 0, .5], [1, 1, .5, 0]]}
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write(json.dumps(sites))
+            file.flush()
+            done = subprocess.run([TRIB, "plan", "coalitions", file.name, "--complexity", "2"],
+                                  capture_output=True, text=True, check=True)
+        coalitions = [json.loads(found) for found in re.findall(r"site: (\[.*?\])", done.stdout)]
+        self.assertEqual(coalitions, [["a", "b"], ["c", "d"]])
+        for number, members in enumerate(coalitions):
+            run = self.create({"preset": "fedavg", "quorum": 2}, f"coalition-{number}",
+                              select={"require": {"site": members}})
+            clients = {site: run.join(site, site=site) for site in sites["examples"]}
+            for site, client in clients.items():
+                self.assertEqual(client.task()["kind"], "train" if site in members else "wait")
 
     def test_fedcompass_gives_steps_and_what_waits_for_a_group_survives_a_kill(self):
         # A group's latest time is far away: it closes when its members are there, and only then.
