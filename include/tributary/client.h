@@ -4,7 +4,8 @@
  * run. Every call blocks, repeats what may be repeated (lost connections, 408, 429, 5xx) after
  * growing, jittered pauses, joins again when the daemon no longer knows its token, and returns
  * TRIB_CLIENT_OK or a reason whose text trib_client_error() has.
- * Thread: one thread per client handle, except for trib_client_interrupt().
+ * Thread: one thread per client handle, except for trib_client_interrupt() and
+ * trib_client_release().
  *
  * The protocol behind it is docs/protocol.md. */
 #ifndef TRIBUTARY_CLIENT_H
@@ -67,6 +68,8 @@ struct trib_client_options {
     const struct trib_transport *transport; /* NULL: plain sockets, through HTTP_PROXY unless
                                                NO_PROXY names the host, and links that ask for TLS
                                                are TRIB_CLIENT_INVALID; borrowed until close */
+    int joins_later; /* 0: open joins. 1: open sends nothing, and the first call that needs
+                               it joins, or trib_client_join() */
 };
 
 struct trib_client;
@@ -82,6 +85,8 @@ enum trib_client_result trib_client_pin(const char *link, char pin[65]);
  * in at most text_room bytes. All texts of the options are copied. */
 enum trib_client_result trib_client_open(const struct trib_client_options *options,
                                          struct trib_client **client, char *text, size_t text_room);
+/* Join now, or again. Unlike open, it can be interrupted. */
+enum trib_client_result trib_client_join(struct trib_client *client);
 void trib_client_close(struct trib_client *client); /* NULL allowed */
 /* Why the last call failed, or "" when it did not; valid until the next call. */
 const char *trib_client_error(const struct trib_client *client);
@@ -126,11 +131,21 @@ enum trib_client_result trib_client_model(struct trib_client *client,
                                           const struct trib_client_task *task,
                                           const struct trib_client_tensor **tensors,
                                           size_t *tensor_count);
+
+struct trib_client_kept;
+
+/* Keep the values of the tensors for longer: they stay where they are, and as they are but for the
+ * caller's own changes, until the release, also after the next call of model, and after close.
+ * NULL: there is no model. */
+struct trib_client_kept *trib_client_keep(struct trib_client *client);
+void trib_client_release(struct trib_client_kept *kept); /* NULL allowed. Thread: any */
+
 /* Send what training changed: delta = values now - values fetched, of every tensor but those that
  * the task's settings list under "frozen" (the daemon adds that array of names when the spec
  * freezes tensors). Returns when the daemon has made it durable; a repeat after a lost connection
  * cannot count twice. TRIB_CLIENT_OK also when the run has moved on and no longer wants it: the
- * task is over either way.
+ * task is over either way. TRIB_CLIENT_INVALID before anything is sent when a value is NaN or
+ * infinite.
  *
  * task      a train task whose model was fetched last.
  * examples  behind the update, 1 to 2^53.
@@ -138,6 +153,13 @@ enum trib_client_result trib_client_model(struct trib_client *client,
 enum trib_client_result trib_client_submit(struct trib_client *client,
                                            const struct trib_client_task *task, uint64_t examples,
                                            const char *metrics);
+/* The same with values that lie in the caller's own memory, so that they need not be copied:
+ * values[i] is float32 of the shape of the i-th tensor of trib_client_model(), row-major, or NULL
+ * to leave that tensor out (the daemon takes whole groups of tensors). Borrowed until return. */
+enum trib_client_result trib_client_submit_values(struct trib_client *client,
+                                                  const struct trib_client_task *task,
+                                                  const float *const *values, uint64_t examples,
+                                                  const char *metrics);
 /* Answer an evaluate task. metrics as above, at least one. */
 enum trib_client_result trib_client_report(struct trib_client *client,
                                            const struct trib_client_task *task, uint64_t examples,
@@ -147,6 +169,15 @@ enum trib_client_result trib_client_report(struct trib_client *client,
 enum trib_client_result trib_client_decline(struct trib_client *client,
                                             const struct trib_client_task *task,
                                             const char *reason);
+/* Work on the task goes on: the daemon need not give its seat to another after the run's `lease`
+ * (trib_client_lease_s()) of silence. Tried once, for it is asked again soon:
+ * TRIB_CLIENT_UNREACHABLE is no reason to stop.
+ *
+ * done  share of the work, 0 to 1, for those who watch the run; < 0: not known. */
+enum trib_client_result trib_client_renew(struct trib_client *client,
+                                          const struct trib_client_task *task, double done);
+/* Seconds, as the daemon said when the client joined; 0: not yet, or it did not. */
+double trib_client_lease_s(const struct trib_client *client);
 
 /* A whole participant, without an evaluator's tasks; my_training() changes the values and returns
  * its number of examples:

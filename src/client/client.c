@@ -400,8 +400,7 @@ enum trib_client_result trib_client_open(const struct trib_client_options *optio
     if (fresh == NULL) {
         return result;
     }
-    const struct trib_errand join = {.kind = TRIB_ERRAND_JOIN};
-    result = carry(fresh, &join, NULL);
+    result = known.joins_later ? TRIB_CLIENT_OK : trib_client_join(fresh);
     if (result != TRIB_CLIENT_OK) {
         snprintf(text, text_room, "%s", fresh->machine.text);
         trib_client_close(fresh);
@@ -409,6 +408,11 @@ enum trib_client_result trib_client_open(const struct trib_client_options *optio
     }
     *client = fresh;
     return TRIB_CLIENT_OK;
+}
+
+enum trib_client_result trib_client_join(struct trib_client *client) {
+    const struct trib_errand join = {.kind = TRIB_ERRAND_JOIN};
+    return carry(client, &join, NULL);
 }
 
 void trib_client_close(struct trib_client *client) {
@@ -494,14 +498,25 @@ enum trib_client_result trib_client_model(struct trib_client *client,
                                           const struct trib_client_tensor **tensors,
                                           size_t *tensor_count) {
     enum trib_client_result result = TRIB_CLIENT_OK;
-    if (holds(client, task)) {
-        trib_working_copy_reset(&client->copy);
-    } else {
+    if (!holds(client, task)) {
         result = fetch(client, task->version);
+    } else if (trib_working_copy_reset(&client->copy) != TRIB_OK) {
+        result = fail(client, TRIB_CLIENT_MEMORY, "no memory for a copy of the model");
     }
     *tensors = result == TRIB_CLIENT_OK ? client->copy.tensors : NULL;
     *tensor_count = result == TRIB_CLIENT_OK ? client->copy.tensor_count : 0;
     return result;
+}
+
+/* What is kept is a block; the header shows no more of it than a name. */
+struct trib_client_kept *trib_client_keep(struct trib_client *client) {
+    return client->copy.file == NULL
+               ? NULL
+               : (struct trib_client_kept *)trib_working_copy_keep(&client->copy);
+}
+
+void trib_client_release(struct trib_client_kept *kept) {
+    trib_block_unref((struct trib_block *)kept);
 }
 
 /* A JSON object as one line of at most 1 KiB: it becomes a header. NULL when it is not. */
@@ -560,6 +575,13 @@ static enum trib_status read_parcel(void *context, uint64_t offset, void *bytes,
 enum trib_client_result trib_client_submit(struct trib_client *client,
                                            const struct trib_client_task *task, uint64_t examples,
                                            const char *metrics) {
+    return trib_client_submit_values(client, task, NULL, examples, metrics);
+}
+
+enum trib_client_result trib_client_submit_values(struct trib_client *client,
+                                                  const struct trib_client_task *task,
+                                                  const float *const *values, uint64_t examples,
+                                                  const char *metrics) {
     struct trib_errand errand = {.kind = TRIB_ERRAND_SUBMIT};
     struct trib_error error = {0};
     struct parcel parcel = {.client = client};
@@ -572,7 +594,7 @@ enum trib_client_result trib_client_submit(struct trib_client *client,
     }
     const char *settings = task->settings == NULL ? "{}" : task->settings;
     enum trib_status status =
-        trib_working_copy_update(&client->copy, settings, &parcel.update, &error);
+        trib_working_copy_update(&client->copy, settings, values, &parcel.update, &error);
     if (status != TRIB_OK) {
         return fail(client, result_of(status), error.text);
     }
@@ -606,4 +628,17 @@ enum trib_client_result trib_client_decline(struct trib_client *client,
     const struct trib_errand errand = {
         .kind = TRIB_ERRAND_DECLINE, .task = task->id, .reason = reason};
     return carry(client, &errand, NULL);
+}
+
+enum trib_client_result trib_client_renew(struct trib_client *client,
+                                          const struct trib_client_task *task, double done) {
+    if (!is_answerable(task, task->kind) || !(done <= 1)) {
+        return fail(client, TRIB_CLIENT_INVALID, "a task is needed, and at most all of it is done");
+    }
+    const struct trib_errand errand = {.kind = TRIB_ERRAND_RENEW, .task = task->id, .done = done};
+    return carry(client, &errand, NULL);
+}
+
+double trib_client_lease_s(const struct trib_client *client) {
+    return client->machine.lease_s;
 }

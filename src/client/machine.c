@@ -103,6 +103,19 @@ static void write_decline(struct trib_machine *machine) {
     request->content_type = "application/json";
 }
 
+static void write_renewal(struct trib_machine *machine) {
+    struct trib_machine_request *request = &machine->request;
+    const struct trib_errand *errand = &machine->errand;
+    char done[32] = "";
+    if (errand->done >= 0) {
+        snprintf(done, sizeof done, ",\"done\":%.6f", errand->done);
+    }
+    aim(machine, "POST", "/task/renew");
+    request->body_bytes = (size_t)snprintf(request->body, sizeof request->body,
+                                           "{\"task\":\"%s\"%s}", errand->task, done);
+    request->content_type = "application/json";
+}
+
 static void write_request(struct trib_machine *machine) {
     struct trib_machine_request *request = &machine->request;
     char rest[64];
@@ -131,6 +144,9 @@ static void write_request(struct trib_machine *machine) {
         return;
     case TRIB_ERRAND_DECLINE:
         write_decline(machine);
+        return;
+    case TRIB_ERRAND_RENEW:
+        write_renewal(machine);
         return;
     }
 }
@@ -188,6 +204,10 @@ static void pause_for(struct trib_machine *machine, trib_time_ns pause, trib_tim
 /* Try again later, or give up when there has been nothing but failures for too long. */
 static void retry(struct trib_machine *machine, const char *why, double retry_after_s,
                   trib_time_ns now) {
+    if (machine->errand.kind == TRIB_ERRAND_RENEW) {
+        trib_machine_end(machine, TRIB_CLIENT_UNREACHABLE, why);
+        return;
+    }
     trib_time_ns pause = PAUSE_FIRST;
     for (uint32_t i = 0; i < machine->failures && pause < PAUSE_MAX; i++) {
         pause *= 2;
@@ -253,6 +273,9 @@ static void hear_join(struct trib_machine *machine, const struct trib_machine_re
         return;
     }
     memcpy(machine->token, token, sizeof token);
+    if (!trib_heard_number(reply->body, reply->body_bytes, "lease_s", &machine->lease_s)) {
+        machine->lease_s = 0;
+    }
     machine->is_joined = true;
     if (machine->errand.kind == TRIB_ERRAND_JOIN) {
         trib_machine_end(machine, TRIB_CLIENT_OK, "");

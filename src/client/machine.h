@@ -17,6 +17,7 @@
  *                 '--- 401, 403 forbidden (once) ---'  '--- pause <- task "wait"
  *                                                   |--- task "stop" ------------> over: STOPPED
  *                                                   |--- 409 stale, base_unknown -> over: OK
+ *                                                   |--- lost, while renewing ---> over: UNREACHABLE
  *                                                   '--- any other 4xx ----------> over: REFUSED
  *
  * Pauses double from 0.25 s to 30 s, each cut by a random part of up to a half so that a fleet that
@@ -41,15 +42,17 @@ enum trib_errand_kind {
     TRIB_ERRAND_SUBMIT,   /* an update: the body is the caller's to send */
     TRIB_ERRAND_EVALUATE, /* report an evaluation */
     TRIB_ERRAND_DECLINE,  /* a task */
+    TRIB_ERRAND_RENEW,    /* the lease; a lost one is not worth repeating */
 };
 
 struct trib_errand {
     enum trib_errand_kind kind;
-    const char *task;    /* submit, evaluate, decline: its id */
+    const char *task;    /* submit, evaluate, decline, renew: its id */
     const char *metrics; /* submit (or NULL), evaluate: JSON object in one line */
     const char *reason;  /* decline, or NULL */
     uint64_t version;    /* fetch, submit, evaluate */
     uint64_t examples;   /* submit, evaluate */
+    double done;         /* renew: share of the work, 0 to 1; < 0: not known */
 };
 
 /* All texts are borrowed for the life of the machine. */
@@ -82,6 +85,7 @@ struct trib_machine {
     enum trib_client_result result;      /* read-only, when it is OVER */
     char text[TRIB_MACHINE_TEXT_BYTES];  /* read-only: why the result is not OK; "" when it is */
     struct trib_heard_task task; /* read-only: after ASK; settings borrowed from the reply */
+    double lease_s;              /* read-only: 0 until the daemon has said it */
 
     struct trib_machine_settings settings; /* private */
     struct trib_random random;             /* private */

@@ -1,6 +1,8 @@
 /* working_copy.c - holds a version and hands out what was changed in it. */
 #include "client/working_copy.h"
 
+#include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "client/heard.h"
@@ -21,13 +23,12 @@ static void drop_update(struct trib_working_copy *copy) {
     }
     copy->update = NULL;
     copy->update_head = NULL;
+    copy->trained = NULL;
 }
 
 void trib_working_copy_deinit(struct trib_working_copy *copy) {
     drop_update(copy);
-    if (copy->layout != NULL) {
-        trib_release(copy->env, copy->values, (size_t)copy->layout->element_count, sizeof(float));
-    }
+    trib_block_unref(copy->values);
     trib_release(copy->env, copy->tensors, copy->tensor_count, sizeof *copy->tensors);
     trib_layout_free(copy->layout);
     trib_release(copy->env, copy->file, copy->file_bytes, 1);
@@ -36,17 +37,30 @@ void trib_working_copy_deinit(struct trib_working_copy *copy) {
 
 /* --- holding -------------------------------------------------------------------------------- */
 
-static void describe_tensors(struct trib_working_copy *copy) {
+/* The values into fresh memory. False: there is none. */
+static bool renew_values(struct trib_working_copy *copy) {
+    size_t byte_count;
+    struct trib_block *fresh = NULL;
+    if (trib_count_to_bytes((size_t)copy->layout->element_count, sizeof(float), &byte_count)) {
+        fresh = trib_block_new(copy->env, byte_count);
+    }
+    if (fresh == NULL) {
+        return false;
+    }
+    trib_block_unref(copy->values);
+    copy->values = fresh;
+    copy->is_kept = false;
     for (size_t i = 0; i < copy->tensor_count; i++) {
         const struct trib_tensor *tensor = &copy->layout->tensors[i];
         copy->tensors[i] = (struct trib_client_tensor){
             .name = tensor->name,
-            .values = copy->values + tensor->element_offset,
+            .values = (float *)(void *)fresh->bytes + tensor->element_offset,
             .element_count = tensor->element_count,
             .rank = tensor->rank,
         };
         memcpy(copy->tensors[i].shape, tensor->shape, sizeof tensor->shape);
     }
+    return true;
 }
 
 static enum trib_status read_file(struct trib_working_copy *copy, struct trib_error *error) {
@@ -65,14 +79,10 @@ static enum trib_status read_file(struct trib_working_copy *copy, struct trib_er
     }
     copy->tensor_count = copy->layout->tensor_count;
     copy->tensors = trib_allocate(copy->env, copy->tensor_count, sizeof *copy->tensors);
-    copy->values =
-        trib_allocate(copy->env, (size_t)copy->layout->element_count, sizeof *copy->values);
-    if (copy->tensors == NULL || copy->values == NULL) {
+    if (copy->tensors == NULL || !renew_values(copy)) {
         return trib_error_set(error, TRIB_EMEMORY, "no memory for a copy of the model");
     }
-    describe_tensors(copy);
-    trib_working_copy_reset(copy);
-    return TRIB_OK;
+    return trib_working_copy_reset(copy);
 }
 
 enum trib_status trib_working_copy_hold(struct trib_working_copy *copy, unsigned char *file,
@@ -92,12 +102,22 @@ static const unsigned char *bytes_before(const struct trib_working_copy *copy,
     return copy->file + copy->layout->data_offset + tensor->byte_offset;
 }
 
-void trib_working_copy_reset(struct trib_working_copy *copy) {
+enum trib_status trib_working_copy_reset(struct trib_working_copy *copy) {
+    drop_update(copy);
+    if (copy->is_kept && !renew_values(copy)) {
+        return TRIB_EMEMORY;
+    }
     for (size_t i = 0; i < copy->tensor_count; i++) {
         const struct trib_tensor *tensor = &copy->layout->tensors[i];
-        memcpy(copy->values + tensor->element_offset, bytes_before(copy, tensor),
+        memcpy(copy->tensors[i].values, bytes_before(copy, tensor),
                (size_t)trib_tensor_bytes(tensor));
     }
+    return TRIB_OK;
+}
+
+struct trib_block *trib_working_copy_keep(struct trib_working_copy *copy) {
+    copy->is_kept = true;
+    return trib_block_ref(copy->values);
 }
 
 /* --- updates -------------------------------------------------------------------------------- */
@@ -113,6 +133,13 @@ static void subtract(unsigned char *delta, const float *values, const unsigned c
     }
 }
 
+/* Where the values of a tensor lie now; NULL: it is left out. */
+static const float *values_of(const struct trib_working_copy *copy,
+                              const struct trib_tensor *whole) {
+    size_t index = (size_t)(whole - copy->layout->tensors);
+    return copy->trained == NULL ? copy->tensors[index].values : copy->trained[index];
+}
+
 static void read_delta(const struct trib_working_copy *copy, uint64_t element, unsigned char *bytes,
                        size_t count) {
     while (count > 0) {
@@ -122,7 +149,7 @@ static void read_delta(const struct trib_working_copy *copy, uint64_t element, u
         uint64_t first = element - part->element_offset;
         uint64_t left = part->element_count - first;
         size_t taken = count < left ? count : (size_t)left;
-        subtract(bytes, copy->values + whole->element_offset + first,
+        subtract(bytes, values_of(copy, whole) + first,
                  bytes_before(copy, whole) + first * sizeof(float), taken);
         element += taken;
         bytes += taken * sizeof(float);
@@ -147,30 +174,32 @@ static enum trib_status read_update(void *context, uint64_t offset, void *bytes,
     return TRIB_OK;
 }
 
+/* Which tensors stay at home. */
 struct selection {
     const struct trib_layout *layout;
-    bool *is_frozen; /* of each tensor */
+    bool *is_left_out; /* of each tensor */
 };
 
 static bool freeze(void *context, const char *name) {
     const struct selection *selection = context;
     const struct trib_tensor *tensor = trib_layout_find(selection->layout, name);
     if (tensor != NULL) {
-        selection->is_frozen[tensor - selection->layout->tensors] = true;
+        selection->is_left_out[tensor - selection->layout->tensors] = true;
     }
     return true; /* a name of another model's freezes nothing */
 }
 
-/* The tensors that are not frozen into chosen[]; false: "frozen" is malformed. */
-static bool choose(const struct trib_layout *layout, const char *settings, bool *is_frozen,
+/* The tensors that are sent into chosen[]; false: "frozen" is malformed. */
+static bool choose(const struct trib_working_copy *copy, const char *settings, bool *is_left_out,
                    struct trib_tensor *chosen, size_t *count) {
-    struct selection selection = {layout, is_frozen};
+    const struct trib_layout *layout = copy->layout;
+    struct selection selection = {layout, is_left_out};
     if (!trib_heard_strings(settings, strlen(settings), "frozen", freeze, &selection)) {
         return false;
     }
     *count = 0;
     for (size_t i = 0; i < layout->tensor_count; i++) {
-        if (!is_frozen[i]) {
+        if (!is_left_out[i] && values_of(copy, &layout->tensors[i]) != NULL) {
             chosen[(*count)++] = layout->tensors[i];
         }
     }
@@ -178,15 +207,15 @@ static bool choose(const struct trib_layout *layout, const char *settings, bool 
 }
 
 static enum trib_status make_layout(struct trib_working_copy *copy, const char *settings,
-                                    bool *is_frozen, struct trib_tensor *chosen,
+                                    bool *is_left_out, struct trib_tensor *chosen,
                                     struct trib_error *error) {
     size_t count = 0;
-    if (!choose(copy->layout, settings, is_frozen, chosen, &count)) {
+    if (!choose(copy, settings, is_left_out, chosen, &count)) {
         return trib_error_set(error, TRIB_EINVALID,
                               "the task's setting frozen is no array of tensor names");
     }
     if (count == 0) {
-        return trib_error_set(error, TRIB_EINVALID, "the task freezes every tensor");
+        return trib_error_set(error, TRIB_EINVALID, "no tensor is left to send");
     }
     return trib_layout_of_tensors(copy->env, chosen, count, &copy->update, error);
 }
@@ -194,21 +223,58 @@ static enum trib_status make_layout(struct trib_working_copy *copy, const char *
 static enum trib_status plan_update(struct trib_working_copy *copy, const char *settings,
                                     struct trib_error *error) {
     size_t count = copy->tensor_count;
-    bool *is_frozen = trib_allocate(copy->env, count, sizeof *is_frozen);
+    bool *is_left_out = trib_allocate(copy->env, count, sizeof *is_left_out);
     struct trib_tensor *chosen = trib_allocate(copy->env, count, sizeof *chosen);
     enum trib_status status = TRIB_EMEMORY;
-    if (is_frozen != NULL && chosen != NULL) {
-        status = make_layout(copy, settings, is_frozen, chosen, error);
+    if (is_left_out != NULL && chosen != NULL) {
+        status = make_layout(copy, settings, is_left_out, chosen, error);
     }
     trib_release(copy->env, chosen, count, sizeof *chosen);
-    trib_release(copy->env, is_frozen, count, sizeof *is_frozen);
+    trib_release(copy->env, is_left_out, count, sizeof *is_left_out);
     return status;
 }
 
+/* Index of the first NaN or infinity, count when there is none. First all bits at once, because
+ * there hardly ever is one: the largest magnitude, as an integer, tells. */
+static uint64_t first_nonfinite(const float *values, uint64_t count) {
+    const uint32_t infinity = UINT32_C(0x7f800000);
+    uint32_t largest = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t magnitude;
+        memcpy(&magnitude, values + i, sizeof magnitude);
+        magnitude &= UINT32_C(0x7fffffff);
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    uint64_t index = largest < infinity ? count : 0;
+    while (index < count && isfinite(values[index])) {
+        index++;
+    }
+    return index;
+}
+
+/* What cannot be counted is better refused here than after all of it has been sent. */
+static enum trib_status check_values(const struct trib_working_copy *copy,
+                                     struct trib_error *error) {
+    for (size_t i = 0; i < copy->update->tensor_count; i++) {
+        const struct trib_tensor *tensor = &copy->update->tensors[i];
+        uint64_t index = first_nonfinite(
+            values_of(copy, trib_layout_find(copy->layout, tensor->name)), tensor->element_count);
+        if (index < tensor->element_count) {
+            return trib_error_set(error, TRIB_ENONFINITE,
+                                  "tensor %.*s: value %" PRIu64 " is not a finite number",
+                                  trib_name_shown(tensor->name), tensor->name, index);
+        }
+    }
+    return TRIB_OK;
+}
+
 enum trib_status trib_working_copy_update(struct trib_working_copy *copy, const char *settings,
-                                          struct trib_source *update, struct trib_error *error) {
+                                          const float *const *trained, struct trib_source *update,
+                                          struct trib_error *error) {
     drop_update(copy);
+    copy->trained = trained;
     enum trib_status status = plan_update(copy, settings, error);
+    status = status == TRIB_OK ? check_values(copy, error) : status;
     if (status == TRIB_OK) {
         copy->update_head = trib_allocate(copy->env, (size_t)copy->update->data_offset, 1);
         status = copy->update_head == NULL ? TRIB_EMEMORY : TRIB_OK;

@@ -1,4 +1,5 @@
-/* answers_clients.c - join, probe, task, decline, evaluation: small documents; who has joined. */
+/* answers_clients.c - join, probe, task, decline, renew, evaluation: small documents; who has
+ * joined. */
 #include "node/daemon.h"
 #include "node/report.h"
 
@@ -59,6 +60,24 @@ void trib_answer_decline(struct trib_call *call) {
              call->target.run, call->token.subject, decline.task, decline.reason);
     struct trib_event event = trib_call_event(call, TRIB_EVENT_DECLINE);
     event.id = decline.task;
+    trib_hosted_feed(call->hosted, &event);
+}
+
+void trib_answer_renew(struct trib_call *call) {
+    struct trib_error error = {0};
+    struct trib_renewal renewal;
+    if (trib_renewal_decode((const char *)call->body, call->body_bytes, &renewal, &error) !=
+        TRIB_OK) {
+        trib_call_refuse(call, "malformed", "%s", error.text);
+        return;
+    }
+    if (renewal.done >= 0) {
+        trib_watchers_tell(&call->hosted->watchers, call->node->env, trib_node_now(call->node),
+                           "client",
+                           json_pack("{s:s, s:s, s:s, s:f}", "client", call->token.subject, "what",
+                                     "training", "task", renewal.task, "done", renewal.done));
+    }
+    struct trib_event event = trib_call_event(call, TRIB_EVENT_RENEW);
     trib_hosted_feed(call->hosted, &event);
 }
 

@@ -31,6 +31,7 @@ const struct trib_answer trib_answers[TRIB_ROUTE_COUNT] = {
     [TRIB_ROUTE_CLIENT_JOIN] = {.body = trib_answer_join},
     [TRIB_ROUTE_TASK_GET] = {.head = trib_answer_task},
     [TRIB_ROUTE_TASK_DECLINE] = {.body = trib_answer_decline},
+    [TRIB_ROUTE_TASK_RENEW] = {.body = trib_answer_renew},
     [TRIB_ROUTE_UPDATE_PUT] = {.head = trib_answer_update_put},
     [TRIB_ROUTE_UPDATE_GET] = {.head = trib_answer_update_get},
     [TRIB_ROUTE_EVALUATION_PUT] = {.body = trib_answer_evaluation},

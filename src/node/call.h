@@ -98,6 +98,7 @@ void trib_answer_join(struct trib_call *call);
 void trib_answer_probe(struct trib_call *call);
 void trib_answer_task(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_decline(struct trib_call *call);
+void trib_answer_renew(struct trib_call *call);
 void trib_answer_update_put(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_update_get(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_evaluation(struct trib_call *call);

@@ -120,7 +120,8 @@ static void carry_task(struct trib_hosted *hosted, const struct trib_effect *eff
 
 static void carry_done(struct trib_hosted *hosted, const struct trib_effect *effect) {
     struct trib_call *call = call_of(effect);
-    if (call->target.rule->route == TRIB_ROUTE_TASK_DECLINE) {
+    if (call->target.rule->route == TRIB_ROUTE_TASK_DECLINE ||
+        call->target.rule->route == TRIB_ROUTE_TASK_RENEW) {
         trib_call_reply_empty(call, 204);
     } else if (call->target.rule->route == TRIB_ROUTE_EVALUATION_PUT) {
         trib_call_reply(call, 200,

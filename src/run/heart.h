@@ -201,6 +201,7 @@ void trib_polls_ask(struct trib_run *run, const struct trib_event *event);
 void trib_polls_alive(struct trib_run *run, const struct trib_event *event);
 void trib_polls_depart(struct trib_run *run, const struct trib_event *event);
 void trib_polls_decline(struct trib_run *run, const struct trib_event *event);
+void trib_polls_renew(struct trib_run *run, const struct trib_event *event);
 void trib_polls_leave(struct trib_run *run, const struct trib_event *event);
 /* Known and heard, or NULL and refused. */
 struct trib_client *trib_polls_hear(struct trib_run *run, const struct trib_event *event);

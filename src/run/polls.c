@@ -245,6 +245,12 @@ void trib_polls_decline(struct trib_run *run, const struct trib_event *event) {
                       "task %.64s is not, or no longer, a task of %s", event->id, client->name);
 }
 
+/* Whatever it works on is welcome as long as admission says so: there is no task to judge here. */
+void trib_polls_renew(struct trib_run *run, const struct trib_event *event) {
+    if (trib_polls_hear(run, event))
+        trib_heart_done(run, event->request);
+}
+
 void trib_polls_leave(struct trib_run *run, const struct trib_event *event) {
     uint64_t value;
     if (!trib_map_get(&run->waiting, &event->request, sizeof event->request, &value))

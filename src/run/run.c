@@ -224,6 +224,7 @@ static void (*const handlers[])(struct trib_run *run, const struct trib_event *e
     [TRIB_EVENT_ALIVE] = trib_polls_alive,
     [TRIB_EVENT_DEPART] = trib_polls_depart,
     [TRIB_EVENT_DECLINE] = trib_polls_decline,
+    [TRIB_EVENT_RENEW] = trib_polls_renew,
     [TRIB_EVENT_OFFER] = trib_admission_offer,
     [TRIB_EVENT_UPDATE] = trib_admission_update,
     [TRIB_EVENT_REPEAT] = trib_admission_repeat,

@@ -116,6 +116,7 @@ enum trib_event_kind {
     TRIB_EVENT_ALIVE,      /* client: bytes of its upload move, it is not silent */
     TRIB_EVENT_DEPART,     /* client: will not come back; a poll of it is answered */
     TRIB_EVENT_DECLINE,    /* request, client, task */
+    TRIB_EVENT_RENEW,      /* request, client: it works on, and is not silent */
     TRIB_EVENT_OFFER,      /* request, client, id, base, examples, byte_count, settled */
     TRIB_EVENT_UPDATE,     /* the same, body complete */
     TRIB_EVENT_REPEAT,     /* request, client, id, digest, settled: a body for a known id */
@@ -157,7 +158,7 @@ struct trib_event {
 enum trib_effect_kind {
     TRIB_EFFECT_JOINED,      /* answers request */
     TRIB_EFFECT_TASK,        /* answers request with task */
-    TRIB_EFFECT_DONE,        /* answers request: decline, control, evaluation */
+    TRIB_EFFECT_DONE,        /* answers request: decline, renewal, control, evaluation */
     TRIB_EFFECT_REFUSE,      /* answers request with refusal; drop its body if there is one */
     TRIB_EFFECT_RECEIVE,     /* goes on with request: take the body, then send UPDATE */
     TRIB_EFFECT_COMPARE,     /* goes on with request: take the body, digest it, send REPEAT */

@@ -431,7 +431,7 @@ enum trib_status trib_attributes_decode(const char *bytes, size_t byte_count,
     return TRIB_OK;
 }
 
-/* --- decline and evaluation ----------------------------------------------------------------- */
+/* --- decline, renewal and evaluation -------------------------------------------------------- */
 
 enum trib_status trib_decline_decode(const char *bytes, size_t byte_count,
                                      struct trib_decline *decline, struct trib_error *error) {
@@ -453,6 +453,39 @@ enum trib_status trib_decline_decode(const char *bytes, size_t byte_count,
 
 json_t *trib_decline_document(const struct trib_decline *decline) {
     return json_pack("{s:s, s:s}", "task", decline->task, "reason", decline->reason);
+}
+
+static enum trib_status read_share(const json_t *object, const char *name, double *share,
+                                   struct trib_error *error) {
+    const json_t *value = json_object_get(object, name);
+    *share = value == NULL ? -1 : json_number_value(value);
+    if (value != NULL && (!json_is_number(value) || *share < 0 || *share > 1))
+        return trib_error_set(error, TRIB_EINVALID, "%s: must be a number from 0 to 1", name);
+    return TRIB_OK;
+}
+
+enum trib_status trib_renewal_decode(const char *bytes, size_t byte_count,
+                                     struct trib_renewal *renewal, struct trib_error *error) {
+    static const char *const names[] = {"task", "done"};
+    struct trib_renewal fresh;
+    json_t *document;
+    enum trib_status status = trib_document_read(bytes, byte_count, &document, error);
+    if (status == TRIB_OK)
+        status = check_keys(document, names, COUNT(names), error);
+    if (status == TRIB_OK)
+        status = read_text(document, "task", true, fresh.task, sizeof fresh.task, error);
+    if (status == TRIB_OK)
+        status = read_share(document, "done", &fresh.done, error);
+    json_decref(document);
+    if (status == TRIB_OK)
+        *renewal = fresh;
+    return status;
+}
+
+json_t *trib_renewal_document(const struct trib_renewal *renewal) {
+    return renewal->done < 0
+               ? json_pack("{s:s}", "task", renewal->task)
+               : json_pack("{s:s, s:f}", "task", renewal->task, "done", renewal->done);
 }
 
 enum trib_status trib_evaluation_decode(const char *bytes, size_t byte_count,

@@ -90,6 +90,15 @@ enum trib_status trib_decline_decode(const char *bytes, size_t byte_count,
                                      struct trib_decline *decline, struct trib_error *error);
 json_t *trib_decline_document(const struct trib_decline *decline);
 
+struct trib_renewal {
+    char task[32]; /* required */
+    double done;   /* share of the work, 0 to 1; < 0 when absent */
+};
+
+enum trib_status trib_renewal_decode(const char *bytes, size_t byte_count,
+                                     struct trib_renewal *renewal, struct trib_error *error);
+json_t *trib_renewal_document(const struct trib_renewal *renewal);
+
 struct trib_evaluation {
     uint64_t version;
     uint64_t examples;           /* 1 .. TRIB_WHOLE_MAX */

@@ -57,6 +57,7 @@ static const struct trib_route_rule rules[] = {
     ROW(CLIENT_PROBE, PUT, RUN "/clients/{client}/probe", JOIN, OCTETS),
     ROW(TASK_GET, GET, RUN "/task", CLIENT, QUERY(WAIT)),
     ROW(TASK_DECLINE, POST, RUN "/task/decline", CLIENT, JSON),
+    ROW(TASK_RENEW, POST, RUN "/task/renew", CLIENT, JSON),
     ROW(UPDATE_GET, GET, RUN "/updates/{id}", CLIENT, HEAD_TOO),
     ROW(UPDATE_PUT, PUT, RUN "/updates/{id}", CLIENT, TENSORS),
     ROW(EVALUATION_PUT, PUT, RUN "/evaluations/{id}", CLIENT, JSON),

@@ -518,13 +518,13 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-    {"join", TRIB_EVENT_JOIN, true, false},      {"ask", TRIB_EVENT_ASK, true, false},
-    {"leave", TRIB_EVENT_LEAVE, false, false},   {"alive", TRIB_EVENT_ALIVE, false, false},
-    {"depart", TRIB_EVENT_DEPART, false, false}, {"decline", TRIB_EVENT_DECLINE, true, true},
-    {"offer", TRIB_EVENT_OFFER, true, true},     {"update", TRIB_EVENT_UPDATE, true, true},
-    {"repeat", TRIB_EVENT_REPEAT, true, true},   {"evaluate", TRIB_EVENT_EVALUATION, true, true},
-    {"pause", TRIB_EVENT_CONTROL, true, false},  {"resume", TRIB_EVENT_CONTROL, true, false},
-    {"stop", TRIB_EVENT_CONTROL, true, false},
+    {"join", TRIB_EVENT_JOIN, true, false},          {"ask", TRIB_EVENT_ASK, true, false},
+    {"leave", TRIB_EVENT_LEAVE, false, false},       {"alive", TRIB_EVENT_ALIVE, false, false},
+    {"depart", TRIB_EVENT_DEPART, false, false},     {"decline", TRIB_EVENT_DECLINE, true, true},
+    {"renew", TRIB_EVENT_RENEW, true, false},        {"offer", TRIB_EVENT_OFFER, true, true},
+    {"update", TRIB_EVENT_UPDATE, true, true},       {"repeat", TRIB_EVENT_REPEAT, true, true},
+    {"evaluate", TRIB_EVENT_EVALUATION, true, true}, {"pause", TRIB_EVENT_CONTROL, true, false},
+    {"resume", TRIB_EVENT_CONTROL, true, false},     {"stop", TRIB_EVENT_CONTROL, true, false},
 };
 
 static enum trib_control control_of(const char *word) {

@@ -1,6 +1,7 @@
 /* test_client.c - the public calls against a daemon that plays a script. */
 #include "tributary/client.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -184,6 +185,79 @@ static void an_update_is_repeated_to_the_letter(void **state) {
         expect_update(&requests[whole[i]]);
         assert_string_equal(requests[whole[i]].head, requests[3].head);
     }
+    scripted_release(&world.server);
+}
+
+static void values_are_sent_from_where_they_lie(void **state) {
+    (void)state;
+    const struct scripted_step steps[] = {
+        STEP_JOIN,
+        STEP_TASK(TRAIN),
+        STEP_MODEL,
+        {.expected = UPDATE_LINE, .reply = scripted_json(200, NULL, RECEIPT)}};
+    struct world world;
+    float mine[2][6];
+    BEGIN(&world, steps);
+    assert_null(trib_client_keep(world.client));
+    train(&world);
+    struct trib_client_kept *kept = trib_client_keep(world.client);
+    const struct trib_client_tensor *tensors;
+    size_t count;
+    assert_int_equal(trib_client_model(world.client, &world.task, &tensors, &count),
+                     TRIB_CLIENT_OK);
+    for (int k = 0; k < 6; k++) {
+        mine[0][k] = k < 2 ? tensors[0].values[k] + 0.5F : 0;
+        mine[1][k] = tensors[2].values[k] + 1;
+    }
+    const float *const values[] = {mine[0], NULL, mine[1]};
+    assert_int_equal(trib_client_submit_values(world.client, &world.task, values, 600, NULL),
+                     TRIB_CLIENT_OK);
+    finish(&world);
+    expect_update(&world.server.requests[3]);
+    scripted_release(&world.server);
+    trib_client_release(kept);
+    trib_client_release(NULL);
+}
+
+static void a_value_that_is_not_finite_stays_at_home(void **state) {
+    (void)state;
+    const struct scripted_step steps[] = {STEP_JOIN, STEP_TASK(TRAIN), STEP_MODEL};
+    struct world world;
+    BEGIN(&world, steps);
+    train(&world);
+    const struct trib_client_tensor *tensors;
+    size_t count;
+    assert_int_equal(trib_client_model(world.client, &world.task, &tensors, &count),
+                     TRIB_CLIENT_OK);
+    tensors[2].values[3] = NAN;
+    assert_int_equal(trib_client_submit(world.client, &world.task, 600, NULL), TRIB_CLIENT_INVALID);
+    assert_string_equal(trib_client_error(world.client),
+                        "tensor weight: value 3 is not a finite number");
+    end(&world);
+}
+
+static void joining_may_wait_for_the_first_call(void **state) {
+    (void)state;
+    const struct scripted_step steps[] = {STEP_JOIN,
+                                          STEP_TASK(TRAIN),
+                                          {.expected = "POST /v1/runs/digits/task/renew ",
+                                           .reply = "HTTP/1.1 204 No Content\r\n\r\n"},
+                                          STEP_JOIN};
+    struct world world = {.client = NULL};
+    char link[64];
+    scripted_start(&world.server, steps, 4);
+    snprintf(link, sizeof link, "http://127.0.0.1:%s/digits", world.server.port);
+    const struct trib_client_options options = {
+        .size = sizeof options, .link = link, .client = "dev-1", .joins_later = 1};
+    assert_int_equal(trib_client_open(&options, &world.client, NULL, 0), TRIB_CLIENT_OK);
+    assert_true(trib_client_lease_s(world.client) == 0);
+    assert_int_equal(trib_client_next(world.client, &world.task), TRIB_CLIENT_OK);
+    assert_true(trib_client_lease_s(world.client) == 30);
+    assert_int_equal(trib_client_renew(world.client, &world.task, 0.25), TRIB_CLIENT_OK);
+    assert_int_equal(trib_client_renew(world.client, &world.task, 1.25), TRIB_CLIENT_INVALID);
+    assert_int_equal(trib_client_join(world.client), TRIB_CLIENT_OK);
+    finish(&world);
+    assert_string_equal(world.server.requests[2].body, "{\"task\":\"12.0\",\"done\":0.250000}");
     scripted_release(&world.server);
 }
 
@@ -502,6 +576,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_round),
         cmocka_unit_test(an_update_is_repeated_to_the_letter),
+        cmocka_unit_test(values_are_sent_from_where_they_lie),
+        cmocka_unit_test(a_value_that_is_not_finite_stays_at_home),
+        cmocka_unit_test(joining_may_wait_for_the_first_call),
         cmocka_unit_test(retry_after_is_kept_to),
         cmocka_unit_test(the_version_held_is_not_fetched_again),
         cmocka_unit_test(a_broken_download_goes_on_where_it_ended),

@@ -163,6 +163,23 @@ static void every_errand_has_its_request(void **state) {
                         "{\"task\":\"12.0\",\"reason\":\"on ?battery??\"}\n< 204\n");
 }
 
+static void a_lease_is_renewed_once_or_not_at_all(void **state) {
+    (void)state;
+    struct world world;
+    join_world(&world);
+    assert_true(world.machine.lease_s == 30);
+    struct trib_errand renew = {.kind = TRIB_ERRAND_RENEW, .task = "12.0", .done = -1};
+    assert_int_equal(CARRY(&world, &renew, {204, 0, NULL}), TRIB_CLIENT_OK);
+    assert_string_equal(world.transcript, "> POST /hub/v1/runs/digits/task/renew [mine] "
+                                          "{\"task\":\"12.0\"}\n< 204\n");
+    renew.done = 0.4;
+    assert_int_equal(CARRY(&world, &renew, {0, 0, NULL}), TRIB_CLIENT_UNREACHABLE);
+    assert_string_equal(world.transcript, "> POST /hub/v1/runs/digits/task/renew [mine] "
+                                          "{\"task\":\"12.0\",\"done\":0.400000}\n< lost\n");
+    assert_string_equal(world.machine.text, "cable cut");
+    assert_int_equal(CARRY(&world, &renew, {503, 9, "{}"}), TRIB_CLIENT_UNREACHABLE);
+}
+
 static void waiting_is_asking_again(void **state) {
     (void)state;
     struct world world;
@@ -446,6 +463,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(joining_uses_the_link_then_its_own_token),
         cmocka_unit_test(every_errand_has_its_request),
+        cmocka_unit_test(a_lease_is_renewed_once_or_not_at_all),
         cmocka_unit_test(waiting_is_asking_again),
         cmocka_unit_test(a_stopped_run_ends_it),
         cmocka_unit_test(lost_connections_are_tried_again_ever_more_slowly),

@@ -1,6 +1,8 @@
 /* test_working_copy.c - a version held twice, and the difference as an update. */
 #include "client/working_copy.h"
 
+#include <math.h>
+
 #include "client/small_version.h"
 #include "support/check.h"
 #include "support/env_faulty.h"
@@ -17,7 +19,7 @@ static int read_update(struct trib_working_copy *copy, const char *settings, siz
                        float values[SMALL_VALUES], char names[64]) {
     static unsigned char file[4096];
     struct trib_source update;
-    if (trib_working_copy_update(copy, settings, &update, NULL) != TRIB_OK) {
+    if (trib_working_copy_update(copy, settings, NULL, &update, NULL) != TRIB_OK) {
         return -1;
     }
     assert_true(update.byte_count <= sizeof file);
@@ -87,9 +89,75 @@ static void reset_gives_the_version_back(void **state) {
     struct trib_working_copy copy;
     hold(&copy, 10);
     copy.tensors[1].values[0] = 99;
-    trib_working_copy_reset(&copy);
+    assert_int_equal(trib_working_copy_reset(&copy), TRIB_OK);
     assert_true(copy.tensors[1].values[0] == 12);
     trib_working_copy_deinit(&copy);
+}
+
+static void values_may_lie_elsewhere_or_be_left_out(void **state) {
+    (void)state;
+    struct trib_working_copy copy;
+    struct trib_source update;
+    struct trib_error error = {0};
+    float values[SMALL_VALUES];
+    char names[64];
+    static unsigned char file[4096];
+    hold(&copy, 10);
+    float bias[2] = {10.25F, 11};
+    float weight[6] = {13, 14, 15, 16, 17, 19};
+    const float *const trained[] = {bias, NULL, weight};
+    assert_int_equal(trib_working_copy_update(&copy, "{}", trained, &update, NULL), TRIB_OK);
+    assert_int_equal(update.read(update.context, 0, file, (size_t)update.byte_count), TRIB_OK);
+    assert_int_equal(small_version_read(file, (size_t)update.byte_count, values, names), 8);
+    assert_string_equal(names, "bias,weight");
+    assert_true(values[0] == 0.25F);
+    assert_true(values[7] == 1);
+
+    const float *const nothing[] = {NULL, NULL, NULL};
+    assert_int_equal(trib_working_copy_update(&copy, "{}", nothing, &update, &error),
+                     TRIB_EINVALID);
+    assert_string_equal(error.text, "no tensor is left to send");
+    trib_working_copy_deinit(&copy);
+}
+
+static void what_is_not_finite_is_named(void **state) {
+    (void)state;
+    struct trib_working_copy copy;
+    struct trib_source update;
+    struct trib_error error = {0};
+    const float bad[] = {NAN, INFINITY, -INFINITY};
+    hold(&copy, 10);
+    for (size_t i = 0; i < 3; i++) {
+        copy.tensors[2].values[4] = bad[i];
+        assert_int_equal(trib_working_copy_update(&copy, "{}", NULL, &update, &error),
+                         TRIB_ENONFINITE);
+        assert_string_equal(error.text, "tensor weight: value 4 is not a finite number");
+    }
+    /* Of what is not sent nobody need know. */
+    assert_int_equal(
+        trib_working_copy_update(&copy, "{\"frozen\":[\"weight\"]}", NULL, &update, &error),
+        TRIB_OK);
+    copy.tensors[2].values[4] = 3e38F;
+    assert_int_equal(trib_working_copy_update(&copy, "{}", NULL, &update, &error), TRIB_OK);
+    trib_working_copy_deinit(&copy);
+}
+
+static void kept_values_outlive_the_copy(void **state) {
+    (void)state;
+    struct trib_working_copy copy;
+    hold(&copy, 10);
+    float *bias = copy.tensors[0].values;
+    struct trib_block *kept = trib_working_copy_keep(&copy);
+    bias[0] = 99;
+    assert_int_equal(trib_working_copy_reset(&copy), TRIB_OK);
+    assert_true(copy.tensors[0].values != bias);
+    assert_true(copy.tensors[0].values[0] == 10);
+    float *fresh = copy.tensors[0].values;
+    assert_int_equal(trib_working_copy_reset(&copy), TRIB_OK); /* nobody keeps the fresh ones */
+    assert_true(copy.tensors[0].values == fresh);
+    trib_working_copy_deinit(&copy);
+    assert_true(bias[0] == 99);
+    trib_block_unref(kept);
 }
 
 static void what_is_no_version_is_not_held(void **state) {
@@ -118,7 +186,11 @@ static enum trib_status use(const struct trib_env *env) {
     enum trib_status status =
         file == NULL ? TRIB_EMEMORY : trib_working_copy_hold(&copy, file, count, NULL);
     if (status == TRIB_OK) {
-        status = trib_working_copy_update(&copy, "{\"frozen\":[\"bias\"]}", &update, NULL);
+        trib_block_unref(trib_working_copy_keep(&copy));
+        status = trib_working_copy_reset(&copy);
+    }
+    if (status == TRIB_OK) {
+        status = trib_working_copy_update(&copy, "{\"frozen\":[\"bias\"]}", NULL, &update, NULL);
     }
     trib_working_copy_deinit(&copy);
     return status;
@@ -145,6 +217,9 @@ int main(void) {
         cmocka_unit_test(an_update_is_what_was_changed),
         cmocka_unit_test(frozen_tensors_stay_at_home),
         cmocka_unit_test(reset_gives_the_version_back),
+        cmocka_unit_test(values_may_lie_elsewhere_or_be_left_out),
+        cmocka_unit_test(what_is_not_finite_is_named),
+        cmocka_unit_test(kept_values_outlive_the_copy),
         cmocka_unit_test(what_is_no_version_is_not_held),
         cmocka_unit_test(memory_may_run_out_anywhere),
     };

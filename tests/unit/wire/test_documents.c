@@ -334,6 +334,38 @@ static void a_decline_names_its_task(void **state) {
     }
 }
 
+static void a_renewal_may_say_how_much_is_done(void **state) {
+    (void)state;
+    struct trib_renewal renewal;
+    const char *text = "{\"task\":\"12.0\"}";
+    assert_int_equal(trib_renewal_decode(BYTES(text), &renewal, NULL), TRIB_OK);
+    assert_string_equal(renewal.task, "12.0");
+    assert_true(renewal.done < 0);
+    check_text(trib_renewal_document(&renewal), text);
+    text = "{\"task\":\"12.0\",\"done\":0.25}";
+    assert_int_equal(trib_renewal_decode(BYTES(text), &renewal, NULL), TRIB_OK);
+    assert_true(renewal.done == 0.25);
+    check_text(trib_renewal_document(&renewal), text);
+
+    static const struct {
+        const char *text;
+        const char *error;
+    } rows[] = {
+        {"{}", "task: required"},
+        {"{\"task\": \"1\", \"done\": 1.01}", "done: must be a number from 0 to 1"},
+        {"{\"task\": \"1\", \"done\": -0.5}", "done: must be a number from 0 to 1"},
+        {"{\"task\": \"1\", \"done\": \"all\"}", "done: must be a number from 0 to 1"},
+        {"{\"task\": \"1\", \"dome\": 1}", "dome: unknown field; did you mean done?"},
+    };
+    for (size_t index = 0; index < COUNT(rows); index++) {
+        struct trib_error error = {0};
+        assert_int_equal(trib_renewal_decode(BYTES(rows[index].text), &renewal, &error),
+                         TRIB_EINVALID);
+        assert_string_equal(error.text, rows[index].error);
+        assert_true(renewal.done == 0.25);
+    }
+}
+
 static void a_request_for_a_token_is_checked(void **state) {
     (void)state;
     struct trib_token_request request;
@@ -551,6 +583,7 @@ int main(void) {
         cmocka_unit_test(a_join_has_a_role_and_attributes),
         cmocka_unit_test(bad_joins_are_refused),
         cmocka_unit_test(a_decline_names_its_task),
+        cmocka_unit_test(a_renewal_may_say_how_much_is_done),
         cmocka_unit_test(a_request_for_a_token_is_checked),
         cmocka_unit_test(an_evaluation_is_complete),
         cmocka_unit_test(task_documents_have_the_fields_of_their_kind),
