@@ -310,7 +310,8 @@ static bool asks_to_join(const struct trib_machine *machine, int status, const c
 
 /* The run has moved on without this task. Nothing is wrong with it or with us. */
 static bool is_overtaken(int status, const char *code) {
-    return status == 409 && (strcmp(code, "stale") == 0 || strcmp(code, "base_unknown") == 0);
+    return status == 409 && (strcmp(code, "stale") == 0 || strcmp(code, "base_unknown") == 0 ||
+                             strcmp(code, "ended") == 0);
 }
 
 void trib_machine_hear(struct trib_machine *machine, const struct trib_machine_reply *reply,

@@ -16,7 +16,8 @@
  *                 ^                                 |  ^--- pause <- lost, 408, 429, 5xx
  *                 '--- 401, 403 forbidden (once) ---'  '--- pause <- task "wait"
  *                                                   |--- task "stop" ------------> over: STOPPED
- *                                                   |--- 409 stale, base_unknown -> over: OK
+ *                                                   |--- 409 stale, base_unknown,
+ *                                                   |    ended ----------------> over: OK
  *                                                   |--- lost, while renewing ---> over: UNREACHABLE
  *                                                   '--- any other 4xx ----------> over: REFUSED
  *

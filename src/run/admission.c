@@ -32,11 +32,11 @@ static void judge_state(const struct trib_run *run, struct judgement *judgement)
     if (run->state == TRIB_RUN_AWAITING_MODEL)
         refuse(judgement, TRIB_REFUSE_STATE, "the run has no model yet");
     else if (run->state == TRIB_RUN_STOPPED)
-        refuse(judgement, TRIB_REFUSE_STATE, "run stopped: %s", run->reason);
+        refuse(judgement, TRIB_REFUSE_ENDED, "run stopped: %s", run->reason);
     else if (run->state == TRIB_RUN_FAILED)
-        refuse(judgement, TRIB_REFUSE_STATE, "run failed: %s", run->reason);
+        refuse(judgement, TRIB_REFUSE_ENDED, "run failed: %s", run->reason);
     else if (trib_states_is_stopping(run))
-        refuse(judgement, TRIB_REFUSE_STATE, "the run is stopping");
+        refuse(judgement, TRIB_REFUSE_ENDED, "the run is stopping");
 }
 
 static void judge_bounds(const struct trib_run *run, const struct trib_event *event,

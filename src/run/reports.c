@@ -46,7 +46,7 @@ static bool is_welcome(struct trib_run *run, const struct trib_event *event,
                           "version %" PRIu64 " (reports are taken on the newest %d versions)",
                           event->version, TRIB_EVALUATIONS_KEPT);
     else if (is_over)
-        trib_heart_refuse(run, event->request, client, TRIB_REFUSE_STATE, "run %s: %s",
+        trib_heart_refuse(run, event->request, client, TRIB_REFUSE_ENDED, "run %s: %s",
                           trib_run_state_name(run->state), run->reason);
     else if (event->examples == 0 || event->examples > TRIB_EXAMPLES_MAX)
         trib_heart_refuse(run, event->request, client, TRIB_REFUSE_WEIGHT,

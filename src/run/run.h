@@ -69,7 +69,8 @@ enum trib_refusal {
     TRIB_REFUSE_UNKNOWN_CLIENT, /* 403: join first */
     TRIB_REFUSE_ROLE,           /* 403: an evaluator sent an update */
     TRIB_REFUSE_SET_ASIDE,      /* 403: three refusals in a row */
-    TRIB_REFUSE_STATE,          /* 409: no model yet, stopped, failed */
+    TRIB_REFUSE_STATE,          /* 409: the run's state does not allow it */
+    TRIB_REFUSE_ENDED,          /* 409: work for a run that has stopped, is about to, or failed */
     TRIB_REFUSE_BASE_UNKNOWN,   /* 409: newer than the current version */
     TRIB_REFUSE_STALE,          /* 409: staleness over the maximum, or late: refuse */
     TRIB_REFUSE_WEIGHT,         /* 422: 0, over weight_max, or rounds to 0 */

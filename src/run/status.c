@@ -11,6 +11,7 @@ const char *trib_refusal_code(enum trib_refusal refusal) {
         [TRIB_REFUSE_ROLE] = "forbidden",
         [TRIB_REFUSE_SET_ASIDE] = "set_aside",
         [TRIB_REFUSE_STATE] = "conflict",
+        [TRIB_REFUSE_ENDED] = "ended",
         [TRIB_REFUSE_BASE_UNKNOWN] = "base_unknown",
         [TRIB_REFUSE_STALE] = "stale",
         [TRIB_REFUSE_WEIGHT] = "weight",

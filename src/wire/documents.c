@@ -93,16 +93,19 @@ struct code {
 };
 
 static const struct code codes[] = {
-    {"malformed", 400},    {"name", 400},         {"header", 400},  {"spec", 400},
-    {"token", 401},        {"expired", 401},      {"revoked", 401}, {"attempts", 429},
-    {"rate", 429},         {"forbidden", 403},    {"host", 403},    {"origin", 403},
-    {"set_aside", 403},    {"not_found", 404},    {"method", 405},  {"conflict", 409},
-    {"base_unknown", 409}, {"stale", 409},        {"pruned", 410},  {"length", 411},
-    {"too_large", 413},    {"content_type", 415}, {"range", 416},   {"expectation", 417},
-    {"tensor", 422},       {"shape", 422},        {"dtype", 422},   {"nonfinite", 422},
-    {"bound", 422},        {"weight", 422},       {"group", 422},   {"header_too_large", 431},
-    {"io", 500},           {"unsupported", 501},  {"busy", 503},    {"closing", 503},
-    {"http_version", 505}, {"quota", 507},
+    {"malformed", 400},   {"name", 400},         {"header", 400},
+    {"spec", 400},        {"token", 401},        {"expired", 401},
+    {"revoked", 401},     {"attempts", 429},     {"rate", 429},
+    {"forbidden", 403},   {"host", 403},         {"origin", 403},
+    {"set_aside", 403},   {"not_found", 404},    {"method", 405},
+    {"conflict", 409},    {"base_unknown", 409}, {"stale", 409},
+    {"ended", 409},       {"pruned", 410},       {"length", 411},
+    {"too_large", 413},   {"content_type", 415}, {"range", 416},
+    {"expectation", 417}, {"tensor", 422},       {"shape", 422},
+    {"dtype", 422},       {"nonfinite", 422},    {"bound", 422},
+    {"weight", 422},      {"group", 422},        {"header_too_large", 431},
+    {"io", 500},          {"unsupported", 501},  {"busy", 503},
+    {"closing", 503},     {"http_version", 505}, {"quota", 507},
 };
 
 int trib_code_http_status(const char *code) {

@@ -384,6 +384,8 @@ static void an_overtaken_update_ends_the_task(void **state) {
     (void)state;
     struct world world;
     join_world(&world);
+    assert_int_equal(CARRY(&world, &submit, {409, 0, "{\"code\":\"ended\",\"message\":\"over\"}"}),
+                     TRIB_CLIENT_OK);
     assert_int_equal(CARRY(&world, &submit, {409, 0, "{\"code\":\"stale\",\"message\":\"old\"}"}),
                      TRIB_CLIENT_OK);
     assert_int_equal(

@@ -1,0 +1,92 @@
+"""test_install.py - pip install ./python in a fresh virtual environment, without any network."""
+import importlib.util
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import unittest
+
+from support import TOP, main_or_skip
+
+PACKAGE = TOP / "python"
+CHECK = "import tributary, tributary._link; print(tributary._link.open_backend('trib://localhost:1/r', 'a', 'trainer', None, 1.0, None).__class__.__module__)"
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        raise AssertionError(f"{command}:\n{done.stdout}\n{done.stderr}")
+    return done.stdout.strip()
+
+
+class Install(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.python = str(self.folder / "venv/bin/python")
+        try:
+            run(sys.executable, "-m", "venv", str(self.folder / "venv"))
+        except AssertionError as error:
+            self.skipTest(f"no venv module: {str(error).splitlines()[-1]}")
+
+    def pip(self, *arguments, **environment):
+        return run(self.python, "-m", "pip", "--disable-pip-version-check", *arguments,
+                   cwd=self.folder, env={**os.environ, "PIP_NO_INDEX": "1", **environment})
+
+    def backend(self):
+        """Which client a user of the environment gets."""
+        return run(self.python, "-c", CHECK, cwd=self.folder,
+                   env={key: value for key, value in os.environ.items()
+                        if key not in ("TRIBUTARY_PURE", "PYTHONPATH")})
+
+    def has_headers(self):
+        include = pathlib.Path(sysconfig.get_path("include"), "Python.h")
+        if not include.exists() or not (shutil.which("cc") or shutil.which("gcc")):
+            self.skipTest("no compiler or no Python.h")
+
+    def test_with_a_compiler_there_is_the_extension(self):
+        self.has_headers()
+        self.pip("install", str(PACKAGE), TRIBUTARY_PURE="")
+        self.assertEqual(self.backend(), "tributary._client")
+        self.assertIn("0.1.0", self.pip("show", "tributary"))
+        self.pip("check")
+        self.pip("uninstall", "-y", "tributary")
+
+    def test_without_one_it_is_pure_python(self):
+        self.pip("install", str(PACKAGE), TRIBUTARY_PURE="", CC="no-such-compiler")
+        self.assertEqual(self.backend(), "tributary._pure")
+
+    def test_a_source_distribution_is_enough(self):
+        self.has_headers()
+        made = run(sys.executable, "-c", f"import build_backend; "
+                   f"print(build_backend.build_sdist({str(self.folder)!r}))", cwd=PACKAGE)
+        self.pip("install", str(self.folder / made), TRIBUTARY_PURE="")
+        self.assertEqual(self.backend(), "tributary._client")
+
+    def test_editable_installs_import_this_folder(self):
+        self.pip("install", "--editable", str(PACKAGE), TRIBUTARY_PURE="1")
+        self.assertEqual(run(self.python, "-c", "import tributary; print(tributary.__file__)",
+                             cwd=self.folder), str(PACKAGE / "tributary/__init__.py"))
+
+
+class Package(unittest.TestCase):
+    def test_one_version_everywhere(self):
+        project = re.search(r"version: '([\d.]+)'", (TOP / "meson.build").read_text()).group(1)
+        package = (PACKAGE / "tributary/__init__.py").read_text()
+        self.assertIn(f'__version__ = "{project}"', package)
+        self.assertIn(f'version = "{project}"', (PACKAGE / "pyproject.toml").read_text())
+
+    def test_types_hold(self):
+        if importlib.util.find_spec("mypy") is None:
+            self.skipTest("mypy is not installed")
+        with tempfile.TemporaryDirectory() as cache:
+            run(sys.executable, "-m", "mypy", "--cache-dir", cache, cwd=PACKAGE)
+
+
+if __name__ == "__main__":
+    main_or_skip()

@@ -1,0 +1,14 @@
+"""Tributary: train one model across many machines that keep their data.
+
+Take part:  join() -> Client, iterate for Task.
+Run one:    serve() -> Server, Run, export().
+"""
+from .client import Client, Task, join
+from .errors import (ForkedError, InvalidError, ModelError, RefusedError, TributaryError,
+                     UnreachableError)
+from .run import Run, export
+from .server import Server, serve
+
+__version__ = "0.1.0"
+__all__ = ["Client", "ForkedError", "InvalidError", "ModelError", "RefusedError", "Run", "Server",
+           "Task", "TributaryError", "UnreachableError", "export", "join", "serve"]
