@@ -34,6 +34,7 @@ PACKAGE = HERE / "tributary"
 EXTENSION = "_client.abi3.so"
 PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
 NAME, VERSION = PROJECT["name"], PROJECT["version"]
+TLS_SOURCES = [TOP / "src" / name for name in ("cli/way.c", "cli/secure.c", "net/certificate.c")]
 
 
 # --- the extension ---
@@ -46,7 +47,7 @@ def client_sources():
 
 def compiler_call(target, has_tls):
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-    tls = ["-DTRIB_WITH_TLS", TOP / "src/cli/secure.c", "-lssl", "-lcrypto"] if has_tls else []
+    tls = ["-DTRIB_WITH_TLS", *TLS_SOURCES, "-lssl", "-lcrypto"] if has_tls else []
     return [*compiler, "-std=c17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden",
             "-ffp-contract=off", "-Wall", "-Wextra", "-D_GNU_SOURCE", "-DNDEBUG",
             *shlex.split(os.environ.get("CFLAGS", "")),
@@ -143,7 +144,7 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 def build_sdist(sdist_directory, config_settings=None):
     """This folder, and the part of the repository that the extension is made of."""
     root = f"{NAME}-{VERSION}"
-    sources = [*client_sources(), TOP / "src/cli/secure.c"]
+    sources = [*client_sources(), *TLS_SOURCES]
     files = [HERE / "pyproject.toml", HERE / "build_backend.py", HERE / "README.md",
              PACKAGE / "_client.c", *package_files()]
     shared = [TOP / "src/client/meson.build", *included(sources)]

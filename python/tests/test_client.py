@@ -504,7 +504,8 @@ class Links(unittest.TestCase):
     def test_arguments_are_checked_before_anything_is_sent(self):
         for link, options in (("127.0.0.1:1/r", {}), ("trib://127.0.0.1/r", {}),
                               ("ftp://127.0.0.1:1/r", {}), ("trib://127.0.0.1:1/", {}),
-                              ("unix:r", {}), ("trib://127.0.0.1:1/r", {"client": "-a"}),
+                              ("unix:r", {}), ("https://127.0.0.1:1/r?pin=sha256:12", {}),
+                              (f"http://127.0.0.1:1/r?pin=sha256:{'0' * 64}", {}), ("trib://127.0.0.1:1/r", {"client": "-a"}),
                               ("trib://127.0.0.1:1/r", {"role": "boss"}),
                               ("trib://127.0.0.1:1/r", {"retry_for": -1})):
             with self.subTest(link=link, **options), self.assertRaises(trib.InvalidError):
@@ -543,9 +544,15 @@ class Roads(unittest.TestCase):
                 run = server.create({"name": "r", "stop": {"versions": 1}},
                                     {"w": np.zeros(2, np.float32)})
                 self.assertTrue(run.link.startswith("https://"))
-                with self.assertRaisesRegex(trib.UnreachableError, "certificate is not trusted"):
-                    trib.join(run.link, "a", retry_for=0.2)
-                self.train_once(server, run.link, ca_file=ca_file)
+                plain, _, token = run.link.partition("#")
+                plain, _, pin = plain.partition("?pin=sha256:")
+                with self.assertRaisesRegex(trib.RefusedError, "certificate is not trusted"):
+                    trib.join(f"{plain}#{token}", "a", retry_for=0.2)
+                with self.assertRaisesRegex(trib.RefusedError, "pin"):
+                    trib.join(f"{plain}?pin=sha256:{'0' * 64}#{token}", "a", retry_for=0.2)
+                trib.join(f"{plain}#{token}", "a", ca_file=ca_file).close()
+                self.assertEqual(len(pin), 64, "a certificate that nobody knows is pinned")
+                self.train_once(server, run.link)
                 self.assertEqual(run.version, 1)
 
 

@@ -70,7 +70,7 @@ class Groups(Daemon):
     def test_fsdp2_is_gathered_and_spread(self):
         try:
             from torch.distributed.fsdp import fully_shard  # noqa: F401
-        except ImportError:
+        except (ImportError, ValueError):  # Debian's 1.13 has half of an older one
             self.skipTest("this PyTorch has no FSDP2")
         model = torch.nn.Linear(8, 2)
         run = self.create(model, stop={"versions": 2}, train={"lr": 0.01})

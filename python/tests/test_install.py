@@ -13,7 +13,7 @@ import unittest
 from support import TOP, main_or_skip
 
 PACKAGE = TOP / "python"
-CHECK = "import tributary, tributary._link; print(tributary._link.open_backend('trib://localhost:1/r', 'a', 'trainer', None, 1.0, None).__class__.__module__)"
+CHECK = "import tributary, tributary._link; print(tributary._link.open_backend('trib://localhost:1/r', 'a', 'trainer', None, 1.0, None, None, None).__class__.__module__)"
 
 
 def run(*command, **options):

@@ -13,18 +13,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/join_link.h"
-#include "client/socket.h"
 #include "tributary/client.h"
 
+/* With OpenSSL a client goes the way that `trib join` goes. */
 #ifdef TRIB_WITH_TLS
-#include "cli/secure.h"
+#include "cli/way.h"
+#include "client/join_link.h"
 #define HAS_TLS 1
 #else
 #define HAS_TLS 0
 #endif
-
-#define SOCKET_IDLE_MS 60000
 
 static PyObject *failure; /* Failure(result, text) */
 static PyTypeObject *values_type;
@@ -74,9 +72,8 @@ struct client {
     bool is_busy;
     pid_t owner; /* a fork has the same connection, and must not speak on it */
 #if HAS_TLS
-    struct trib_sockets sockets;
-    struct trib_transport plain;
-    struct trib_secure *tls; /* NULL: no TLS */
+    struct trib_way way;
+    bool has_way;
 #endif
 };
 
@@ -107,8 +104,8 @@ static PyObject *leave(struct client *client, enum trib_client_result result) {
         Py_RETURN_NONE;
     }
 #if HAS_TLS
-    if (result == TRIB_CLIENT_INTERRUPTED && client->tls != NULL) {
-        trib_sockets_silence(&client->sockets);
+    if (result == TRIB_CLIENT_INTERRUPTED) {
+        trib_sockets_silence(&client->way.sockets);
     }
 #endif
     return raise_failure(result, trib_client_error(client->handle));
@@ -119,54 +116,52 @@ static void close_handle(struct client *client) {
     client->handle = NULL;
     client->tensors = NULL;
 #if HAS_TLS
-    if (client->tls != NULL) {
-        trib_secure_free(client->tls);
-        client->tls = NULL;
-        trib_sockets_deinit(&client->sockets);
+    if (client->has_way) {
+        trib_way_close(&client->way);
+        client->has_way = false;
     }
 #endif
 }
 
 #if HAS_TLS
 /* False with an exception. */
-static bool prepare_tls(struct client *client, const char *ca_file) {
+static bool open_way(struct client *client, const char *link_text,
+                     const struct trib_way_options *options) {
+    struct trib_link link;
     struct trib_error error = {0};
-    if (!trib_sockets_init(&client->sockets, SOCKET_IDLE_MS)) {
-        PyErr_SetString(PyExc_MemoryError, "no file descriptors are left");
-        return false;
+    enum trib_status status = trib_join_link_parse(link_text, &link, &error);
+    if (status == TRIB_OK) {
+        status = trib_way_open(trib_env_system(), &link, options, &client->way, &error);
     }
-    client->plain = trib_sockets_transport(&client->sockets);
-    if (trib_secure_new(trib_env_system(), &client->plain, ca_file, &client->tls, &error) !=
-        TRIB_OK) {
-        trib_sockets_deinit(&client->sockets);
-        (void)raise_failure(TRIB_CLIENT_INVALID, error.text); /* the exception is set */
-        return false;
+    client->has_way = status == TRIB_OK;
+    if (!client->has_way) {
+        (void)raise_failure(status == TRIB_EMEMORY ? TRIB_CLIENT_MEMORY : TRIB_CLIENT_INVALID,
+                            error.text); /* the exception is set */
     }
-    return true;
+    return client->has_way;
 }
 #endif
 
 /* Needs no network: false with an exception. */
-static bool open_handle(struct client *client, struct trib_client_options *options,
-                        const char *ca_file) {
-    struct trib_link link;
-    struct trib_error error = {0};
+static bool open_handle(struct client *client, PyObject *arguments) {
+    struct trib_client_options options = {.size = sizeof options, .joins_later = 1};
+    const char *ca_file;
+    const char *certificate_file;
+    const char *key_file;
     char why[256];
-    if (trib_join_link_parse(options->link, &link, &error) != TRIB_OK) {
-        (void)raise_failure(TRIB_CLIENT_INVALID, error.text); /* the exception is set */
+    if (!PyArg_ParseTuple(arguments, "ssszdzzz", &options.link, &options.client, &options.role,
+                          &options.attributes, &options.retry_for_s, &ca_file, &certificate_file,
+                          &key_file)) {
         return false;
     }
 #if HAS_TLS
-    if (trib_link_is_tls(&link)) {
-        if (!prepare_tls(client, ca_file)) {
-            return false;
-        }
-        options->transport = trib_secure_transport(client->tls);
+    const struct trib_way_options way = {ca_file, certificate_file, key_file};
+    if (!open_way(client, options.link, &way)) {
+        return false;
     }
-#else
-    (void)ca_file; /* without TLS there is nobody to trust */
+    options.transport = trib_way_transport(&client->way);
 #endif
-    enum trib_client_result result = trib_client_open(options, &client->handle, why, sizeof why);
+    enum trib_client_result result = trib_client_open(&options, &client->handle, why, sizeof why);
     if (result != TRIB_CLIENT_OK) {
         (void)raise_failure(result, why); /* the exception is set */
         return false;
@@ -175,14 +170,8 @@ static bool open_handle(struct client *client, struct trib_client_options *optio
 }
 
 static PyObject *client_new(PyTypeObject *type, PyObject *arguments, PyObject *names) {
-    struct trib_client_options options = {.size = sizeof options, .joins_later = 1};
-    const char *ca_file;
     if (names != NULL) {
         PyErr_SetString(PyExc_TypeError, "Client takes no keyword arguments");
-        return NULL;
-    }
-    if (!PyArg_ParseTuple(arguments, "ssszdz", &options.link, &options.client, &options.role,
-                          &options.attributes, &options.retry_for_s, &ca_file)) {
         return NULL;
     }
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -191,7 +180,7 @@ static PyObject *client_new(PyTypeObject *type, PyObject *arguments, PyObject *n
         return NULL;
     }
     client->owner = getpid();
-    if (!open_handle(client, &options, ca_file)) {
+    if (!open_handle(client, arguments)) {
         Py_DECREF((PyObject *)client);
         return NULL;
     }
@@ -442,9 +431,7 @@ static PyObject *client_interrupt(PyObject *self, PyObject *none) {
     (void)none; /* no arguments */
     if (client->handle != NULL) {
 #if HAS_TLS
-        if (client->tls != NULL) {
-            trib_sockets_ring(&client->sockets);
-        }
+        trib_sockets_ring(&client->way.sockets);
 #endif
         trib_client_interrupt(client->handle);
     }
@@ -480,7 +467,8 @@ static PyMethodDef client_methods[] = {
 };
 
 static PyType_Slot client_slots[] = {
-    {Py_tp_doc, "Client(link, client, role, attributes as JSON or None, retry_for_s, ca_file)"},
+    {Py_tp_doc, "Client(link, client, role, attributes as JSON or None, retry_for_s, ca_file, "
+                "certificate_file, key_file)"},
     {Py_tp_new, client_new},
     {Py_tp_dealloc, client_dealloc},
     {Py_tp_methods, client_methods},

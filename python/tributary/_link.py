@@ -217,11 +217,12 @@ class Link:
 
 
 def open_backend(link: str, client: str, role: str, attributes: str | None, retry_for_s: float,
-                 ca_file: str | None) -> Backend:
+                 ca_file: str | None, certificate_file: str | None,
+                 key_file: str | None) -> Backend:
     """The extension where it is there and can do what the link asks for; else pure Python.
 
     TRIBUTARY_PURE=1 asks for the latter."""
-    arguments = (link, client, role, attributes, retry_for_s, ca_file)
+    arguments = (link, client, role, attributes, retry_for_s, ca_file, certificate_file, key_file)
     try:
         if not os.environ.get("TRIBUTARY_PURE"):
             from . import _client

@@ -5,8 +5,11 @@ over as many requests and pauses as that takes.
 """
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.client
 import json
+import os
 import random
 import re
 import socket
@@ -14,6 +17,7 @@ import ssl
 import threading
 import time
 import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -42,10 +46,11 @@ class Failure(Exception):
 class JoinLink(NamedTuple):
     host: str  # or the path of a socket, when port is 0
     port: int
-    prefix: str
-    run: str
-    token: str
-    is_tls: bool
+    prefix: str = ""
+    run: str = ""
+    token: str = ""
+    is_tls: bool = False
+    pin: str = ""  # SHA-256 of the key that the daemon must have
 
 
 def is_loopback(host: str) -> bool:
@@ -55,11 +60,15 @@ def is_loopback(host: str) -> bool:
 def parse_link(text: str) -> JoinLink:
     """src/wire/link.h has the forms."""
     head, _, token = text.partition("#")
+    head, _, parameter = head.partition("?")
     path, _, run = head.rpartition("/")
+    pin = parameter.removeprefix("pin=sha256:").lower()
+    if parameter and (pin == parameter or not re.fullmatch("[0-9a-f]{64}", pin)):
+        raise Failure(INVALID, "join link: after ? only pin=sha256: and 64 hex digits may come")
     if not NAME.fullmatch(run):
         raise Failure(INVALID, "join link: the last part must be the name of a run")
     if path.startswith("unix:/"):
-        return JoinLink(path.removeprefix("unix:"), 0, "", run, token, False)
+        return JoinLink(path.removeprefix("unix:"), 0, "", run, token)
     try:
         parts = urllib.parse.urlsplit(path)
         host, port = parts.hostname, parts.port
@@ -69,9 +78,12 @@ def parse_link(text: str) -> JoinLink:
             parts.scheme == "trib" and (not port or parts.path)):
         raise Failure(INVALID, "join link: trib://host:port/run#token, http(s)://host/run#token or "
                                "unix:/path/run is needed")
-    is_tls = parts.scheme == "https" or (parts.scheme == "trib" and not is_loopback(host))
+    is_tls = parts.scheme == "https" or (
+        parts.scheme == "trib" and (pin != "" or not is_loopback(host)))
+    if pin and not is_tls:
+        raise Failure(INVALID, "join link: a pin needs TLS; use https:// or trib://")
     return JoinLink(host, port or (443 if is_tls else 80), parts.path.rstrip("/"), run, token,
-                    is_tls)
+                    is_tls, pin)
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -85,15 +97,89 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def connection_to(link: JoinLink, ca_file: str | None,
+class PinnedConnection(http.client.HTTPSConnection):
+    """TLS with whoever has the key of the pin, which no name, date or CA adds to."""
+
+    pin = ""
+
+    def connect(self) -> None:
+        super().connect()
+        certificate = self.sock.getpeercert(True)
+        if certificate is None or hashlib.sha256(public_key(certificate)).hexdigest() != self.pin:
+            self.close()
+            raise Failure(REFUSED, "its key is not the one of the link's pin")
+
+
+def public_key(certificate: bytes) -> bytes:
+    """SubjectPublicKeyInfo of an X.509 certificate in DER (RFC 5280, section 4.1): inside of the
+    first member, behind version (if there), serial, algorithm, issuer, validity and subject."""
+    begin, _ = contents(certificate, 0)
+    begin, _ = contents(certificate, begin)
+    if certificate[begin] == 0xA0:
+        _, begin = contents(certificate, begin)
+    for _ in range(5):
+        _, begin = contents(certificate, begin)
+    return certificate[begin:contents(certificate, begin)[1]]
+
+
+def contents(der: bytes, start: int) -> tuple[int, int]:
+    """Where the contents of the element at start begin and end."""
+    length, begin = der[start + 1], start + 2
+    if length >= 0x80:
+        count = length & 0x7F
+        length, begin = int.from_bytes(der[begin:begin + count], "big"), begin + count
+    return begin, begin + length
+
+
+class Trust(NamedTuple):
+    """PEM files; None: as the environment says."""
+
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+
+
+def trust_of(pin: str, trust: Trust) -> ssl.SSLContext:
+    """May raise OSError: a file cannot be read."""
+    context = ssl.create_default_context(cafile=trust.ca_file or os.environ.get("TRIB_CA_FILE"))
+    if pin:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    certificate_file = trust.certificate_file or os.environ.get("TRIB_CERT")
+    if certificate_file:
+        context.load_cert_chain(certificate_file, trust.key_file or os.environ.get("TRIB_KEY"))
+    return context
+
+
+def connection_to(link: JoinLink, trust: Trust,
                   timeout: float = IDLE_S) -> http.client.HTTPConnection:
-    """Not connected yet."""
+    """Not connected yet. Through HTTPS_PROXY or HTTP_PROXY, always by CONNECT, unless NO_PROXY names
+    the host or it is this machine."""
     if link.port == 0:
         return UnixConnection(link.host, timeout)
-    if link.is_tls:
-        trust = ssl.create_default_context(cafile=ca_file)
-        return http.client.HTTPSConnection(link.host, link.port, timeout=timeout, context=trust)
-    return http.client.HTTPConnection(link.host, link.port, timeout=timeout)
+    host, port = link.host, link.port
+    proxy = None
+    if not is_loopback(host) and not urllib.request.proxy_bypass(host):
+        proxy = urllib.request.getproxies_environment().get("https" if link.is_tls else "http")
+    parts = urllib.parse.urlsplit(proxy if proxy and "//" in proxy else f"//{proxy or host}")
+    if proxy:
+        host, port = parts.hostname or "", parts.port or 80
+    connection: http.client.HTTPConnection
+    if not link.is_tls:
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    elif not link.pin:
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout,
+                                                 context=trust_of("", trust))
+    else:
+        connection = PinnedConnection(host, port, timeout=timeout,
+                                      context=trust_of(link.pin, trust))
+        connection.pin = link.pin
+    if proxy:
+        user = urllib.parse.unquote(f"{parts.username or ''}:{parts.password or ''}")
+        secret = base64.b64encode(user.encode()).decode()
+        connection.set_tunnel(link.host, link.port,
+                              {"Proxy-Authorization": f"Basic {secret}"} if user != ":" else {})
+    return connection
 
 
 # --- requests ---
@@ -130,7 +216,8 @@ class Client:
     """tributary._client.Client in Python."""
 
     def __init__(self, link: str, client: str, role: str, attributes: str | None,
-                 retry_for_s: float, ca_file: str | None) -> None:
+                 retry_for_s: float, ca_file: str | None, certificate_file: str | None,
+                 key_file: str | None) -> None:
         self._link = parse_link(link)
         if not NAME.fullmatch(client):
             raise Failure(INVALID, "a link is needed, and a client id of 1 to 64 of [A-Za-z0-9._-]")
@@ -144,10 +231,10 @@ class Client:
             self._join_body["attributes"] = json.loads(attributes)
         self._retry_for_s = retry_for_s or RETRY_FOR_S
         try:
-            self._connection = connection_to(self._link, ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise Failure(INVALID, f"{ca_file or 'the system'}: no certificates to trust: "
-                                   f"{error}") from None
+            self._connection = connection_to(self._link,
+                                             Trust(ca_file, certificate_file, key_file))
+        except (OSError, ValueError) as error:
+            raise Failure(INVALID, f"certificates: {error}") from None
         self._bell = threading.Event()
         self._token: str | None = None
         self._lease_s = 0.0
@@ -240,11 +327,12 @@ class Client:
                     self.join()
                 token = (self._link.token or self._token) if is_join else self._token
                 reply = self._exchange(method, rest, token, body, headers or {}, take)
+            except ssl.SSLCertVerificationError as error:
+                raise Failure(REFUSED, f"its certificate is not trusted: {error.verify_message}"
+                              ) from None
             except (OSError, http.client.HTTPException) as error:
                 self._check_bell()
                 why = str(error) or type(error).__name__
-                if isinstance(error, ssl.SSLCertVerificationError):
-                    why = f"its certificate is not trusted: {error.verify_message}"
             else:
                 code, why = reply.error() if reply.status >= 300 else ("", "")
                 if reply.status < 300:

@@ -38,6 +38,7 @@ def join(link: str, client: str | None = None, *,
          role: Literal["trainer", "evaluator"] = "trainer",
          attributes: Mapping[str, str | float] | None = None,
          retry_for: float = 600.0, ca_file: str | None = None,
+         cert_file: str | None = None, key_file: str | None = None,
          clip: float | None = None, noise: float = 0.0, seed: int | None = None,
          process_group: Any = None) -> Client:
     """Become a client of the run that `link` names, and wait for its daemon if need be.
@@ -48,7 +49,9 @@ def join(link: str, client: str | None = None, *,
     role           "trainer", or "evaluator" for evaluate tasks alone
     attributes     up to 16 strings or numbers that the daemon may select clients by
     retry_for      seconds without a useful answer after which a call gives up
-    ca_file        PEM file of certificates to trust; None: those of the system
+    ca_file        PEM file of certificates to trust; None: $TRIB_CA_FILE, or those of the system
+    cert_file      PEM file of a certificate to show the daemon; None: $TRIB_CERT, or none
+    key_file       its key; None: $TRIB_KEY
     clip           bound on the L2 norm of each update: larger ones are scaled down to it
     noise          standard deviation of the Gaussian noise added to every value of an update
     seed           of that noise; the same seed and task give the same noise. None: from the system
@@ -61,7 +64,8 @@ def join(link: str, client: str | None = None, *,
     text = None if attributes is None else json.dumps(dict(attributes))
 
     def connect() -> Link:
-        opened = Link(open_backend(link, name, role, text, float(retry_for), ca_file))
+        opened = Link(open_backend(link, name, role, text, float(retry_for), ca_file, cert_file,
+                                   key_file))
         try:
             opened.join()
         except BaseException:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from . import _arrays, _safetensors
-from ._pure import IDLE_S, JoinLink, Reply, connection_to, is_loopback
+from ._pure import IDLE_S, JoinLink, Reply, Trust, connection_to, is_loopback
 from .errors import InvalidError, RefusedError, TributaryError, UnreachableError
 
 ENDED = ("stopped", "failed")
@@ -32,9 +32,9 @@ class Control:
         if token and not is_tls and not is_loopback(parts.hostname):
             raise InvalidError(f"{url}: tokens travel over https, or on this machine")
         self._place = JoinLink(parts.hostname, parts.port or (443 if is_tls else 80),
-                               parts.path.rstrip("/"), "", "", is_tls)
+                               parts.path.rstrip("/"), is_tls=is_tls)
         self._token = token or token_of_environment()
-        self._ca_file = ca_file
+        self._trust = Trust(ca_file)
 
     def request(self, method: str, path: str, body: Any = None,
                 headers: Mapping[str, str] | None = None) -> Reply:
@@ -46,7 +46,7 @@ class Control:
             body = json.dumps(body).encode()
             fields["Content-Type"] = "application/json"
         for attempt in range(1, TRIES + 1):
-            connection = connection_to(self._place, self._ca_file, IDLE_S)
+            connection = connection_to(self._place, self._trust, IDLE_S)
             try:
                 connection.request(method, self._place.prefix + path, body, fields)
                 response = connection.getresponse()
@@ -66,7 +66,7 @@ class Control:
 
     def stream(self, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """(event, data) of server-sent events, until the connection ends."""
-        connection = connection_to(self._place, self._ca_file, IDLE_S)
+        connection = connection_to(self._place, self._trust, IDLE_S)
         fields = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
             connection.request("GET", self._place.prefix + path, headers=fields)
