@@ -204,10 +204,10 @@ void trib_answer_update_get(struct trib_call *call, const struct trib_http_reque
     struct trib_slot_view view;
     if (trib_run_find(hosted->run, call->token.subject, call->target.id, &view)) {
         receipt.fate = "spooled";
-        receipt.has_admission = receipt.has_version = view.weight > 0;
+        receipt.has_admission = receipt.has_version = view.target > 0;
         receipt.base = view.base;
         receipt.staleness = view.staleness;
-        receipt.weight = view.weight;
+        receipt.weight = trib_spec_caps_shares(hosted->spec) ? 0 : view.weight;
         receipt.version = view.target;
     } else if (find_settled(hosted, call->token.subject, call->target.id, &settled, reason) !=
                TRIB_OK) {

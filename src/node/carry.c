@@ -181,10 +181,10 @@ static void carry_acknowledge(struct trib_hosted *hosted, const struct trib_effe
         .update = call->target.id,
         .fate = fates[effect->fate],
         .durability = is_durable ? "spool" : "memory",
-        .has_admission = is_spooled && effect->weight > 0, /* else it waits for its version */
+        .has_admission = is_spooled && effect->version > 0, /* else it waits for its version */
         .staleness = effect->staleness,
         .weight = effect->weight,
-        .has_version = effect->fate == TRIB_FATE_COUNTED || (is_spooled && effect->weight > 0),
+        .has_version = effect->fate != TRIB_FATE_DROPPED && effect->version > 0,
         .version = effect->version,
         .reason = effect->fate == TRIB_FATE_DROPPED ? dropped_why(hosted, call, &row) : NULL,
     };

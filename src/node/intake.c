@@ -86,6 +86,14 @@ static void check(void *context) {
     }
 }
 
+/* Is it folded only when others have come? Then its body is read from the spool: in memory, many
+ * such updates would keep out those that they wait for. */
+static bool waits_for_others(const struct trib_upload *upload) {
+    const struct trib_spec *spec = upload->hosted->spec;
+    return spec->durability == TRIB_DURABILITY_SPOOL &&
+           (upload->entry.target == 0 || trib_spec_caps_shares(spec));
+}
+
 static void report(struct trib_upload *upload) {
     struct trib_event event = {
         .kind = TRIB_EVENT_SPOOLED,
@@ -93,8 +101,11 @@ static void report(struct trib_upload *upload) {
         .status = upload->status,
         .digest = upload->entry.digest,
     };
-    upload->is_spooled = upload->status == TRIB_OK;
     struct trib_hosted *hosted = upload->hosted;
+    upload->is_spooled = upload->status == TRIB_OK;
+    if (upload->is_spooled && waits_for_others(upload)) {
+        trib_upload_drop_body(upload);
+    }
     trib_hosted_feed(hosted, &event);
     if (!upload->is_spooled) {
         hosted->slots[upload->slot] = NULL; /* refused: the heart has freed its slot */

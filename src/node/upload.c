@@ -153,7 +153,8 @@ const char *trib_upload_receipt(const struct trib_upload *upload, char *text) {
     struct trib_signed_receipt receipt = {
         .digest = entry->digest,
         .base = entry->base,
-        .weight = entry->weight,
+        /* What is not final yet is not promised. */
+        .weight = trib_spec_caps_shares(upload->hosted->spec) ? 0 : entry->weight,
         .version = entry->target,
         .time = (uint64_t)entry->wall_s,
     };

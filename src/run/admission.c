@@ -59,6 +59,18 @@ static void judge_bounds(const struct trib_run *run, const struct trib_event *ev
                run->version);
 }
 
+/* What an update weighs before its age is looked at. */
+static uint64_t mass_of(const struct trib_run *run, const struct trib_client *client,
+                        uint64_t examples) {
+    bool is_attribute = run->spec->strategy.weights == TRIB_WEIGHT_ATTRIBUTE;
+    return is_attribute ? client->traits.mass : examples;
+}
+
+static const char *unit_of(const struct trib_run *run) {
+    const struct trib_spec_strategy *strategy = &run->spec->strategy;
+    return strategy->weights == TRIB_WEIGHT_ATTRIBUTE ? strategy->weight_attribute : "examples";
+}
+
 /* An update that has waited for longer than staleness_max since it was acknowledged counts as the
  * oldest that are admitted do. */
 uint64_t trib_admission_weigh(const struct trib_run *run, const struct trib_client *client,
@@ -67,7 +79,7 @@ uint64_t trib_admission_weigh(const struct trib_run *run, const struct trib_clie
     bool is_first = client->updates == 0;
     trib_version since = is_first ? admitted->base : client->since;
     struct trib_weighing weighing = {
-        .examples = admitted->examples,
+        .mass = mass_of(run, client, admitted->examples),
         .staleness = is_new || admitted->staleness < oldest ? admitted->staleness : oldest,
         .version = admitted->target,
         .versions = admitted->target - since,
@@ -99,12 +111,12 @@ static void judge_age(const struct trib_run *run, const struct trib_event *event
     judgement->weight = trib_admission_weigh(run, client, &admitted, true);
     if (judgement->weight == 0)
         refuse(judgement, TRIB_REFUSE_WEIGHT,
-               "%" PRIu64 " examples at staleness %" PRIu64 " weigh nothing", event->examples,
-               judgement->staleness);
+               "%" PRIu64 " %s at staleness %" PRIu64 " weigh nothing",
+               mass_of(run, client, event->examples), unit_of(run), judgement->staleness);
     else if (judgement->weight > trib_buffer_weight_max(run))
         refuse(judgement, TRIB_REFUSE_WEIGHT,
-               "%" PRIu64 " examples (strategy.weight_total_max %" PRIu64 ")", event->examples,
-               strategy->weight_total_max);
+               "%" PRIu64 " %s (strategy.weight_total_max %" PRIu64 ")",
+               mass_of(run, client, event->examples), unit_of(run), strategy->weight_total_max);
 }
 
 static bool fits(const struct trib_run *run, const struct judgement *judgement) {
@@ -278,7 +290,8 @@ static void acknowledge(struct trib_run *run, trib_request request, trib_slot sl
     effect->fate = TRIB_FATE_SPOOLED;
     effect->version = admitted->target;
     effect->staleness = admitted->staleness;
-    effect->weight = admitted->weight;
+    /* One that may still be cut is not told. */
+    effect->weight = trib_spec_caps_shares(run->spec) ? 0 : admitted->weight;
 }
 
 static void acknowledge_settled(struct trib_run *run, const struct trib_event *event) {

@@ -1,6 +1,8 @@
 /* buffers.c - from durable updates to the next version: fold, merge, persist, publish. */
 #include "run/heart.h"
 
+#include "learn/share.h"
+
 uint32_t trib_buffer_received(const struct trib_buffer *buffer) {
     return buffer->durable + buffer->folding + buffer->folded;
 }
@@ -121,9 +123,70 @@ static void fold_first(struct trib_run *run, struct trib_buffer *buffer) {
     buffer->folding++;
 }
 
+/* --- shares ----------------------------------------------------------------------------------- */
+
+/* The total weight of each client: those of one client are next to each other. Returns how many. */
+static size_t weigh_clients(const struct trib_run *run, size_t slot_count, uint64_t *weights) {
+    const struct trib_admitted *items = run->slots.items;
+    size_t clients = 0;
+    for (size_t place = 0; place < slot_count; place++) {
+        const struct trib_admitted *admitted = &items[run->scale.slots[place]];
+        bool is_same =
+            place > 0 && items[run->scale.slots[place - 1]].client_index == admitted->client_index;
+        if (!is_same)
+            weights[clients++] = 0;
+        weights[clients - 1] += admitted->weight;
+    }
+    return clients;
+}
+
+/* One client's updates, which weigh `whole` together, to the cap, each in proportion. None to
+ * nothing: it was acknowledged. */
+static void cut(struct trib_run *run, size_t first, size_t end, uint64_t whole, uint64_t cap) {
+    __extension__ typedef unsigned __int128 wide;
+    for (size_t place = first; place < end && whole > cap; place++) {
+        struct trib_admitted *admitted = &run->slots.items[run->scale.slots[place]];
+        uint64_t weight = (uint64_t)((wide)admitted->weight * cap / whole);
+        admitted->weight = weight > 0 ? weight : 1;
+    }
+}
+
+/* Now that everything of the buffer is durable, what each update counts with follows from all of
+ * them. */
+static void cap_shares(struct trib_run *run, trib_version target) {
+    const struct trib_admitted *items = run->slots.items;
+    const trib_slot *slots = run->scale.slots;
+    size_t count =
+        trib_slots_gather(&run->slots, target, target, run->scale.slots, run->slots.slot_count);
+    size_t clients = weigh_clients(run, count, run->scale.weights);
+    uint64_t cap =
+        trib_share_cap(run->scale.weights, clients, run->spec->strategy.weight_share_max);
+    for (size_t first = 0, end; first < count; first = end) {
+        uint64_t whole = 0;
+        for (end = first;
+             end < count && items[slots[end]].client_index == items[slots[first]].client_index;
+             end++)
+            whole += items[slots[end]].weight;
+        cut(run, first, end, whole, cap);
+    }
+}
+
+/* May the updates of this buffer be folded: do they have the weights they count with? */
+static bool is_weighed(struct trib_run *run, struct trib_buffer *buffer) {
+    if (!trib_spec_caps_shares(run->spec) || buffer->is_capped)
+        return true;
+    if (buffer->state != TRIB_BUFFER_CLOSED || buffer->writing > 0 || buffer->durable == 0)
+        return false;
+    cap_shares(run, run->version + 1); /* only buffers[0] is ever closed */
+    buffer->is_capped = true;
+    return true;
+}
+
 /* Usually that is the one update that has just become durable; hundreds after a merge or a
  * restart. */
 static void fold_waiting(struct trib_run *run, struct trib_buffer *buffer) {
+    if (!is_weighed(run, buffer))
+        return;
     lend_accumulator(run, buffer);
     if (buffer->accumulator == TRIB_ACCUMULATOR_NONE)
         return;

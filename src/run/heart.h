@@ -49,6 +49,7 @@ struct trib_buffer {
     uint32_t folding;
     uint32_t folded;
     uint64_t weight_total; /* of all of these */
+    bool is_capped;        /* closed, and weights are cut: weight_share_max */
 };
 
 /* The round that fills buffers[0]: seats are tasks that are given out and still waited for. Where
@@ -118,6 +119,10 @@ struct trib_run {
     struct trib_buffer held; /* updates that wait for their version: only writing and durable */
     struct trib_round round;
     uint64_t draws; /* of clients for single seats, since the start */
+    struct {        /* where shares are capped: room to weigh one buffer, [updates_pending_max] */
+        trib_slot *slots;
+        uint64_t *weights; /* of its clients */
+    } scale;
     struct trib_evaluations evaluations;
     struct trib_report *reports; /* [TRIB_RECORDS_MAX] */
     uint64_t records;            /* numbers given to RECORD effects so far */

@@ -39,6 +39,11 @@ struct trib_run *trib_run_new(const struct trib_env *env, const struct trib_spec
             trib_allocate(env, run->memory.client_count, sizeof *run->memory.clients);
     }
     bool has_memory = !run->needs.holds || run->memory.clients;
+    if (trib_spec_caps_shares(spec)) {
+        run->scale.slots = trib_allocate(env, spec->updates_pending_max, sizeof(trib_slot));
+        run->scale.weights = trib_allocate(env, spec->updates_pending_max, sizeof(uint64_t));
+        has_memory = has_memory && run->scale.slots && run->scale.weights;
+    }
     if (has_slots && run->reports && has_memory)
         return run;
     trib_run_free(run);
@@ -50,6 +55,8 @@ void trib_run_free(struct trib_run *run) {
         return;
     trib_release(run->env, run->memory.clients, run->memory.client_count,
                  sizeof *run->memory.clients);
+    trib_release(run->env, run->scale.slots, run->spec->updates_pending_max, sizeof(trib_slot));
+    trib_release(run->env, run->scale.weights, run->spec->updates_pending_max, sizeof(uint64_t));
     trib_release(run->env, run->reports, TRIB_RECORDS_MAX, sizeof *run->reports);
     trib_slots_deinit(&run->slots);
     trib_tally_deinit(&run->tally);

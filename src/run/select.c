@@ -1,6 +1,7 @@
 /* select.c - what follows from a client's attributes. */
 #include "run/select.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/digest.h"
@@ -9,6 +10,7 @@
 /* Rules that say no, as traits.unselected_by counts them. */
 #define FIRST_REQUIRE 1
 #define FIRST_NEVER (FIRST_REQUIRE + TRIB_MATCHES_MAX)
+#define NO_WEIGHT (FIRST_NEVER + TRIB_MATCHES_MAX)
 
 /* One past the last of the items with the name of items[first]: its alternatives. */
 static uint32_t end_of_name(const struct trib_matches *matches, uint32_t first) {
@@ -98,6 +100,17 @@ static uint64_t group_of(const struct trib_attribute *attribute) {
     return group;
 }
 
+/* 0: no whole number that may be a weight. */
+static uint64_t mass_of(const struct trib_spec_strategy *strategy,
+                        const struct trib_attribute *attributes, size_t count) {
+    const struct trib_attribute *held =
+        trib_attribute_find(attributes, count, strategy->weight_attribute);
+    bool is_mass = held && held->kind == TRIB_ATTRIBUTE_NUMBER && held->number >= 1 &&
+                   held->number <= (double)strategy->weight_max &&
+                   held->number == floor(held->number);
+    return is_mass ? (uint64_t)held->number : 0;
+}
+
 void trib_traits_of(const struct trib_spec *spec, const struct trib_attribute *attributes,
                     size_t count, struct trib_traits *traits) {
     const struct trib_spec_select *select = &spec->select;
@@ -106,6 +119,11 @@ void trib_traits_of(const struct trib_spec *spec, const struct trib_attribute *a
         .liking = count_names(&select->prefer, attributes, count),
         .site = find_site(spec, attributes, count),
     };
+    if (spec->strategy.weights == TRIB_WEIGHT_ATTRIBUTE) {
+        traits->mass = mass_of(&spec->strategy, attributes, count);
+        if (traits->mass == 0 && traits->unselected_by == 0)
+            traits->unselected_by = NO_WEIGHT;
+    }
     for (uint32_t index = 0; index < select->quota_count; index++)
         traits->groups[index] =
             group_of(trib_attribute_find(attributes, count, select->quotas[index].name));
@@ -115,6 +133,11 @@ void trib_traits_explain(const struct trib_spec *spec, const struct trib_traits 
                          size_t room) {
     const struct trib_spec_select *select = &spec->select;
     uint32_t rule = traits->unselected_by;
+    if (rule == NO_WEIGHT) {
+        trib_words(text, room, "strategy.weights: this client is not asked, by its %s",
+                   spec->strategy.weight_attribute);
+        return;
+    }
     bool is_never = rule >= FIRST_NEVER;
     const struct trib_matches *matches = is_never ? &select->never : &select->require;
     uint32_t index = rule - (is_never ? FIRST_NEVER : FIRST_REQUIRE);

@@ -18,8 +18,8 @@ struct trib_traits {
     uint8_t unselected_by; /* 0: may be asked; else which rule says no, for explain */
     uint8_t liking;        /* names in select.prefer that it matches */
     uint8_t site;          /* index + 1 in spec.sites; 0: none matches */
-    uint64_t
-        groups[TRIB_QUOTAS_MAX]; /* by quota: digest of its value. Whoever has none is a group */
+    uint64_t mass;         /* weights: attribute: its number; 0: none, and so it is not selected */
+    uint64_t groups[TRIB_QUOTAS_MAX]; /* by quota: digest of its value, or of having none */
 };
 
 /* Do these attributes have one of the values for each name? Without names: yes. */

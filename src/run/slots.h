@@ -1,6 +1,7 @@
 /* slots.h - admitted updates from admission until their version is persisted.
  *
- * A fixed number of places; what was decided at admission stands in them and never changes. */
+ * A fixed number of places; what was decided at admission stands in them and never
+ * changes, but for weights that weight_share_max cuts before the fold. */
 #ifndef TRIB_RUN_SLOTS_H
 #define TRIB_RUN_SLOTS_H
 

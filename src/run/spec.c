@@ -64,7 +64,7 @@ static uint64_t mixing_weight(const struct trib_spec *spec, const struct trib_we
     if (strategy->staleness == TRIB_STALENESS_ASMU)
         weight = unit * trib_asmu_share(weight / unit, strategy->iota, weighing->version);
     if (strategy->weights == TRIB_WEIGHT_EXAMPLES)
-        weight *= (double)weighing->examples / (double)strategy->weight_max;
+        weight *= (double)weighing->mass / (double)strategy->weight_max;
     return (uint64_t)(weight + 0.5);
 }
 
@@ -84,9 +84,9 @@ static uint64_t participation_weight(const struct trib_spec *spec,
 uint64_t trib_spec_weigh(const struct trib_spec *spec, const struct trib_weighing *weighing) {
     const struct trib_spec_strategy *strategy = &spec->strategy;
     TRIB_ASSERT(weighing->updates > 0);
-    if (weighing->examples == 0 || weighing->staleness > strategy->staleness_max)
+    if (weighing->mass == 0 || weighing->staleness > strategy->staleness_max)
         return 0;
-    uint64_t fresh = strategy->weights == TRIB_WEIGHT_EQUAL ? 1 : weighing->examples;
+    uint64_t fresh = strategy->weights == TRIB_WEIGHT_EQUAL ? 1 : weighing->mass;
     if (fresh > strategy->weight_max)
         return 0;
     if (strategy->is_mixing)
@@ -96,11 +96,16 @@ uint64_t trib_spec_weigh(const struct trib_spec *spec, const struct trib_weighin
                         : strategy->staleness_table[weighing->staleness]);
 }
 
-uint64_t trib_spec_weight(const struct trib_spec *spec, uint64_t examples, uint64_t staleness) {
+uint64_t trib_spec_weight(const struct trib_spec *spec, uint64_t mass, uint64_t staleness) {
     bool is_known = staleness <= spec->strategy.staleness_max;
-    return trib_spec_weigh(spec, &(struct trib_weighing){.examples = examples,
+    return trib_spec_weigh(spec, &(struct trib_weighing){.mass = mass,
                                                          .staleness = staleness,
                                                          .version = is_known ? staleness + 1 : 1,
                                                          .versions = is_known ? staleness + 1 : 1,
                                                          .updates = 1});
+}
+
+bool trib_spec_caps_shares(const struct trib_spec *spec) {
+    double share_max = spec->strategy.weight_share_max;
+    return share_max > 0 && share_max < 1;
 }

@@ -34,7 +34,7 @@ enum trib_init_kind {
 
 enum trib_short_rule { TRIB_SHORT_WAIT, TRIB_SHORT_GO, TRIB_SHORT_PAUSE };
 enum trib_late_rule { TRIB_LATE_COUNT, TRIB_LATE_REFUSE };
-enum trib_weight_rule { TRIB_WEIGHT_EXAMPLES, TRIB_WEIGHT_EQUAL };
+enum trib_weight_rule { TRIB_WEIGHT_EXAMPLES, TRIB_WEIGHT_EQUAL, TRIB_WEIGHT_ATTRIBUTE };
 enum trib_staleness_rule {
     TRIB_STALENESS_CONSTANT,      /* 1 */
     TRIB_STALENESS_POLYNOMIAL,    /* (1 + u)^-a */
@@ -96,6 +96,8 @@ struct trib_spec_strategy {
     enum trib_staleness_rule staleness;
     double staleness_a, staleness_b;
     enum trib_weight_rule weights;
+    char weight_attribute[TRIB_ATTRIBUTE_NAME_BYTES]; /* weights: attribute */
+    double weight_share_max;        /* of one client in a version, 0 < s <= 1; 0 or 1: no cap */
     enum trib_policy_divide divide; /* what the weighted sum is divided by */
     uint32_t clients;               /* divide clients: N */
     uint64_t weight_max;            /* most examples one update may claim */
@@ -208,17 +210,19 @@ struct trib_policy_settings trib_spec_policy_settings(const struct trib_spec *sp
 
 /* What decides the weight of an update. */
 struct trib_weighing {
-    uint64_t examples;
+    uint64_t mass; /* examples, or what weight_attribute says */
     uint64_t staleness;
     uint64_t version;  /* that it is to make; > 0 */
     uint64_t versions; /* made since its client's first base, with the one that this is to make */
     uint64_t updates;  /* of its client in that time, with this one; > 0 */
 };
-/* Integer weight in units of 2^-k; 0: refused (no examples, over weight_max, staler than
+/* Integer weight in units of 2^-k; 0: refused (no mass, over weight_max, staler than
  * staleness_max). Any arguments. */
 uint64_t trib_spec_weigh(const struct trib_spec *spec, const struct trib_weighing *weighing);
 /* The same of a client's first update. */
-uint64_t trib_spec_weight(const struct trib_spec *spec, uint64_t examples, uint64_t staleness);
+uint64_t trib_spec_weight(const struct trib_spec *spec, uint64_t mass, uint64_t staleness);
+/* Weights are cut when a version closes (weight_share_max): until then they are not known. */
+bool trib_spec_caps_shares(const struct trib_spec *spec);
 /* The largest that it can be. */
 uint64_t trib_spec_weight_max(const struct trib_spec *spec);
 

@@ -177,16 +177,48 @@ static enum trib_status check_groups(const struct trib_spec_strategy *strategy,
     return TRIB_OK;
 }
 
+/* A cap on shares needs enough clients, and a mean. */
+static enum trib_status check_share(const struct trib_spec *spec, struct trib_error *error) {
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    bool is_buffer = strategy->tempo == TRIB_TEMPO_BUFFER;
+    bool is_goal = is_buffer && strategy->deadline == TRIB_TIME_NEVER;
+    uint32_t fewest = is_goal ? strategy->goal : strategy->quorum;
+    bool is_summed = strategy->tempo != TRIB_TEMPO_GROUPS && strategy->tempo != TRIB_TEMPO_ASYNC;
+    if (strategy->weights == TRIB_WEIGHT_ATTRIBUTE && !is_summed)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.weights: attribute goes with rounds, fedbuff and fedfix, "
+                              "not with %s; equal works",
+                              strategy->preset);
+    if (!trib_spec_caps_shares(spec))
+        return TRIB_OK;
+    if (strategy->divide != TRIB_DIVIDE_WEIGHT)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.weight_share_max: a share of what is not divided by the "
+                              "weight; strategy.divide weight works");
+    if ((double)fewest * strategy->weight_share_max >= 1)
+        return TRIB_OK;
+    return trib_error_set(
+        error, TRIB_EINVALID,
+        "strategy.weight_share_max: of %" PRIu32 " client%s (strategy.%s) one has "
+        "more than %.15g; %s %.0f works",
+        fewest, fewest == 1 ? "" : "s", is_goal ? "goal" : "quorum", strategy->weight_share_max,
+        is_goal ? "goal" : "quorum", ceil(1 / strategy->weight_share_max));
+}
+
 /* What a preset of one tempo cannot do; what it does not even have is refused by the table. */
 static enum trib_status check_tempo(const struct trib_spec *spec, struct trib_error *error) {
     const struct trib_spec_strategy *strategy = &spec->strategy;
     bool counts_updates =
         strategy->divide == TRIB_DIVIDE_GOAL || strategy->divide == TRIB_DIVIDE_CLIENTS;
-    if (counts_updates && strategy->weights == TRIB_WEIGHT_EXAMPLES)
+    if (counts_updates && strategy->weights != TRIB_WEIGHT_EQUAL)
         return trib_error_set(error, TRIB_EINVALID,
                               "strategy.divide: %s counts updates while strategy.weights is "
-                              "examples, so a step would grow with the data; weight works",
-                              strategy->divide == TRIB_DIVIDE_GOAL ? "goal" : "clients");
+                              "%s, so a step would grow with the weights; weight works",
+                              strategy->divide == TRIB_DIVIDE_GOAL ? "goal" : "clients",
+                              strategy->weights == TRIB_WEIGHT_EXAMPLES ? "examples" : "attribute");
+    enum trib_status status = check_share(spec, error);
+    if (status != TRIB_OK)
+        return status;
     if (strategy->tempo == TRIB_TEMPO_BUFFER)
         return check_buffer(strategy, error);
     if (strategy->backs_up && strategy->over_selection > 0)

@@ -50,7 +50,7 @@ static const char *const late_rules[] = {"count", "refuse", NULL};
 static const char *const staleness_rules[] = {"constant",      "polynomial", "hinge", "linear",
                                               "participation", "asmu",       NULL};
 static const char *const divide_rules[] = {"weight", "goal", "none", "clients", NULL};
-static const char *const weight_rules[] = {"examples", "equal", NULL};
+static const char *const weight_rules[] = {"examples", "equal", "attribute", NULL};
 static const char *const optimizers[] = {"sgd",  "momentum", "nesterov", "adagrad",
                                          "adam", "yogi",     NULL};
 static const char *const variants[] = {"paper", "standard", NULL};
@@ -197,8 +197,13 @@ static const struct trib_field fields[] = {
      .meaning = "b of the staleness rule, in versions"},
     {"strategy.weights", TRIB_FIELD_CHOICE, AT(strategy.weights),
      .otherwise = "examples in rounds, else equal", .choices = weight_rules,
-     .meaning = "weight of an update: its examples, or 1 for each; in a mix its share, or "
-                "examples / weight_max of it"},
+     .meaning =
+         "weight of an update: its examples, 1 for each, or an attribute of its client; in a mix its share, or "
+         "examples / weight_max of it"},
+    {"strategy.weight_attribute", TRIB_FIELD_NAME, AT(strategy.weight_attribute),
+     .is_required = true,
+     ONLY_IF(struct trib_spec, strategy.weights, BIT(TRIB_WEIGHT_ATTRIBUTE), "weights attribute"),
+     .meaning = "the attribute; clients without a whole number from 1 to weight_max are not asked"},
     {"strategy.divide", TRIB_FIELD_CHOICE, AT(strategy.divide),
      .otherwise = "goal with fedbuff, weight with fedfix, clients with asyncfedavg and fedcompass",
      .choices = divide_rules,
@@ -210,6 +215,12 @@ static const struct trib_field fields[] = {
      FROM(1, COUNT_MAX),
      ONLY_IF(struct trib_spec, strategy.divide, BIT(TRIB_DIVIDE_CLIENTS), "divide clients"),
      .meaning = "clients that take part (N): each has a share of 1/N in the model"},
+    {"strategy.weight_share_max", TRIB_FIELD_REAL, AT(strategy.weight_share_max), .initial = "1.0",
+     FROM(0, 1), .is_above = true,
+     ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS | BUFFER | TICKS,
+             "presets that work in rounds, fedbuff and fedfix"),
+     .meaning = "largest share of one client in the weight of a version; what is over does not "
+                "count"},
     {"strategy.weight_max", TRIB_FIELD_INTEGER, AT(strategy.weight_max), .initial = "1048576",
      FROM(1, (double)TRIB_WEIGHT_MAX),
      .meaning = "most examples one update may claim; more is refused"},

@@ -593,7 +593,7 @@ json_t *trib_receipt_document(const struct trib_receipt *receipt) {
     } numbers[] = {
         {"base", receipt->has_admission, receipt->base},
         {"staleness", receipt->has_admission, receipt->staleness},
-        {"weight", receipt->has_admission, receipt->weight},
+        {"weight", receipt->has_admission && receipt->weight > 0, receipt->weight},
         {"version", receipt->has_version, receipt->version},
     };
     int failures = document == NULL;

@@ -166,12 +166,12 @@ struct trib_task_reply {
 json_t *trib_task_document(const struct trib_task_reply *task);
 
 struct trib_receipt {
-    const char *update;     /* id */
-    const char *fate;       /* "spooled", "counted", "dropped" */
-    const char *durability; /* "spool", "memory"; NULL: left out */
-    bool has_admission;     /* base, staleness and weight are known (not for an old id) */
-    uint64_t base, staleness, weight;
-    bool has_version; /* the one it is or will be counted in */
+    const char *update;               /* id */
+    const char *fate;                 /* "spooled", "counted", "dropped" */
+    const char *durability;           /* "spool", "memory"; NULL: left out */
+    bool has_admission;               /* base, staleness and weight are known (not for an old id) */
+    uint64_t base, staleness, weight; /* weight 0: not known yet */
+    bool has_version;                 /* the one it is or will be counted in */
     uint64_t version;
     const char *reason; /* of "dropped"; NULL: left out */
 };

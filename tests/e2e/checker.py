@@ -137,6 +137,8 @@ class Rules:
         strategy = self.strategy = spec["strategy"]
         self.is_mixing = "alpha" in strategy  # fedasync: an update pulls towards its base, too
         self.is_equal = strategy.get("weights", "equal") == "equal"
+        self.attribute = strategy.get("weight_attribute")
+        self.share_max = strategy.get("weight_share_max", 1.0)
         self.largest = 1 if self.is_equal else strategy["weight_max"]  # of a fresh update
         self.unit_bits = 24 if self.is_mixing else 0
         if not self.is_mixing and strategy["staleness"] not in ("constant", "linear"):
@@ -156,6 +158,31 @@ class Rules:
             return (1.0 + staleness) ** -a
         b = self.strategy["staleness_b"]
         return 1.0 if staleness <= b else 1.0 / (a * (staleness - b) + 1)
+
+    def mass(self, element, attributes):
+        """What an update weighs when fresh: examples, or the attribute of its client."""
+        if self.attribute is None:
+            return element["examples"]
+        return int(attributes[element["client"]][self.attribute])
+
+    def capped(self, weights):
+        """[(client, weight)] of a version's updates -> the weights that they count with."""
+        totals = {}
+        for client, weight in weights:
+            totals[client] = totals.get(client, 0) + weight
+        share = Fraction(int(self.share_max * 2 ** 20), 2 ** 20)
+
+        def is_fair(cap):
+            heights = [min(total, cap) for total in totals.values()]
+            return max(heights) <= share * sum(heights)
+
+        low, high = min(totals.values()), max(totals.values())
+        if share * len(totals) >= 1:  # else nobody can keep within it, and all weigh the same
+            while low < high:  # the largest fair cap: the more it cuts, the fairer
+                middle = (low + high + 1) // 2
+                low, high = (middle, high) if is_fair(middle) else (low, middle - 1)
+        return [weight if totals[client] <= low else max(weight * low // totals[client], 1)
+                for client, weight in weights]
 
     def weight(self, examples, staleness):
         fresh = self.strategy["alpha"] if self.is_mixing else 1.0
@@ -183,7 +210,7 @@ class Rules:
         return float(count << self.unit_bits)
 
 
-def check_settled(rules, journal, element, version):
+def check_settled(rules, journal, element, version, attributes):
     """What a record counts or drops was sent, just so, and has the weight of the rule."""
     key = element["client"], element["update"]
     require(key in journal.updates, key, "was never sent")
@@ -191,8 +218,9 @@ def check_settled(rules, journal, element, version):
     require(element["digest"] == sha256(sent.body), key, "has another body")
     require((element["base"], element["examples"]) == (sent.base, sent.examples),
             key, "base and examples differ:", element)
-    weight = rules.weight(element["examples"], element["staleness"])
-    require(element["weight"] == weight, key, "weighs", element["weight"], "and not", weight)
+    weight = rules.weight(rules.mass(element, attributes), element["staleness"])
+    require(element["weight"] == weight or (rules.share_max < 1 and 0 < element["weight"] < weight),
+            key, "weighs", element["weight"], "and not", weight)
     if version is not None:
         require(element["staleness"] == version - 1 - sent.base,
                 key, "staleness in", version, element)
@@ -204,13 +232,16 @@ def settle(rules, journal, records):
     settled = {}
 
     def add(element, version, reason):
-        key = check_settled(rules, journal, element, version)
+        key = check_settled(rules, journal, element, version, attributes)
         require(key not in settled, key, "is settled twice: in", version, "and", settled.get(key))
         settled[key] = version, element, reason
 
     expected = 0
+    attributes = {}  # of each client, as it joined last
     for record in records:
         document = record.document
+        if record.type == "client":
+            attributes[document["client"]] = document["attributes"]
         if record.type == "version":
             version = document["version"]
             require(version == expected, "version", version, "where", expected, "was due")
@@ -220,6 +251,10 @@ def settle(rules, journal, records):
                 add(element, version, None)
             if version > 0:
                 elements = document["updates"]
+                whole = [(e["client"], rules.weight(rules.mass(e, attributes), e["staleness"]))
+                         for e in elements]
+                require([e["weight"] for e in elements] == rules.capped(whole),
+                        "version", version, "weighs", elements, "capped:", rules.capped(whole))
                 require(document["weight"] == sum(e["weight"] for e in elements), "weight", version)
                 bodies = [journal.updates[e["client"], e["update"]].body for e in elements]
                 require(document["bytes"] == sum(map(len, bodies)), "bytes", version)
@@ -229,7 +264,7 @@ def settle(rules, journal, records):
     return settled
 
 
-def check_answers(journal, settled):
+def check_answers(rules, journal, settled):
     """Whatever an answer promised has come true; the run has ended, so nothing is pending."""
     for key, sent in journal.updates.items():
         version, element, reason = settled.get(key, (None, None, None))
@@ -248,7 +283,9 @@ def check_answers(journal, settled):
                 require(version in (None, answer["version"]),
                         key, "is in", version, "answered", answer)
                 for field in ("base", "staleness", "weight"):
-                    require(not element or element[field] == answer[field], key, element, answer)
+                    is_open = field == "weight" and rules.share_max < 1 and field not in answer
+                    require(not element or is_open or element[field] == answer[field],
+                            key, element, answer)
 
 
 def check_evaluations(journal, records):
@@ -482,7 +519,7 @@ def check(name, records, journal, first, files):
     require(records[0].type == "run", "the first record is", records[0].type)
     rules = Rules(records[0].document["spec"])
     settled = settle(rules, journal, records)
-    check_answers(journal, settled)
+    check_answers(rules, journal, settled)
     check_evaluations(journal, records)
     check_versions(rules, journal, records, first, files)
     return settled

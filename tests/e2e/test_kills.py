@@ -50,10 +50,12 @@ SPECS = {
     "mixing-nesterov": {"strategy": {"preset": "fedasync", "server": {"optimizer": "nesterov"}},
                         "stop": {"versions": 9}},
     "adam": {"checkpoint_every": "1h",
-             "strategy": {"preset": "fedadam", **ROUNDS, "server": {"variant": "standard"}}},
+             "strategy": {"preset": "fedadam", **ROUNDS, "weight_share_max": 0.4,
+                          "server": {"variant": "standard"}}},
     "yogi": {"strategy": {"preset": "fedbuff", "goal": 4, "server": {"optimizer": "yogi"}}},
     "adagrad": {"checkpoint_every": "1h",
-                "strategy": {"preset": "fedadagrad", **ROUNDS, "server": {"beta1": 0.5}}},
+                "strategy": {"preset": "fedadagrad", **ROUNDS, "server": {"beta1": 0.5},
+                             "weights": "attribute", "weight_attribute": "beds"}},
 }
 KINDS = list(SPECS)
 THOROUGH = KINDS[:3]  # TRIB_KILLS=all: both ways to die at each passing; else the two take turns
@@ -217,7 +219,8 @@ class Play:
         return reply
 
     def join(self, client, role="trainer"):
-        reply = self.must("PUT", f"{self.path}/clients/{client}", {"role": role})
+        reply = self.must("PUT", f"{self.path}/clients/{client}", {
+            "role": role, "attributes": {"beds": 10 * sum(client.encode())}})
         self.tokens[client] = reply.json()["token"]
 
     def task(self, client):

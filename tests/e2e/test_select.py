@@ -4,7 +4,7 @@ import signal
 import subprocess
 import unittest
 
-from harness import TRIB, Daemon, main, safetensors, wait_for
+from harness import TRIB, Daemon, main, read_safetensors, safetensors, wait_for
 
 MODEL = safetensors({"w": ([4], [0, 0, 0, 0])})
 DELTA = safetensors({"w": ([4], [1, 1, 1, 1])})
@@ -104,6 +104,47 @@ class Select(unittest.TestCase):
                 {"match": {}}, {"match": {"a": 1}, "train": {"batch": -1}}]}, self.daemon.admin)
         self.assertIn("sites[1]", reply.json()["message"])
         self.assertIn("train.batch", reply.json()["message"])
+
+    def weigh(self, strategy, updates, attributes):
+        """{client: weight} and the version's mean, of one version made of {client: (examples, value)}."""
+        run = self.create(strategy=strategy)
+        clients = [run.join(name, **attributes.get(name, {})) for name in updates]
+        answers = []
+        for client, (examples, value) in zip(clients, updates.values()):
+            body = safetensors({"w": ([4], [value] * 4)})
+            answers.append(client.put(client.name, body, base=0, examples=examples).json())
+            if len(answers) == 1:
+                self.daemon.restart(signal.SIGKILL)  # the cap is made of what was acknowledged
+                for each in clients:
+                    each.task()
+        wait_for(lambda: run.version() == 1)
+        record = next(r["record"] for r in run.ledger()
+                      if r["record"]["type"] == "version" and r["record"]["version"] == 1)
+        weights = {u["client"]: u["weight"] for u in record["updates"]}
+        total = sum(weights.values())
+        self.assertEqual(record["weight"], total)
+        mean = sum(weights[client] * value for client, (_, value) in updates.items()) / total
+        self.assertAlmostEqual(read_safetensors(run.model().body)["w"][0], mean, places=6)
+        return weights, answers
+
+    def test_nobody_has_more_than_the_largest_share(self):
+        updates = {"a": (10000, 1.0), "b": (100, 2.0), "c": (120, 3.0), "d": (80, 4.0)}
+        weights, answers = self.weigh({"quorum": 4, "weight_share_max": 0.3}, updates, {})
+        self.assertEqual(weights, {"a": 128, "b": 100, "c": 120, "d": 80})
+        self.assertLessEqual(128 / sum(weights.values()), 0.3)
+        self.assertNotIn("weight", answers[0])  # it was not known then
+        self.assertEqual((answers[0]["version"], answers[0]["staleness"]), (1, 0))
+        self.daemon.stop()
+        shown = subprocess.run([TRIB, "ledger", "verify", self.daemon.data, "r"],
+                               capture_output=True, text=True)
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+
+    def test_an_attribute_can_be_the_weight(self):
+        updates = {"a": (1, 1.0), "b": (1000, 2.0)}
+        strategy = {"quorum": 2, "weights": "attribute", "weight_attribute": "beds"}
+        weights, answers = self.weigh(strategy, updates, {"a": {"beds": 350}, "b": {"beds": 50}})
+        self.assertEqual(weights, {"a": 350, "b": 50})
+        self.assertEqual([answer["weight"] for answer in answers], [350, 50])
 
     def test_trib_join_says_what_it_is(self):
         run = self.daemon.create({

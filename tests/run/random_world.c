@@ -28,6 +28,7 @@ enum device_plan { PLAN_JOIN, PLAN_ASK, PLAN_OFFER, PLAN_SEND, PLAN_REPORT, PLAN
 struct device {
     char name[TRIB_NAME_BYTES];
     enum trib_client_role role;
+    struct trib_attribute site;
     enum device_plan plan;
     trib_time_ns next_at;   /* TRIB_TIME_NEVER: waits for an answer */
     trib_time_ns leaves_at; /* hangs up on what it waits for */
@@ -101,6 +102,28 @@ static void choose_tempo(struct play *play) {
     play->spec.stop.versions *= 3;
 }
 
+static struct trib_attribute site_of(uint32_t index) {
+    return (struct trib_attribute){
+        .name = "site", .kind = TRIB_ATTRIBUTE_NUMBER, .number = index % 4};
+}
+
+/* Four sites, of each of which enough may be asked for any quorum; some are preferred; a few have
+ * too much to say. */
+static void choose_selection(struct play *play) {
+    struct trib_spec_select *select = &play->spec.select;
+    if (chance(play, 0.3)) {
+        select->quota_count = 1;
+        select->quotas[0] = (struct trib_quota){.name = "site", .most = 2};
+    }
+    if (chance(play, 0.3)) {
+        select->prefer.count = 1;
+        select->prefer.items[0] = site_of(1);
+    }
+    const struct trib_policy *policy = play->spec.strategy.policy;
+    if (policy != &trib_policy_async && !policy->arrive && chance(play, 0.3))
+        play->spec.strategy.weight_share_max = 0.2 + 0.6 * trib_random_unit(&play->random);
+}
+
 static void choose_spec(struct play *play, uint64_t seed) {
     static const double fractions[] = {1, 1, 0.5, 0.3};
     struct trib_spec_strategy *strategy = &play->spec.strategy;
@@ -145,6 +168,7 @@ static void choose_spec(struct play *play, uint64_t seed) {
     if (strategy->weights == TRIB_WEIGHT_EQUAL)
         strategy->weight_total_max = chance(play, 0.3) ? 3 : 1000;
     choose_tempo(play);
+    choose_selection(play);
 }
 
 static void choose_devices(struct play *play) {
@@ -157,6 +181,7 @@ static void choose_devices(struct play *play) {
                                   .leaves_at = TRIB_TIME_NEVER};
         snprintf(device->name, sizeof device->name, "dev-%u", index);
         bool is_evaluator = index >= play->spec.strategy.quorum + 1 && chance(play, 0.2);
+        device->site = site_of(index);
         device->role = is_evaluator ? TRIB_CLIENT_EVALUATOR : TRIB_CLIENT_TRAINER;
         evaluators += is_evaluator;
     }
@@ -190,6 +215,8 @@ static struct trib_event ask(struct play *play, struct device *device, enum trib
         .request = number,
         .client = device->name,
         .role = device->role,
+        .attributes = &device->site,
+        .attribute_count = 1,
         .id = device->id,
         .version = device->base,
         .examples = device->examples,

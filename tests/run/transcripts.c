@@ -85,6 +85,8 @@ static const struct field spec_fields[] = {
     {"short", FIELD_WORD, AT(strategy.if_short), {"wait", "go", "pause"}},
     {"late", FIELD_WORD, AT(strategy.late), {"count", "refuse"}},
     {"staleness_max", FIELD_U32, AT(strategy.staleness_max), {0}},
+    {"weight_share_max", FIELD_DOUBLE, AT(strategy.weight_share_max), {0}},
+    {"weights", FIELD_WORD, AT(strategy.weights), {"examples", "equal", "attribute"}},
     {"weight_max", FIELD_U64, AT(strategy.weight_max), {0}},
     {"weight_total_max", FIELD_U64, AT(strategy.weight_total_max), {0}},
     {"update_bytes_max", FIELD_U64, AT(update_bytes_max), {0}},
@@ -245,6 +247,10 @@ static void set_scene(struct player *player, char **words, size_t count) {
             player->spec.strategy.staleness = TRIB_STALENESS_PARTICIPATION;
             player->spec.strategy.weight_unit_bits = 1;
             player->spec.strategy.staleness_table[3] = 4 << 1;
+        } else if (strcmp(words[word], "weight_attribute") == 0) {
+            known = 1;
+            snprintf(player->spec.strategy.weight_attribute, TRIB_ATTRIBUTE_NAME_BYTES, "%s",
+                     words[word + 1]);
         } else if (strcmp(words[word], "accumulators") == 0) {
             known = player->accumulators = (uint32_t)strtoul(words[word + 1], NULL, 10);
         } else {
@@ -284,7 +290,7 @@ static void say_task(struct player *player, const char *who, const struct trib_t
 
 static void say_acknowledged(struct player *player, const char *who,
                              const struct trib_effect *effect) {
-    if (effect->fate == TRIB_FATE_SPOOLED && effect->weight == 0)
+    if (effect->fate == TRIB_FATE_SPOOLED && effect->version == 0)
         say(player, "%s: spooled, waits for its version", who);
     else if (effect->fate == TRIB_FATE_SPOOLED)
         say(player, "%s: spooled for version %" PRIu64, who, effect->version);

@@ -148,7 +148,7 @@ static void check_admitted(const struct world *world, const struct trib_slot_vie
     if (world->spec->strategy.staleness == TRIB_STALENESS_PARTICIPATION)
         world_require(world, view->weight > 0 && view->weight <= trib_spec_weight_max(world->spec),
                       "a weight is what the spec allows");
-    else
+    else if (world->spec->strategy.weights != TRIB_WEIGHT_ATTRIBUTE)
         world_require(world,
                       view->weight == trib_spec_weight(world->spec, view->examples, counts_as),
                       "the weight is the spec's");
@@ -187,11 +187,11 @@ static void acknowledge(struct world *world, const struct trib_effect *effect) {
     world_require(world, update != NULL, "nothing is acknowledged before it is durable");
     world_require(world, trib_digest_equal(&update->digest, &request->body),
                   "what is acknowledged is the body that is durable");
+    uint64_t told = trib_spec_caps_shares(world->spec) ? 0 : update->weight;
     if (update->fate == TRIB_FATE_NONE)
         world_require(world,
                       effect->fate == TRIB_FATE_SPOOLED && effect->version == update->target &&
-                          effect->weight == update->weight &&
-                          effect->staleness == update->staleness,
+                          effect->weight == told && effect->staleness == update->staleness,
                       "an acknowledgement tells what was fixed at admission");
     else
         world_require(world, effect->fate == update->fate && effect->version == update->version,
@@ -219,6 +219,11 @@ static void fold(struct world *world, const struct trib_effect *effect) {
     world_require(world, update->is_durable, "only durable updates are folded");
     if (update->target == 0)
         take_version(world, effect, update);
+    update->counted = effect->weight;
+    world_require(world, update->counted > 0 && update->counted <= update->weight,
+                  "an update counts, and at most with its weight");
+    world_require(world, update->counted == update->weight || trib_spec_caps_shares(world->spec),
+                  "only a cap on shares cuts a weight");
     world_require(world, ++update->folds == 1, "an update is folded once");
     world_require(world, effect->accumulator < world->limits.accumulators,
                   "no accumulator is used that does not exist");
@@ -259,6 +264,31 @@ static void list_slots(struct world *world, struct world_job *job, const trib_sl
     }
 }
 
+/* A share of the whole, or where they are too few for that, an equal one. */
+static void check_shares(const struct world *world, const struct world_job *job, uint64_t whole) {
+    double share_max = world->spec->strategy.weight_share_max;
+    uint64_t least = UINT64_MAX, most = 0, clients = 0;
+    for (size_t place = 0, end; place < job->listed_count; place = end) {
+        const char *client = world->updates[job->listed[place]].client;
+        uint64_t weight = 0;
+        for (end = place; end < job->listed_count &&
+                          strcmp(world->updates[job->listed[end]].client, client) == 0;
+             end++)
+            weight += world->updates[job->listed[end]].counted;
+        least = weight < least ? weight : least;
+        most = weight > most ? weight : most;
+        clients++;
+    }
+    if (!trib_spec_caps_shares(world->spec))
+        return;
+    /* Each update keeps a weight of 1 at least: that many units may be over. */
+    double slack = (double)job->listed_count;
+    bool is_shared = (double)most <= share_max * (double)whole + slack;
+    bool is_even = (double)most <= (double)least + slack;
+    world_require(world, (double)clients * share_max < 1 ? is_even : is_shared,
+                  "nobody has more than weight_share_max of a version");
+}
+
 static void persist(struct world *world, const struct trib_effect *effect) {
     trib_slot slots[WORLD_SLOTS_MAX];
     size_t count = trib_run_slots_of(world->run, effect->version, slots, WORLD_SLOTS_MAX);
@@ -270,8 +300,9 @@ static void persist(struct world *world, const struct trib_effect *effect) {
         const struct world_update *update = &world->updates[job->listed[place]];
         world_require(world, update->is_folded && update->target == effect->version,
                       "a version lists what was folded into it");
-        weight += update->weight;
+        weight += update->counted;
     }
+    check_shares(world, job, weight);
     for (uint32_t index = 0; index < world->update_count; index++) {
         const struct world_update *update = &world->updates[index];
         bool is_left = update->is_durable && update->fate == TRIB_FATE_NONE && update->target > 0 &&
@@ -511,7 +542,7 @@ void world_complete(struct world *world, uint32_t place, enum trib_status status
         make_durable(world, &job);
     if (job.kind == WORLD_FOLD) {
         world->updates[job.update].is_folded = is_ok;
-        world->sums[job.accumulator] += world->updates[job.update].weight;
+        world->sums[job.accumulator] += world->updates[job.update].counted;
     } else if (job.kind == WORLD_MERGE && is_ok) {
         world->merged = world->sums[job.accumulator];
         world->sums[job.accumulator] = 0;

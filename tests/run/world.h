@@ -24,6 +24,7 @@ struct world_update {
     char client[TRIB_NAME_BYTES], id[TRIB_NAME_BYTES];
     trib_version base, target;
     uint64_t staleness, weight, examples;
+    uint64_t counted; /* what its fold says it weighs: less than weight where shares are capped */
     struct trib_digest digest;
     bool is_durable;
     bool is_acknowledged;

@@ -43,7 +43,7 @@ static const char defaults[] =
     "'model':{'init':'upload','tensors':[],'delta_max':16.0},"
     "'strategy':{'preset':'fedavg','fraction':1.0,'over_selection':0.0,'backup':'none','quorum':1,"
     "'deadline':'auto','first_deadline':'6h','short':'wait','late':'count','staleness_max':16,"
-    "'staleness':'constant','weights':'examples','weight_max':1048576,"
+    "'staleness':'constant','weights':'examples','weight_share_max':1.0,'weight_max':1048576,"
     "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}},"
     "'train':{},'sites':[],'select':{'require':{},'prefer':{},'never':{},'quota':{}},"
     "'evaluate':{'every':1,'on':['evaluators'],'metric':'accuracy','mode':'max','min_clients':1,"
@@ -102,14 +102,15 @@ static void each_tempo_has_fields_and_defaults_of_its_own(void **state) {
     check_strategy("'preset':'fedbuff'",
                    "{'preset':'fedbuff','goal':10,'concurrency':0,'quorum':1,'deadline':'none',"
                    "'staleness_max':100,'staleness':'polynomial','staleness_a':0.5,"
-                   "'weights':'equal','divide':'goal','weight_max':1048576,"
+                   "'weights':'equal','divide':'goal','weight_share_max':1.0,'weight_max':1048576,"
                    "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}}");
-    check_strategy("'preset':'fedbuff','goal':3,'concurrency':7,'quorum':2,'deadline':'10m',"
-                   "'staleness':'constant','weights':'examples','divide':'none'",
-                   "{'preset':'fedbuff','goal':3,'concurrency':7,'quorum':2,'deadline':'10m',"
-                   "'staleness_max':100,'staleness':'constant','weights':'examples',"
-                   "'divide':'none','weight_max':1048576,'weight_total_max':1073741824,"
-                   "'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy(
+        "'preset':'fedbuff','goal':3,'concurrency':7,'quorum':2,'deadline':'10m',"
+        "'staleness':'constant','weights':'examples','divide':'none'",
+        "{'preset':'fedbuff','goal':3,'concurrency':7,'quorum':2,'deadline':'10m',"
+        "'staleness_max':100,'staleness':'constant','weights':'examples',"
+        "'divide':'none','weight_share_max':1.0,'weight_max':1048576,'weight_total_max':1073741824,"
+        "'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy("'preset':'fedasync'",
                    "{'preset':'fedasync','concurrency':0,'alpha':0.6,'staleness_max':16,"
                    "'staleness':'polynomial','staleness_a':0.5,'weights':'equal',"
@@ -121,7 +122,7 @@ static void each_tempo_has_fields_and_defaults_of_its_own(void **state) {
     check_strategy("'preset':'fedfix'",
                    "{'preset':'fedfix','tick':'1m','quorum':1,'staleness_max':16,"
                    "'staleness':'linear','weights':'equal','divide':'weight',"
-                   "'weight_max':1048576,'weight_total_max':1073741824,"
+                   "'weight_share_max':1.0,'weight_max':1048576,'weight_total_max':1073741824,"
                    "'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy("'preset':'asyncfedavg','clients':3",
                    "{'preset':'asyncfedavg','goal':1,'concurrency':0,'quorum':1,"
@@ -145,7 +146,7 @@ static void each_tempo_has_fields_and_defaults_of_its_own(void **state) {
         "{'preset':'fedavg','fraction':1.0,'over_selection':0.0,'backup':'none','quorum':1,"
         "'deadline':'none','first_deadline':'6h','short':'wait','late':'count',"
         "'staleness_max':16,'staleness':'constant','weights':'equal',"
-        "'weight_max':1048576,'weight_total_max':5,"
+        "'weight_share_max':1.0,'weight_max':1048576,'weight_total_max':5,"
         "'server':{'optimizer':'sgd','lr':1.0}}");
 }
 
@@ -189,7 +190,8 @@ static const char everything[] =
     "'backup':'none','quorum':3,"
     "'deadline':'90s','first_deadline':'1500ms','short':'pause','late':'refuse',"
     "'staleness_max':4,'staleness':'hinge','staleness_a':0.7,'staleness_b':2.0,"
-    "'weights':'equal','weight_max':1000,'weight_total_max':100000,"
+    "'weights':'attribute','weight_attribute':'beds','weight_share_max':0.5,'weight_max':1000,"
+    "'weight_total_max':100000,"
     "'server':{'optimizer':'yogi','lr':0.02,'beta1':0.8,'beta2':0.95,'tau':0.01,"
     "'variant':'standard'}},"
     "'train':{'epochs':2,'batch':10,'lr':0.1,'mu':0.5,'lr_decay':0.99,'optimizer':'adam',"
@@ -511,7 +513,18 @@ static const struct {
      "strategy.quorum: 11 is over strategy.goal, 10, which makes a version before the deadline"},
     {"'strategy':{'preset':'fedbuff','weights':'examples'}",
      "strategy.divide: goal counts updates while strategy.weights is examples, so a step would "
-     "grow with the data; weight works"},
+     "grow with the weights; weight works"},
+    {"'strategy':{'weight_share_max':0.3}",
+     "strategy.weight_share_max: of 1 client (strategy.quorum) one has more than 0.3; quorum 4 "
+     "works"},
+    {"'strategy':{'preset':'fedbuff','divide':'weight','goal':3,'weight_share_max':0.3}",
+     "strategy.weight_share_max: of 3 clients (strategy.goal) one has more than 0.3; goal 4 works"},
+    {"'strategy':{'preset':'fedbuff','weight_share_max':0.3}",
+     "strategy.weight_share_max: a share of what is not divided by the weight; strategy.divide "
+     "weight works"},
+    {"'strategy':{'weights':'attribute'}",
+     "strategy.weight_attribute: required: the attribute; clients without a whole number from 1 to "
+     "weight_max are not asked"},
     {"'strategy':{'preset':'fedbuff','goal':20},'updates_pending_max':10",
      "strategy.goal: 20 is over updates_pending_max, 10"},
     {"'strategy':{'preset':'fedbuff','concurrency':20},'clients_max':10",
@@ -524,7 +537,7 @@ static const struct {
      "strategy.divide: fedcompass has no goal; weight, none or clients works"},
     {"'strategy':{'preset':'fedcompass','weights':'examples'}",
      "strategy.divide: clients counts updates while strategy.weights is examples, so a step would "
-     "grow with the data; weight works"},
+     "grow with the weights; weight works"},
     {"'strategy':{'noise':2}", "strategy.noise: only with backup dynamic"},
     {"'strategy':{'preset':'dbw','over_selection':0.3}",
      "strategy.over_selection: with backup dynamic everybody asked is a candidate to wait for; "
