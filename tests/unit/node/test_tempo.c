@@ -218,7 +218,7 @@ static void fedasmu_shares_follow_the_rule(void **state) {
     json_t *row;
     json_array_foreach((json_t *)vectors_at(item, "outputs.rows"), index, row) {
         uint64_t version = (uint64_t)vectors_number(row, "t");
-        struct trib_weighing weighing = {.examples = 7,
+        struct trib_weighing weighing = {.mass = 7,
                                          .staleness = version -
                                                       (uint64_t)vectors_number(row, "base_version"),
                                          .version = version,

@@ -124,17 +124,19 @@ static void each_tempo_has_fields_and_defaults_of_its_own(void **state) {
                    "'staleness':'linear','weights':'equal','divide':'weight',"
                    "'weight_share_max':1.0,'weight_max':1048576,'weight_total_max':1073741824,"
                    "'server':{'optimizer':'sgd','lr':1.0}}");
-    check_strategy("'preset':'asyncfedavg','clients':3",
-                   "{'preset':'asyncfedavg','goal':1,'concurrency':0,'quorum':1,"
-                   "'deadline':'none','staleness_max':100,'staleness':'participation',"
-                   "'weights':'equal','divide':'clients','clients':3,'weight_max':1048576,"
-                   "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}}");
-    check_strategy("'preset':'dbw','noise':2",
-                   "{'preset':'dbw','fraction':1.0,'over_selection':0.0,'backup':'dynamic',"
-                   "'noise':2.0,'quorum':1,'deadline':'auto','first_deadline':'6h',"
-                   "'short':'wait','late':'count','staleness_max':16,'staleness':'constant',"
-                   "'weights':'examples','weight_max':1048576,'weight_total_max':1073741824,"
-                   "'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy(
+        "'preset':'asyncfedavg','clients':3",
+        "{'preset':'asyncfedavg','goal':1,'concurrency':0,'quorum':1,"
+        "'deadline':'none','staleness_max':100,'staleness':'participation',"
+        "'weights':'equal','divide':'clients','clients':3,'weight_share_max':1.0,'weight_max':1048576,"
+        "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy(
+        "'preset':'dbw','noise':2",
+        "{'preset':'dbw','fraction':1.0,'over_selection':0.0,'backup':'dynamic',"
+        "'noise':2.0,'quorum':1,'deadline':'auto','first_deadline':'6h',"
+        "'short':'wait','late':'count','staleness_max':16,'staleness':'constant',"
+        "'weights':'examples','weight_share_max':1.0,'weight_max':1048576,'weight_total_max':1073741824,"
+        "'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy("'preset':'fedcompass'",
                    "{'preset':'fedcompass','steps_min':20,'steps_max':100,'slack':1.5,"
                    "'speed_beta':0.9,'staleness_max':100,'staleness':'polynomial',"
@@ -725,14 +727,14 @@ static void rare_participants_weigh_what_they_are_rare_by(void **state) {
     struct trib_spec *spec = parse("{'name':'a','model':{},'strategy':{'preset':'asyncfedavg',"
                                    "'staleness_max':3}}");
     const double unit = (double)(1 << spec->strategy.weight_unit_bits);
-    struct trib_weighing weighing = {.examples = 1, .versions = 10, .updates = 5};
+    struct trib_weighing weighing = {.mass = 1, .versions = 10, .updates = 5};
     assert_int_equal(trib_spec_weigh(spec, &weighing), 2 * unit);
-    weighing = (struct trib_weighing){.examples = 1, .versions = 10, .updates = 3};
+    weighing = (struct trib_weighing){.mass = 1, .versions = 10, .updates = 3};
     assert_int_equal(trib_spec_weigh(spec, &weighing), lround(10.0 / 3 * unit));
     weighing.updates = 1; /* ten times as much as one: cut to 1 + staleness_max */
     assert_int_equal(trib_spec_weigh(spec, &weighing), 4 * unit);
     assert_int_equal(trib_spec_weight_max(spec), 4 * unit);
-    weighing = (struct trib_weighing){.examples = 1, .versions = 1, .updates = UINT64_MAX};
+    weighing = (struct trib_weighing){.mass = 1, .versions = 1, .updates = UINT64_MAX};
     assert_int_equal(trib_spec_weigh(spec, &weighing), 1); /* never nothing */
     weighing.staleness = 4;
     assert_int_equal(trib_spec_weigh(spec, &weighing), 0);
