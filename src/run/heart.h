@@ -174,6 +174,8 @@ void trib_round_describe(struct trib_run *run, struct trib_client *client,
 /* A task that is older than the current version is replaced by one for it: nobody has begun it, or
  * whoever did has forgotten it. */
 void trib_round_renew(struct trib_run *run, struct trib_client *client);
+/* Where updates are held: it has answered, and its group or the disk has not. */
+bool trib_round_waits_for_group(const struct trib_run *run, const struct trib_client *client);
 /* A new client, whose place may have been another's; NULL: there was no room for it. */
 void trib_round_meet(struct trib_run *run, const struct trib_client *client);
 /* The client is there: it may be the one that a free seat waits for. */

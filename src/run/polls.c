@@ -89,7 +89,7 @@ static void explain_round(const struct trib_run *run, const struct trib_client *
         trib_words(reason, room, "version %" PRIu64 " is in the making", next);
     else if (!trib_tally_has_room(&run->tally, &run->spec->select, &client->traits))
         trib_words(reason, room, "select.quota: enough clients of its group are asked");
-    else if (run->needs.holds)
+    else if (trib_round_waits_for_group(run, client))
         trib_words(reason, room, "its group waits for others");
     else if (run->needs.keeps_seats)
         trib_words(reason, room, "%u clients are training already", run->round.seats_held);

@@ -41,15 +41,14 @@ static uint32_t seats_free(const struct trib_run *run) {
     return round->is_open && taken < round->plan.asked ? round->plan.asked - taken : 0;
 }
 
-/* Where updates are held: it has answered, and its group or the disk has not. */
-static bool waits_for_group(const struct trib_run *run, const struct trib_client *client) {
+bool trib_round_waits_for_group(const struct trib_run *run, const struct trib_client *client) {
     uint32_t index = trib_roster_index(&run->roster, client);
     return run->needs.holds && (client->writing > 0 || run->memory.clients[index].is_waiting);
 }
 
 static bool is_candidate(const struct trib_run *run, const struct trib_client *client) {
     bool is_resting = run->needs.keeps_seats && client->rests_until > run->now;
-    if (!trib_client_is_available(client) || is_resting || waits_for_group(run, client))
+    if (!trib_client_is_available(client) || is_resting || trib_round_waits_for_group(run, client))
         return false;
     switch (trib_round_task_state(run, client)) {
     case TRIB_TASK_NONE:
@@ -236,6 +235,11 @@ static void free_seat(struct trib_run *run, struct trib_client *client) {
     run->round.may_fill = true;
 }
 
+static void leave_group(struct trib_run *run, const struct trib_client *client) {
+    if (run->needs.holds)
+        run->spec->strategy.policy->leave(&run->memory, trib_roster_index(&run->roster, client));
+}
+
 /* Where seats are kept: a client that holds another task than the one it answered goes on with it.
  * One that is not to be asked again for this version is marked as having answered. */
 static void answer_kept(struct trib_run *run, struct trib_client *client, trib_version base,
@@ -285,6 +289,7 @@ void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_ve
 /* The client has lost its seat with its update; whether it sends it again or starts anew, it may be
  * asked, but for a bad one not at once. */
 static void unanswer_kept(struct trib_run *run, struct trib_client *client, bool is_bad) {
+    leave_group(run, client);
     if (is_bad) {
         trib_round_return(run, client);
     } else if (trib_round_task_state(run, client) == TRIB_TASK_ANSWERED) {
@@ -320,8 +325,7 @@ void trib_round_lose_seat(struct trib_run *run, struct trib_client *client) {
     if (!trib_round_has_seat(run, client))
         return;
     free_seat(run, client);
-    if (run->needs.holds)
-        run->spec->strategy.policy->leave(&run->memory, trib_roster_index(&run->roster, client));
+    leave_group(run, client);
 }
 
 void trib_round_describe(struct trib_run *run, struct trib_client *client,
