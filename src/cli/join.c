@@ -343,6 +343,7 @@ const struct trib_command trib_command_join = {
     .details =
         "Usually: trib join LINK --client ID --data PATH. If that does not get through:\n"
         "trib join LINK --check, which says what is in the way.\n"
+        "HTTPS_PROXY, HTTP_PROXY and NO_PROXY are heeded, by all commands that call a daemon.\n"
         "The model is recognised by its tensors (softmax, mlp, cnn or lstm, see model.init.trainer in\n"
         "'trib help spec'). Only the rows of the part are loaded; none of them leaves.\n",
     .options = join_table,

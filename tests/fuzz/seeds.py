@@ -108,7 +108,26 @@ UPDATE = {
                                struct.pack("<ie", -1, 1)),
 }
 
-for target, seeds in {"safetensors": SAFETENSORS, "update": UPDATE}.items():
+LINK = {
+    "good_trib": b"trib://fl.lab.org:7700/digits#join~digits~~0~0000000000000000~0a1b",
+    "good_ipv6": b"trib://[2001:db8::7]:7700/r",
+    "good_prefix": b"https://lab.org:8443/a/b/r#t",
+    "good_pin": b"https://lab.org/r?pin=sha256:" + b"0123456789abcdef" * 4 + b"#t",
+    "good_pin_on_loopback": b"trib://127.0.0.1:7700/r?pin=sha256:" + b"ABCDEF0123456789" * 4,
+    "good_unix": b"unix:/run/tributary/socket/r#t",
+    "good_proxy": b"http://user:pass%20word@proxy.lab.org:3128/",
+    "good_proxy_short": b"proxy.lab.org:3128",
+    "good_list": b"lab.org, .other.org:7700,10.0.0.0/8\t[2001:db8::7]:7700 2001:db8::/32,*",
+    "bad_pin_on_http": b"http://lab.org/r?pin=sha256:" + b"00" * 32,
+    "bad_pin_short": b"https://lab.org/r?pin=sha256:00",
+    "bad_query": b"https://lab.org/r?x=1",
+    "bad_port": b"trib://lab.org:65536/r",
+    "bad_proxy_line": b"http://u:%0d%0aX-Evil:%201@proxy.lab.org:1",
+    "bad_proxy_scheme": b"socks5://proxy.lab.org:1080",
+    "bad_network": b"10.0.0.0/33,2001:db8::/129,10.0.0.0/,[::1,/8",
+}
+
+for target, seeds in {"safetensors": SAFETENSORS, "update": UPDATE, "link": LINK}.items():
     (CORPUS / target).mkdir(parents=True, exist_ok=True)
     for name, content in seeds.items():
         assert len(content) < 1024, name

@@ -9,6 +9,7 @@
 #include "base/env.h"
 #include "client/scripted.h"
 #include "client/small_version.h"
+#include "client/socket.h"
 #include "support/check.h"
 
 #define JOINED "{\"client\":\"dev-1\",\"role\":\"trainer\",\"token\":\"mine\",\"lease_s\":30}"
@@ -485,6 +486,87 @@ static void options_are_checked(void **state) {
     trib_client_close(NULL);
 }
 
+static void a_link_tells_its_pin(void **state) {
+    (void)state;
+    char pin[65];
+    char link[128];
+    snprintf(link, sizeof link, "trib://127.0.0.1:1/r?pin=sha256:%064d#t", 7);
+    assert_int_equal(trib_client_pin(link, pin), TRIB_CLIENT_OK);
+    assert_int_equal(strlen(pin), 64);
+    assert_string_equal(pin + 60, "0007");
+    assert_int_equal(trib_client_pin("trib://127.0.0.1:1/r#t", pin), TRIB_CLIENT_OK);
+    assert_string_equal(pin, "");
+    assert_int_equal(trib_client_pin("trib://127.0.0.1", pin), TRIB_CLIENT_INVALID);
+    assert_int_equal(trib_client_pin(NULL, pin), TRIB_CLIENT_INVALID);
+}
+
+/* Plain sockets, over which `allowed` connections can be made before the way is closed. */
+struct turnstile {
+    int allowed;
+    int refused;
+};
+
+static int pass_turnstile(void *context, const char *host, const char *port, void **connection,
+                          char *text, size_t text_room) {
+    struct turnstile *turnstile = context;
+    const struct trib_transport *plain = trib_socket_transport();
+    if (turnstile->allowed-- > 0) {
+        return plain->connect(plain->context, host, port, connection, text, text_room);
+    }
+    turnstile->refused++;
+    snprintf(text, text_room, "not on the list");
+    return TRIB_CONNECT_REFUSED;
+}
+
+static long read_plainly(void *context, void *connection, void *bytes, size_t count) {
+    (void)context;
+    const struct trib_transport *plain = trib_socket_transport();
+    return plain->read(plain->context, connection, bytes, count);
+}
+
+static long write_plainly(void *context, void *connection, const void *bytes, size_t count) {
+    (void)context;
+    const struct trib_transport *plain = trib_socket_transport();
+    return plain->write(plain->context, connection, bytes, count);
+}
+
+static void close_plainly(void *context, void *connection) {
+    (void)context;
+    const struct trib_transport *plain = trib_socket_transport();
+    plain->close(plain->context, connection);
+}
+
+static void who_is_refused_at_the_start_does_not_try_again_but_later_does(void **state) {
+    (void)state;
+    const struct scripted_step steps[] = {
+        {"PUT ", scripted_json(200, "Connection: close\r\n", JOINED), .closes = true}};
+    struct world world = {.client = NULL};
+    struct turnstile turnstile = {.allowed = 0};
+    const struct trib_transport transport = {.context = &turnstile,
+                                             .connect = pass_turnstile,
+                                             .read = read_plainly,
+                                             .write = write_plainly,
+                                             .close = close_plainly};
+    char link[64];
+    scripted_start(&world.server, steps, 1);
+    snprintf(link, sizeof link, "http://127.0.0.1:%s/digits", world.server.port);
+    const struct trib_client_options options = {.size = sizeof options,
+                                                .link = link,
+                                                .client = "dev-1",
+                                                .retry_for_s = 0.5,
+                                                .transport = &transport};
+    assert_int_equal(trib_client_open(&options, &world.client, world.text, sizeof world.text),
+                     TRIB_CLIENT_REFUSED);
+    assert_non_null(strstr(world.text, "not on the list"));
+    assert_int_equal(turnstile.refused, 1);
+    turnstile = (struct turnstile){.allowed = 1};
+    assert_int_equal(trib_client_open(&options, &world.client, NULL, 0), TRIB_CLIENT_OK);
+    assert_int_equal(trib_client_next(world.client, &world.task), TRIB_CLIENT_UNREACHABLE);
+    assert_true(turnstile.refused > 1);
+    finish(&world);
+    scripted_release(&world.server);
+}
+
 static void older_options_are_enough(void **state) {
     (void)state;
     const struct scripted_step steps[] = {STEP_JOIN};
@@ -592,6 +674,8 @@ int main(void) {
         cmocka_unit_test(older_options_are_enough),
         cmocka_unit_test(nobody_there_is_unreachable),
         cmocka_unit_test(a_refused_join_says_why),
+        cmocka_unit_test(a_link_tells_its_pin),
+        cmocka_unit_test(who_is_refused_at_the_start_does_not_try_again_but_later_does),
         cmocka_unit_test(a_long_poll_can_be_interrupted),
         cmocka_unit_test(a_pause_can_be_interrupted),
         cmocka_unit_test(an_interrupt_between_calls_ends_the_next),
