@@ -9,6 +9,7 @@
 
 #include "node/daemon.h"
 #include "node/pruning.h"
+#include "node/report.h"
 
 #include <string.h>
 
@@ -16,8 +17,10 @@
 static enum trib_status begin_file(struct trib_upload *upload, uint64_t content_length,
                                    struct trib_error *error) {
     struct trib_hosted *hosted = upload->hosted;
-    /* Of chunked bodies nobody knows; they fail when they meet the end of the disk. */
-    uint64_t expected = content_length == UINT64_MAX ? 0 : content_length;
+    /* Of chunked bodies nobody knows; they fail when they meet the end of the disk. One that is
+     * larger than any may be is refused for that (413), and no version has to go for it. */
+    uint64_t bytes_max = trib_report_update_bytes_max(hosted);
+    uint64_t expected = content_length > bytes_max ? 0 : content_length;
     if (!trib_spool_has_room(hosted->spool, expected)) {
         struct trib_pruning pruning = trib_pruning_now(hosted);
         trib_prune_for_room(hosted, &pruning);
