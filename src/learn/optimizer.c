@@ -77,15 +77,20 @@ void trib_optimizer_apply(const struct trib_optimizer *optimizer, uint64_t step,
 trib_optimizer_span_function trib_optimizer_span_scalar;
 #if defined(__x86_64__)
 trib_optimizer_span_function trib_optimizer_span_avx2, trib_optimizer_span_avx512;
+#elif defined(__aarch64__)
+trib_optimizer_span_function trib_optimizer_span_neon;
 #endif
 
 static const struct {
     const char *tier;
     trib_optimizer_span_function *apply;
 } spans[] = {
+    {"scalar", trib_optimizer_span_scalar},
 #if defined(__x86_64__)
     {"avx2", trib_optimizer_span_avx2},
     {"avx512", trib_optimizer_span_avx512},
+#elif defined(__aarch64__)
+    {"neon", trib_optimizer_span_neon},
 #endif
 };
 

@@ -8,7 +8,7 @@
 #include <float.h>
 
 trib_optimizer_span_function trib_optimizer_span_scalar, trib_optimizer_span_avx2,
-    trib_optimizer_span_avx512;
+    trib_optimizer_span_avx512, trib_optimizer_span_neon;
 
 #define STEP 64 /* elements in arrays of their own, which no compiler takes for one another */
 

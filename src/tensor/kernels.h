@@ -4,7 +4,7 @@
  * Contract of every kernel: count may be 0; no alignment is needed; input and output are equal or
  * disjoint; nothing outside the arrays is touched; int64 sums wrap around.
  * Thread: any, on disjoint output.
- * TRIB_CPU=scalar|avx2|avx512 in the environment forces a lower tier. */
+ * TRIB_CPU=scalar|avx2|avx512|neon in the environment forces a lower tier. */
 #ifndef TRIB_TENSOR_KERNELS_H
 #define TRIB_TENSOR_KERNELS_H
 
@@ -52,6 +52,6 @@ const struct trib_kernels *trib_kernels_select(void);
 const struct trib_kernels *trib_kernels_best(const char *highest);
 /* Tier by index 0.. in rising order; NULL when this machine or build lacks it. */
 const struct trib_kernels *trib_kernels_tier(size_t index);
-#define TRIB_KERNEL_TIERS 3
+#define TRIB_KERNEL_TIERS 4
 
 #endif

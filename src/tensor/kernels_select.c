@@ -30,7 +30,8 @@ static bool has_avx512(void) {
 }
 #endif
 
-static const char *const tier_names[TRIB_KERNEL_TIERS] = {"scalar", "avx2", "avx512"};
+/* In rising order, those of all processors. */
+static const char *const tier_names[TRIB_KERNEL_TIERS] = {"scalar", "avx2", "avx512", "neon"};
 
 const struct trib_kernels *trib_kernels_tier(size_t index) {
     switch (index) {
@@ -41,6 +42,10 @@ const struct trib_kernels *trib_kernels_tier(size_t index) {
         return has_avx2() ? &trib_kernels_avx2 : NULL;
     case 2:
         return has_avx512() ? &trib_kernels_avx512 : NULL;
+#endif
+#if defined(__aarch64__)
+    case 3:
+        return &trib_kernels_neon;
 #endif
     default:
         return NULL;

@@ -10,9 +10,11 @@
 #include <math.h>
 
 extern const struct trib_kernels trib_kernels_scalar;
-/* In builds for x86-64 only. Call nothing of a tier that trib_kernels_tier() does not give out. */
+/* In builds for their processors only. Call nothing of a tier that trib_kernels_tier() does not
+ * give out. */
 extern const struct trib_kernels trib_kernels_avx2;
 extern const struct trib_kernels trib_kernels_avx512;
+extern const struct trib_kernels trib_kernels_neon;
 
 /* For loops that take the function that loads a value: a call per value would cost half the speed. */
 #define TRIB_INLINED inline __attribute__((always_inline))

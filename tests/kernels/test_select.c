@@ -10,7 +10,7 @@
 /* Rule: tiers rise from scalar, which every machine has; each table is complete and named. */
 static void test_tiers_are_complete(void **state) {
     (void)state;
-    static const char *const names[TRIB_KERNEL_TIERS] = {"scalar", "avx2", "avx512"};
+    static const char *const names[TRIB_KERNEL_TIERS] = {"scalar", "avx2", "avx512", "neon"};
     assert_non_null(trib_kernels_tier(0));
     assert_null(trib_kernels_tier(TRIB_KERNEL_TIERS));
     for (size_t index = 0; index < TRIB_KERNEL_TIERS; index++) {
@@ -20,7 +20,7 @@ static void test_tiers_are_complete(void **state) {
         }
         assert_string_equal(tier->name, names[index]);
         assert_true(tier->fold_f32 && tier->fold_bf16 && tier->fold_f16 && tier->fold_i8);
-        assert_true(tier->scan_f32 && tier->scan_bf16 && tier->scan_f16);
+        assert_true(tier->scan_f32 && tier->scan_bf16 && tier->scan_f16 && tier->scan_i8);
         assert_true(tier->add_i64 && tier->subtract_i64);
         assert_true(tier->mean_f64 && tier->subtract_f32);
     }
@@ -35,6 +35,8 @@ static void test_best_below_a_name(void **state) {
     assert_ptr_equal(trib_kernels_best("avx2"), best);
     best = trib_kernels_tier(2) ? trib_kernels_tier(2) : best;
     assert_ptr_equal(trib_kernels_best("avx512"), best);
+    best = trib_kernels_tier(3) ? trib_kernels_tier(3) : best;
+    assert_ptr_equal(trib_kernels_best("neon"), best);
     assert_ptr_equal(trib_kernels_best(NULL), best);
     assert_null(trib_kernels_best("sse2"));
     assert_null(trib_kernels_best("AVX2"));
