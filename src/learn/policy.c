@@ -5,7 +5,7 @@
 
 static const struct trib_policy *const policies[] = {
     &trib_policy_rounds, &trib_policy_buffer, &trib_policy_ticks,
-    &trib_policy_async,  &trib_policy_groups,
+    &trib_policy_async,  &trib_policy_groups, &trib_policy_sum,
 };
 
 const struct trib_policy *trib_policy_find(const char *name) {

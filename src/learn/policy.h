@@ -2,6 +2,7 @@
  *
  *   rounds   a cohort per version: FedAvg and its kin; also with dynamic backup workers
  *   buffer   so many updates per version, clients go on without a pause: FedBuff
+ *   sum      one exact sum of whoever is there
  *   ticks    whatever has arrived when the clock ticks: FedFix
  *   async    each update is a version, mixed into the one before: FedAsync
  *   groups   clients get as many steps as let them arrive together: FedCompass
@@ -94,6 +95,7 @@ struct trib_policy_needs {
     bool keeps_seats;          /* whoever trains goes on when a version is published */
     bool asks_again;           /* whoever has answered may be asked again at once */
     bool is_mixing;            /* an update pulls towards the base it started from, too */
+    bool is_once;              /* a client has at most one update in a version */
     bool holds;                /* versions of updates are decided when judge() closes */
 };
 
@@ -169,6 +171,7 @@ struct trib_policy {
 };
 
 extern const struct trib_policy trib_policy_rounds;
+extern const struct trib_policy trib_policy_sum;
 extern const struct trib_policy trib_policy_buffer;
 extern const struct trib_policy trib_policy_ticks;
 extern const struct trib_policy trib_policy_async;

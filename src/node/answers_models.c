@@ -12,8 +12,7 @@ void trib_answer_model_put(struct trib_call *call) {
         trib_call_refuse(call, "conflict", "only version 0 can be put; the others are made here");
         return;
     }
-    if (call->hosted->spec->model.init == TRIB_INIT_TRAINER ||
-        call->hosted->spec->model.init == TRIB_INIT_RUN) {
+    if (trib_spec_makes_model(call->hosted->spec)) {
         trib_call_refuse(call, "conflict", "the spec of run %s says where its model comes from",
                          call->target.run);
         return;

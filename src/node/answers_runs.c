@@ -79,7 +79,7 @@ static void create(struct trib_call *call, const struct trib_spec *spec) {
         return;
     }
     call->hosted = hosted;
-    if (spec->model.init == TRIB_INIT_TRAINER || spec->model.init == TRIB_INIT_RUN) {
+    if (trib_spec_makes_model(spec)) {
         trib_import_by_spec(hosted, call, source);
     } else {
         trib_call_reply_run(call, 201, hosted);

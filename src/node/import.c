@@ -27,6 +27,34 @@ struct trib_import {
 
 /* --- on a worker ---------------------------------------------------------------------------------- */
 
+static enum trib_status make_zeros(struct trib_import *import) {
+    const struct trib_env *env = import->hosted->node->env;
+    const struct trib_spec_model *model = &import->hosted->spec->model;
+    struct trib_tensor tensors[TRIB_ZEROS_MAX] = {0};
+    struct trib_layout *layout;
+    for (uint32_t i = 0; i < model->zeros_count; i++) {
+        tensors[i].name = model->zeros[i].name;
+        tensors[i].rank = model->zeros[i].rank;
+        for (uint32_t axis = 0; axis < tensors[i].rank; axis++) {
+            tensors[i].shape[axis] = model->zeros[i].shape[axis];
+        }
+    }
+    enum trib_status status =
+        trib_layout_of_tensors(env, tensors, model->zeros_count, &layout, &import->error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    import->file = trib_safetensors_block(env, layout);
+    if (import->file == NULL) {
+        status = TRIB_EMEMORY;
+    } else {
+        memset(import->file->bytes + layout->data_offset, 0, layout->data_bytes);
+        trib_block_seal(import->file);
+    }
+    trib_layout_free(layout);
+    return status;
+}
+
 static enum trib_status fetch_file(struct trib_import *import) {
     struct trib_node *node = import->hosted->node;
     if (import->body != NULL) {
@@ -36,6 +64,9 @@ static enum trib_status fetch_file(struct trib_import *import) {
         return trib_checkpoint_load_version(node->env, node->directory.files, import->source_path,
                                             import->source_version, NULL, &import->file,
                                             &import->error);
+    }
+    if (import->hosted->spec->model.init == TRIB_INIT_ZEROS) {
+        return make_zeros(import);
     }
     return node->config.create_model(node->config.create_model_context, node->env,
                                      import->hosted->spec, &import->file, &import->error);

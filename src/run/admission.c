@@ -166,6 +166,14 @@ static void judge_held(const struct trib_run *run, const struct trib_event *even
     judgement->staleness = judgement->weight = 0;
 }
 
+/* Another update would count its client twice. */
+static void judge_once(const struct trib_event *event, const struct trib_client *client,
+                       struct judgement *judgement) {
+    if (client->base == event->version && client->updates_of_base > 0)
+        refuse(judgement, TRIB_REFUSE_STATE, "%s is in version %" PRIu64 " already", client->name,
+               event->version + 1);
+}
+
 /* An update that does not fit shows that buffers[0] is full. It is closed whatever becomes of the
  * update: one that waited for more updates of the usual weight could wait for ever. */
 static struct judgement decide(struct trib_run *run, const struct trib_event *event,
@@ -174,6 +182,8 @@ static struct judgement decide(struct trib_run *run, const struct trib_event *ev
     judge_state(run, &judgement);
     if (judgement.refusal == TRIB_REFUSE_NONE)
         judge_bounds(run, event, &judgement);
+    if (judgement.refusal == TRIB_REFUSE_NONE && run->needs.is_once)
+        judge_once(event, client, &judgement);
     if (judgement.refusal == TRIB_REFUSE_NONE && run->needs.holds)
         judge_held(run, event, client, &judgement);
     else if (judgement.refusal == TRIB_REFUSE_NONE)

@@ -9,6 +9,7 @@ void trib_spec_free(struct trib_spec *spec) {
         return;
     const struct trib_env *env = spec->env;
     trib_text_release(env, spec->train);
+    trib_release(env, spec->model.zeros, spec->model.zeros_count, sizeof *spec->model.zeros);
     for (uint32_t index = 0; spec->sites && index < spec->site_count; index++)
         trib_text_release(env, spec->sites[index].train);
     trib_release(env, spec->sites, spec->site_count, sizeof *spec->sites);
@@ -108,4 +109,9 @@ uint64_t trib_spec_weight(const struct trib_spec *spec, uint64_t mass, uint64_t 
 bool trib_spec_caps_shares(const struct trib_spec *spec) {
     double share_max = spec->strategy.weight_share_max;
     return share_max > 0 && share_max < 1;
+}
+
+bool trib_spec_makes_model(const struct trib_spec *spec) {
+    enum trib_init_kind init = spec->model.init;
+    return init == TRIB_INIT_TRAINER || init == TRIB_INIT_RUN || init == TRIB_INIT_ZEROS;
 }

@@ -23,6 +23,8 @@
 #define TRIB_METRIC_NAME_BYTES 33
 #define TRIB_MATCHES_MAX 32 /* values in one object of select or sites[].match */
 #define TRIB_QUOTAS_MAX 4
+#define TRIB_ZEROS_MAX 64 /* tensors of init.zeros */
+#define TRIB_ZEROS_ELEMENTS_MAX (UINT64_C(1) << 26)
 #define TRIB_SITES_MAX 32
 
 enum trib_init_kind {
@@ -30,6 +32,7 @@ enum trib_init_kind {
     TRIB_INIT_FIRST_CLIENT, /* PUT versions/0 by the first client that does */
     TRIB_INIT_TRAINER,      /* a native trainer and a seed */
     TRIB_INIT_RUN,          /* a version of another run of this daemon */
+    TRIB_INIT_ZEROS,        /* tensors of these shapes, all 0 */
 };
 
 enum trib_short_rule { TRIB_SHORT_WAIT, TRIB_SHORT_GO, TRIB_SHORT_PAUSE };
@@ -50,10 +53,17 @@ enum trib_tempo {
     TRIB_TEMPO_TICKS,
     TRIB_TEMPO_ASYNC,
     TRIB_TEMPO_GROUPS,
+    TRIB_TEMPO_SUM,
 };
 enum trib_durability { TRIB_DURABILITY_SPOOL, TRIB_DURABILITY_MEMORY };
 
 #define TRIB_DURATION_AUTO INT64_C(-1)
+
+struct trib_zeros {
+    char name[TRIB_NAME_BYTES];
+    uint32_t rank;
+    uint32_t shape[TRIB_RANK_MAX];
+};
 
 struct trib_spec_model {
     enum trib_init_kind init;
@@ -66,9 +76,12 @@ struct trib_spec_model {
     /* init.run */
     char source_run[TRIB_NAME_BYTES];
     char source_version[24]; /* "latest", "best" or a number */
+    /* init.zeros */
+    struct trib_zeros *zeros; /* [zeros_count]; owned */
+    uint32_t zeros_count;
     struct trib_role_rule rules[TRIB_ROLE_RULES_MAX];
     size_t rule_count;
-    double delta_max; /* bound on |delta|, default 16 */
+    double delta_max; /* bound on |delta| */
 };
 
 struct trib_spec_strategy {
@@ -221,6 +234,8 @@ struct trib_weighing {
 uint64_t trib_spec_weigh(const struct trib_spec *spec, const struct trib_weighing *weighing);
 /* The same of a client's first update. */
 uint64_t trib_spec_weight(const struct trib_spec *spec, uint64_t mass, uint64_t staleness);
+/* Version 0 is made by the daemon and not put by somebody. */
+bool trib_spec_makes_model(const struct trib_spec *spec);
 /* Weights are cut when a version closes (weight_share_max): until then they are not known. */
 bool trib_spec_caps_shares(const struct trib_spec *spec);
 /* The largest that it can be. */

@@ -86,6 +86,19 @@ static json_t *widths_value(struct writing *writing) {
     return list;
 }
 
+static json_t *zeros_value(struct writing *writing) {
+    const struct trib_spec_model *model = &writing->spec->model;
+    json_t *object = json_object();
+    for (uint32_t index = 0; index < model->zeros_count; index++) {
+        const struct trib_zeros *zeros = &model->zeros[index];
+        json_t *shape = json_array();
+        for (uint32_t axis = 0; axis < zeros->rank; axis++)
+            push(writing, shape, json_integer(zeros->shape[axis]));
+        put(writing, object, zeros->name, shape);
+    }
+    return object;
+}
+
 static json_t *places_value(struct writing *writing, const struct trib_field *field) {
     json_t *list = json_array();
     if (writing->spec->evaluate.on_clients)
@@ -169,6 +182,8 @@ static json_t *field_value(struct writing *writing, const struct trib_field *fie
         return init_value(writing, field);
     case TRIB_FIELD_WIDTHS:
         return widths_value(writing);
+    case TRIB_FIELD_ZEROS:
+        return zeros_value(writing);
     case TRIB_FIELD_VERSION:
         return version_value(member);
     case TRIB_FIELD_RULES:
@@ -250,7 +265,7 @@ json_t *trib_spec_document(const struct trib_spec *spec) {
 
 static json_t *bound_value(const struct trib_field *field, double bound) {
     bool is_whole = field->kind == TRIB_FIELD_INTEGER || field->kind == TRIB_FIELD_WIDTHS ||
-                    field->kind == TRIB_FIELD_QUOTAS;
+                    field->kind == TRIB_FIELD_QUOTAS || field->kind == TRIB_FIELD_ZEROS;
     return is_whole ? json_integer((json_int_t)bound) : json_real(bound);
 }
 
@@ -314,6 +329,7 @@ static void put_init(struct writing *writing, json_t *schema, const struct trib_
     push(writing, forms, word);
     push(writing, forms, object_schema(writing, field, 1u << TRIB_INIT_TRAINER));
     push(writing, forms, object_schema(writing, field, 1u << TRIB_INIT_RUN));
+    push(writing, forms, object_schema(writing, field, 1u << TRIB_INIT_ZEROS));
     put(writing, schema, "oneOf", forms);
 }
 
@@ -371,6 +387,15 @@ static json_t *kind_schema(struct writing *writing, const struct trib_field *fie
         put_range(writing, items, field);
         put_list(writing, schema, items, TRIB_HIDDEN_LAYERS_MAX);
         break;
+    case TRIB_FIELD_ZEROS: {
+        json_t *shape = json_object();
+        items = json_object();
+        put(writing, items, "type", json_string("integer"));
+        put_range(writing, items, field);
+        put_list(writing, shape, items, TRIB_RANK_MAX);
+        put_map(writing, schema, shape, TRIB_ZEROS_MAX);
+        break;
+    }
     case TRIB_FIELD_RULES:
         put_list(writing, schema, object_schema(writing, field, 0), TRIB_ROLE_RULES_MAX);
         break;

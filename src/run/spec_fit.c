@@ -12,7 +12,10 @@
 #include "learn/exact_sum.h"
 
 #define UNIT_BITS_MAX 16
-#define UNIT_BITS_MIXING 24 /* a share of at most 1, to fp32's precision */
+#define DELTA_MAX 16.0
+#define DELTA_MAX_OF_SUM 0x1p24         /* up to here fp32 has every whole number */
+#define SUM_CLIENTS_MAX UINT64_C(65536) /* resolution of the sum: 2^-21 */
+#define UNIT_BITS_MIXING 24             /* a share of at most 1, to fp32's precision */
 
 /* Most that one update weighs before its staleness is looked at. */
 static uint64_t fresh_weight_max(const struct trib_spec_strategy *strategy) {
@@ -247,6 +250,27 @@ static enum trib_status check_tempo(const struct trib_spec *spec, struct trib_er
     return TRIB_OK;
 }
 
+/* A sum has no base that ages and no optimizer, and is made once. */
+static enum trib_status fit_sum(struct trib_spec *spec, struct trib_error *error) {
+    struct trib_spec_strategy *strategy = &spec->strategy;
+    const struct trib_optimizer *server = &strategy->optimizer;
+    if (strategy->tempo != TRIB_TEMPO_SUM)
+        return TRIB_OK;
+    strategy->staleness_max = 0;
+    strategy->weight_total_max = SUM_CLIENTS_MAX;
+    if (strategy->weights != TRIB_WEIGHT_EQUAL)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.weights: a sum has none; equal works");
+    if (server->kind != TRIB_OPTIMIZER_SGD || server->lr != 1)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.server: a sum is not optimized; leave it out");
+    if (spec->stop.versions > 1)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "stop.versions: a sum is made once; leave it out");
+    spec->stop.versions = 1;
+    return TRIB_OK;
+}
+
 static enum trib_status check_model(const struct trib_spec *spec, struct trib_error *error) {
     const struct trib_spec_model *model = &spec->model;
     if (model->init == TRIB_INIT_RUN && strcmp(model->source_run, spec->name) == 0)
@@ -294,7 +318,12 @@ static void declare_needs(struct trib_spec *spec) {
 }
 
 enum trib_status trib_spec_fit(struct trib_spec *spec, struct trib_error *error) {
-    enum trib_status status = check_counts(spec, error);
+    if (spec->model.delta_max == 0)
+        spec->model.delta_max =
+            spec->strategy.tempo == TRIB_TEMPO_SUM ? DELTA_MAX_OF_SUM : DELTA_MAX;
+    enum trib_status status = fit_sum(spec, error);
+    if (status == TRIB_OK)
+        status = check_counts(spec, error);
     if (status == TRIB_OK)
         status = check_model(spec, error);
     if (status == TRIB_OK)

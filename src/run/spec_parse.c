@@ -348,6 +348,8 @@ static enum trib_status read_init(struct reading *reading, const struct trib_fie
         model->init = TRIB_INIT_TRAINER;
     else if (json_object_get(value, "run"))
         model->init = TRIB_INIT_RUN;
+    else if (json_object_get(value, "zeros"))
+        model->init = TRIB_INIT_ZEROS;
     else
         return refuse(reading, field, value);
     return read_object(reading, field, value, reading->spec);
@@ -367,6 +369,49 @@ static bool read_widths(struct reading *reading, const struct trib_field *field,
     }
     model->hidden_count = (uint32_t)count;
     return true;
+}
+
+/* One tensor; *left: elements that there may still be. */
+static bool read_shape(const struct trib_field *field, const char *name, const json_t *shape,
+                       struct trib_zeros *zeros, uint64_t *left) {
+    size_t byte_count = strlen(name);
+    uint64_t elements = 1;
+    if (!trib_name_is_valid(name, byte_count) || !json_is_array(shape) ||
+        json_array_size(shape) > TRIB_RANK_MAX)
+        return false;
+    memcpy(zeros->name, name, byte_count + 1);
+    zeros->rank = (uint32_t)json_array_size(shape);
+    for (uint32_t axis = 0; axis < zeros->rank; axis++) {
+        uint64_t width;
+        if (!read_whole(json_array_get(shape, axis), field, &width) || width > *left / elements)
+            return false;
+        elements *= width;
+        zeros->shape[axis] = (uint32_t)width;
+    }
+    bool fits = elements <= *left;
+    *left -= fits ? elements : 0;
+    return fits;
+}
+
+static enum trib_status read_zeros(struct reading *reading, const struct trib_field *field,
+                                   const json_t *value) {
+    struct trib_spec_model *model = &reading->spec->model;
+    size_t count = json_object_size(value);
+    if (!json_is_object(value) || count == 0 || count > TRIB_ZEROS_MAX)
+        return refuse(reading, field, value);
+    model->zeros = trib_allocate(reading->spec->env, count, sizeof *model->zeros);
+    if (!model->zeros)
+        return out_of_memory(reading);
+    model->zeros_count = (uint32_t)count;
+    uint64_t left = TRIB_ZEROS_ELEMENTS_MAX;
+    struct trib_zeros *next = model->zeros;
+    const char *name;
+    json_t *shape;
+    json_object_foreach((json_t *)value, name, shape) {
+        if (!read_shape(field, name, shape, next++, &left))
+            return refuse(reading, field, value);
+    }
+    return TRIB_OK;
 }
 
 static bool read_places(struct reading *reading, const struct trib_field *field,
@@ -679,6 +724,8 @@ static enum trib_status read_value(struct reading *reading, const struct trib_fi
     switch (field->kind) {
     case TRIB_FIELD_INIT:
         return read_init(reading, field, value);
+    case TRIB_FIELD_ZEROS:
+        return read_zeros(reading, field, value);
     case TRIB_FIELD_RULES:
         return read_rules(reading, field, value);
     case TRIB_FIELD_SETTINGS:

@@ -4,7 +4,7 @@
  * 2.2). Ranges are wide: they keep the arithmetic safe and do not judge what is wise. */
 #include "run/spec_table.h"
 
-#include <stdint.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "run/strategy.h"
@@ -35,6 +35,7 @@
 #define TICKS BIT(TRIB_TEMPO_TICKS)
 #define ASYNC BIT(TRIB_TEMPO_ASYNC)
 #define GROUPS BIT(TRIB_TEMPO_GROUPS)
+#define SUM BIT(TRIB_TEMPO_SUM)
 #define SUMS (ROUNDS | BUFFER | TICKS | GROUPS)
 #define IN_GROUPS ONLY_IF(struct trib_spec, strategy.tempo, GROUPS, "preset fedcompass")
 #define IN_ROUNDS ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS, "presets that work in rounds")
@@ -96,6 +97,10 @@ static const struct trib_field fields[] = {
     {"model.init.version", TRIB_FIELD_VERSION, AT(model.source_version), .initial = "\"latest\"",
      ONLY_IF(struct trib_spec, model.init, BIT(TRIB_INIT_RUN), "init {run, version}"),
      .meaning = "which of its versions"},
+    {"model.init.zeros", TRIB_FIELD_ZEROS, AT(model.zeros), .is_required = true,
+     FROM(1, (double)TRIB_ZEROS_ELEMENTS_MAX),
+     ONLY_IF(struct trib_spec, model.init, BIT(TRIB_INIT_ZEROS), "init {zeros}"),
+     .meaning = "tensors by name, each with its shape; all of them start at 0"},
     {"model.tensors", TRIB_FIELD_RULES, AT(model.rules), .initial = "[]",
      .meaning = "exceptions by tensor name; the first rule that matches decides"},
     {"model.tensors[].match", TRIB_FIELD_TEXT, IN_RULE(match), .is_required = true, .least = 1,
@@ -108,8 +113,8 @@ static const struct trib_field fields[] = {
      .meaning = "tensors that travel together, with a weight sum of their own"},
     {"model.tensors[].delta_max", TRIB_FIELD_REAL, IN_RULE(delta_max), .initial = "0",
      FROM(0, 1e30), .meaning = "bound for these tensors; 0 = model.delta_max"},
-    {"model.delta_max", TRIB_FIELD_REAL, AT(model.delta_max), .initial = "16", FROM(0, 1e30),
-     .is_above = true,
+    {"model.delta_max", TRIB_FIELD_REAL, AT(model.delta_max), .otherwise = "16, with sum 2^24",
+     FROM(0, 1e30), .is_above = true,
      .meaning = "largest change of one parameter in one update; larger is refused"},
 
     {"strategy", TRIB_FIELD_OBJECT, .meaning = "how updates become versions"},
@@ -157,6 +162,9 @@ static const struct trib_field fields[] = {
              "presets that count updates"),
      .meaning = "fewest updates that make a version at the deadline or tick; in rounds also the "
                 "fewest clients that start one"},
+    {"strategy.min_clients", TRIB_FIELD_INTEGER, AT(strategy.quorum), .initial = "3",
+     FROM(1, COUNT_MAX), ONLY_IF(struct trib_spec, strategy.tempo, SUM, "preset sum"),
+     .meaning = "fewest clients whose sum is released"},
     {"strategy.deadline", TRIB_FIELD_DURATION, AT(strategy.deadline),
      .otherwise = "auto in rounds, else none", FROM(0.001, LONGEST), .has_auto = true,
      .has_none = true,
@@ -495,11 +503,18 @@ void trib_field_expect(const struct trib_field *field, struct trib_text *text) {
         break;
     case TRIB_FIELD_INIT:
         expect_choices(field, text);
-        trib_text_format(text, ", {trainer, seed, features, classes, hidden} or {run, version}");
+        trib_text_format(text,
+                         ", {trainer, seed, features, classes, hidden}, {run, version} or {zeros}");
         break;
     case TRIB_FIELD_WIDTHS:
         trib_text_format(text, "a list of at most %d whole numbers", TRIB_HIDDEN_LAYERS_MAX);
         expect_range(field, "", text);
+        break;
+    case TRIB_FIELD_ZEROS:
+        trib_text_format(text,
+                         "an object of at most %d names, each with a list of at most %d whole "
+                         "numbers, %" PRIu64 " elements in all",
+                         TRIB_ZEROS_MAX, TRIB_RANK_MAX, TRIB_ZEROS_ELEMENTS_MAX);
         break;
     case TRIB_FIELD_VERSION:
         trib_text_format(text, "latest, best or a number");

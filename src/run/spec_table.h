@@ -22,6 +22,7 @@ enum trib_field_kind {
     TRIB_FIELD_OPTIMIZER, /* a choice that fills in the optimizer's usual numbers */
     TRIB_FIELD_INIT,      /* one of choices, or an object whose fields tell which kind it is */
     TRIB_FIELD_WIDTHS,    /* model.init.hidden: list of integers */
+    TRIB_FIELD_ZEROS,     /* model.init.zeros: map from names to shapes */
     TRIB_FIELD_VERSION,   /* char[]: "latest", "best" or a number */
     TRIB_FIELD_RULES,     /* model.tensors: list of objects, their rows are "model.tensors[].x" */
     TRIB_FIELD_SETTINGS,  /* train: open map of scalars; its rows are settings with a known range */

@@ -144,6 +144,13 @@ static void tell_round(const struct trib_run *run, trib_time_ns now, char *sente
         trib_words(deadline, sizeof deadline, " (deadline in %.1f s)",
                    (double)left / (double)TRIB_SECOND);
     }
+    if (missing == 0 && run->round.seats_held > 0) {
+        trib_words(sentence, SENTENCE_BYTES,
+                   "%u client%s that may still send (%u update%s for version %" PRIu64 ")%s",
+                   run->round.seats_held, plural(run->round.seats_held), received, plural(received),
+                   run->version + 1, deadline);
+        return;
+    }
     trib_words(sentence, SENTENCE_BYTES, "%u of %u updates for version %" PRIu64 "%s", missing,
                plan->wanted, run->version + 1, deadline);
 }

@@ -132,6 +132,15 @@ static const struct trib_optimizer compass = {.kind = TRIB_OPTIMIZER_SGD,
                                               .beta2 = 0.99,
                                               .tau = 1e-3};
 
+static const struct trib_pace sum = {
+    .tempo = TRIB_TEMPO_SUM,
+    .policy = &trib_policy_sum,
+    .deadline = TRIB_TIME_NEVER,
+    .staleness = TRIB_STALENESS_CONSTANT,
+    .weights = TRIB_WEIGHT_EQUAL,
+    .divide = TRIB_DIVIDE_NONE,
+};
+
 static const struct trib_strategy strategies[] = {
     {
         .name = "fedavg",
@@ -230,6 +239,13 @@ static const struct trib_strategy strategies[] = {
         .meaning = "each client gets as many steps as let it arrive together with others",
         .pace = &groups,
         .optimizer = &compass,
+        .train = "{}",
+    },
+    {
+        .name = "sum",
+        .meaning = "one exact sum of named vectors, released when min_clients have sent theirs",
+        .pace = &sum,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
         .train = "{}",
     },
 };

@@ -248,6 +248,10 @@ static void check_same(const struct trib_spec *a, const struct trib_spec *b) {
         assert_string_equal(a->sites[index].train, b->sites[index].train);
     }
     copies[0].train = copies[1].train = NULL;
+    if (a->model.zeros_count > 0 && b->model.zeros_count == a->model.zeros_count)
+        assert_memory_equal(a->model.zeros, b->model.zeros,
+                            a->model.zeros_count * sizeof *a->model.zeros);
+    copies[0].model.zeros = copies[1].model.zeros = NULL;
     copies[0].sites = copies[1].sites = NULL;
     assert_memory_equal(&copies[0], &copies[1], sizeof *copies);
     free(copies);
@@ -264,6 +268,8 @@ static void a_document_gives_the_same_spec_again(void **state) {
         "{'name':'a','model':{'init':{'run':'b','version':12}},'strategy':{'deadline':0.0015,"
         "'staleness':'polynomial'},'train':{'x':0.1,'y':1e-300,'z':'\\u00e4'}}",
         "{'name':'a','model':{},'lease':1.000000001,'stop':{'after':86400}}",
+        "{'name':'a','model':{'init':{'zeros':{'age':[3],'bins':[2,20],'n':[]}}},"
+        "'strategy':{'preset':'sum'}}",
     };
     for (size_t index = 0; index < COUNT(texts); index++) {
         struct trib_spec *spec = parse(texts[index]);
@@ -406,13 +412,13 @@ static const struct {
                                "object"},
     {"'model':{'tensors':['a']}", "model.tensors: must be a list of at most 64 objects, not \"a\""},
     {"'model':{'init':7}", "model.init: must be upload, first-client, {trainer, seed, features, "
-                           "classes, hidden} or {run, version}, not 7"},
+                           "classes, hidden}, {run, version} or {zeros}, not 7"},
     {"'model':{'init':'uplaod'}",
-     "model.init: must be upload, first-client, {trainer, seed, features, classes, hidden} or "
-     "{run, version}, not \"uplaod\"; did you mean upload?"},
+     "model.init: must be upload, first-client, {trainer, seed, features, classes, hidden}, "
+     "{run, version} or {zeros}, not \"uplaod\"; did you mean upload?"},
     {"'model':{'init':{'seed':1}}",
-     "model.init: must be upload, first-client, {trainer, seed, features, classes, hidden} or "
-     "{run, version}, not an object"},
+     "model.init: must be upload, first-client, {trainer, seed, features, classes, hidden}, "
+     "{run, version} or {zeros}, not an object"},
     /* out of range */
     {"'seed':-1", "seed: must be a whole number at least 0, not -1"},
     {"'strategy':{'fraction':0}",

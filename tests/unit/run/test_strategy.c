@@ -32,6 +32,7 @@ static void presets_have_the_published_numbers(void **state) {
         {"dbw", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_rounds},
         {"fedfix", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_ticks},
         {"fedcompass", TRIB_OPTIMIZER_SGD, 0.9, 0, 0.9, "{}", false, &trib_policy_groups},
+        {"sum", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_sum},
     };
     size_t count = sizeof rows / sizeof *rows;
     for (size_t index = 0; index < count; index++) {
