@@ -13,21 +13,18 @@
 #define SLOTS_MIN 16
 #define KEY_ROOM_MIN 512
 
-enum slot_state { SLOT_EMPTY, SLOT_BURIED, SLOT_USED };
-
 struct trib_map_slot {
     uint64_t value;
     uint64_t key_offset; /* into keys */
     uint32_t hash;       /* low half; the slot index comes from its low bits */
-    uint16_t key_bytes;
-    uint16_t state; /* enum slot_state */
+    uint16_t key_bytes;  /* 0: the slot is empty */
 };
 
 static uint64_t rotate_left(uint64_t value, int bits) {
     return value << bits | value >> (64 - bits);
 }
 
-static void sip_round(uint64_t v[4]) {
+static inline void sip_round(uint64_t v[4]) {
     v[0] += v[1];
     v[1] = rotate_left(v[1], 13) ^ v[0];
     v[0] = rotate_left(v[0], 32);
@@ -47,16 +44,16 @@ static uint32_t hash_of(const struct trib_map *map, const unsigned char *key, si
         map->hash_key[0] ^ UINT64_C(0x6c7967656e657261),
         map->hash_key[1] ^ UINT64_C(0x7465646279746573),
     };
-    uint64_t word = 0;
-    for (size_t index = 0; index < key_bytes; index++) {
-        word |= (uint64_t)key[index] << (8 * (index % 8));
-        if (index % 8 == 7) {
-            v[3] ^= word;
-            sip_round(v);
-            v[0] ^= word;
-            word = 0;
-        }
+    size_t whole_bytes = key_bytes / 8 * 8;
+    uint64_t word;
+    for (size_t index = 0; index < whole_bytes; index += 8) {
+        memcpy(&word, key + index, sizeof word);
+        v[3] ^= word;
+        sip_round(v);
+        v[0] ^= word;
     }
+    word = 0;
+    memcpy(&word, key + whole_bytes, key_bytes - whole_bytes);
     word |= (uint64_t)key_bytes << 56;
     v[3] ^= word;
     sip_round(v);
@@ -93,9 +90,9 @@ static struct trib_map_slot *find_slot(const struct trib_map *map, uint32_t hash
         return NULL;
     for (size_t index = hash;; index++) {
         struct trib_map_slot *slot = &map->slots[index & (map->slot_count - 1)];
-        if (slot->state == SLOT_EMPTY)
+        if (slot->key_bytes == 0)
             return NULL;
-        if (slot->state == SLOT_USED && slot->hash == hash && slot->key_bytes == key_bytes &&
+        if (slot->hash == hash && slot->key_bytes == key_bytes &&
             memcmp(map->keys + slot->key_offset, key, key_bytes) == 0)
             return slot;
     }
@@ -105,16 +102,13 @@ static struct trib_map_slot *find_slot(const struct trib_map *map, uint32_t hash
 static void add_key(struct trib_map *map, uint32_t hash, const void *key, size_t key_bytes,
                     uint64_t value) {
     size_t index = hash & (map->slot_count - 1);
-    while (map->slots[index].state == SLOT_USED)
+    while (map->slots[index].key_bytes > 0)
         index = (index + 1) & (map->slot_count - 1);
-    if (map->slots[index].state == SLOT_BURIED)
-        map->buried--;
     map->slots[index] = (struct trib_map_slot){
         .value = value,
         .key_offset = map->key_bytes_used,
         .hash = hash,
         .key_bytes = (uint16_t)key_bytes,
-        .state = SLOT_USED,
     };
     memcpy(map->keys + map->key_bytes_used, key, key_bytes);
     map->key_bytes_used += key_bytes;
@@ -138,7 +132,7 @@ static bool rebuild(struct trib_map *map, size_t key_bytes) {
     }
     for (size_t index = 0; index < map->slot_count; index++) {
         const struct trib_map_slot *slot = &map->slots[index];
-        if (slot->state == SLOT_USED)
+        if (slot->key_bytes > 0)
             add_key(&fresh, slot->hash, map->keys + slot->key_offset, slot->key_bytes, slot->value);
     }
     trib_map_deinit(map);
@@ -155,8 +149,7 @@ bool trib_map_put(struct trib_map *map, const void *key, size_t key_bytes, uint6
         slot->value = value;
         return true;
     }
-    /* Buried slots count: a probe ends only at an empty one. */
-    bool is_crowded = (map->used + map->buried + 1) * 4 > map->slot_count * 3;
+    bool is_crowded = (map->used + 1) * 4 > map->slot_count * 3;
     bool has_key_room = key_bytes <= map->key_bytes_max - map->key_bytes_used;
     if ((is_crowded || !has_key_room) && !rebuild(map, key_bytes))
         return false;
@@ -171,13 +164,31 @@ bool trib_map_get(const struct trib_map *map, const void *key, size_t key_bytes,
     return slot != NULL;
 }
 
+/* Knuth, volume 3, section 6.4, Algorithm R: whoever would not be found across the hole moves into
+ * it, which makes another hole, until one is followed by an empty slot. */
+static void close_hole(struct trib_map *map, size_t hole) {
+    size_t mask = map->slot_count - 1;
+    for (size_t next = (hole + 1) & mask; map->slots[next].key_bytes > 0;
+         next = (next + 1) & mask) {
+        size_t home = map->slots[next].hash & mask;
+        if (((next - home) & mask) >= ((next - hole) & mask)) {
+            map->slots[hole] = map->slots[next];
+            hole = next;
+        }
+    }
+    map->slots[hole] = (struct trib_map_slot){0};
+}
+
 bool trib_map_remove(struct trib_map *map, const void *key, size_t key_bytes) {
     struct trib_map_slot *slot = find_slot(map, hash_of(map, key, key_bytes), key, key_bytes);
     if (!slot)
         return false;
-    slot->state = SLOT_BURIED;
+    bool is_last_key = slot->key_offset + key_bytes == map->key_bytes_used;
+    close_hole(map, (size_t)(slot - map->slots));
     map->used--;
-    map->buried++;
     map->key_bytes_live -= key_bytes;
+    map->key_bytes_used -= is_last_key ? key_bytes : 0;
+    if (map->used == 0)
+        map->key_bytes_used = 0;
     return true;
 }

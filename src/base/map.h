@@ -14,7 +14,6 @@ struct trib_map {
     struct trib_map_slot *slots; /* private */
     size_t slot_count;           /* private */
     size_t used;                 /* read-only: keys present */
-    size_t buried;               /* private: removed, not yet reused */
     unsigned char *keys;         /* private: the bytes of all keys, one after the other */
     size_t key_bytes_max;        /* private: room in keys */
     size_t key_bytes_used;       /* private: of those, including removed keys */

@@ -256,7 +256,12 @@ static void publish(struct trib_run *run) {
         trib_tally_clear(&run->tally);
     run->round = (struct trib_round){.look_again = TRIB_TIME_NEVER, .seats_held = seats_kept};
     trib_heart_emit(run, TRIB_EFFECT_PUBLISH)->version = run->version;
-    trib_roster_call_all(&run->roster); /* there may be something to evaluate */
+    /* There may be something to evaluate; and whoever was kept from a task of a version that was in
+     * the making gets one now. */
+    trib_version due;
+    if (run->spec->strategy.late == TRIB_LATE_REFUSE ||
+        (trib_reports_due(run, &due) && due == run->version))
+        trib_roster_call_all(&run->roster);
 }
 
 void trib_buffers_persisted(struct trib_run *run, const struct trib_event *event) {

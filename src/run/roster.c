@@ -15,6 +15,8 @@ void trib_roster_init(struct trib_roster *roster, const struct trib_env *env, ui
 void trib_roster_deinit(struct trib_roster *roster) {
     trib_release(roster->env, roster->clients, roster->capacity, sizeof *roster->clients);
     trib_release(roster->env, roster->ranking, roster->ranking_capacity, sizeof *roster->ranking);
+    trib_release(roster->env, roster->unseated, roster->unseated_capacity,
+                 sizeof *roster->unseated);
     trib_map_deinit(&roster->names);
     trib_agenda_deinit(&roster->agenda);
     *roster = (struct trib_roster){0};
@@ -41,6 +43,18 @@ static bool grow_ranking(struct trib_roster *roster, uint32_t capacity) {
     return true;
 }
 
+static bool grow_unseated(struct trib_roster *roster, uint32_t capacity) {
+    if (capacity <= roster->unseated_capacity)
+        return true;
+    uint32_t *grown = trib_regrow(roster->env, roster->unseated, roster->unseated_capacity,
+                                  capacity, sizeof *roster->unseated);
+    if (!grown)
+        return false;
+    roster->unseated = grown;
+    roster->unseated_capacity = capacity;
+    return true;
+}
+
 static bool make_room(struct trib_roster *roster) {
     if (roster->count < roster->capacity)
         return true;
@@ -49,7 +63,8 @@ static bool make_room(struct trib_roster *roster) {
         capacity *= 2;
     if (capacity > roster->clients_max)
         capacity = roster->clients_max;
-    if (!trib_agenda_reserve(&roster->agenda, capacity) || !grow_ranking(roster, capacity))
+    if (!trib_agenda_reserve(&roster->agenda, capacity) || !grow_ranking(roster, capacity) ||
+        !grow_unseated(roster, capacity))
         return false;
     struct trib_client *grown = trib_regrow(roster->env, roster->clients, roster->capacity,
                                             capacity, sizeof *roster->clients);
@@ -162,8 +177,28 @@ static void count_out(struct trib_roster *roster, const struct trib_client *clie
     count(roster, client, UINT32_MAX); /* -1 */
 }
 
-static void count_in(struct trib_roster *roster, const struct trib_client *client) {
+/* Keep the list of the unseated. The last one takes the place of whoever leaves it. */
+static void judge_unseated(struct trib_roster *roster, struct trib_client *client) {
+    bool is_unseated = trib_client_is_available(client) && !client->has_seat;
+    if (is_unseated && client->unseated_place == 0) {
+        roster->unseated[roster->unseated_count++] = trib_roster_index(roster, client);
+        client->unseated_place = roster->unseated_count;
+    } else if (!is_unseated && client->unseated_place != 0) {
+        uint32_t last = roster->unseated[--roster->unseated_count];
+        roster->unseated[client->unseated_place - 1] = last;
+        roster->clients[last].unseated_place = client->unseated_place;
+        client->unseated_place = 0;
+    }
+}
+
+static void count_in(struct trib_roster *roster, struct trib_client *client) {
     count(roster, client, 1);
+    judge_unseated(roster, client);
+}
+
+void trib_roster_set_seat(struct trib_roster *roster, struct trib_client *client, bool has_seat) {
+    client->has_seat = has_seat;
+    judge_unseated(roster, client);
 }
 
 void trib_roster_set_role(struct trib_roster *roster, struct trib_client *client,
@@ -216,10 +251,12 @@ void trib_roster_park(struct trib_roster *roster, struct trib_client *client, tr
     TRIB_ASSERT(client->poll == 0 && request != 0);
     client->poll = request;
     client->poll_until = until;
+    roster->parked++;
     trib_roster_hear(roster, client, now);
 }
 
 void trib_roster_unpark(struct trib_roster *roster, struct trib_client *client, trib_time_ns now) {
+    roster->parked -= client->poll != 0;
     client->poll = 0;
     trib_roster_hear(roster, client, now);
 }
@@ -239,8 +276,11 @@ void trib_roster_call(struct trib_roster *roster, struct trib_client *client) {
 }
 
 void trib_roster_call_all(struct trib_roster *roster) {
-    for (uint32_t index = 0; index < roster->count; index++)
+    uint32_t found = 0;
+    for (uint32_t index = 0; index < roster->count && found < roster->parked; index++) {
+        found += roster->clients[index].poll != 0;
         trib_roster_call(roster, &roster->clients[index]);
+    }
 }
 
 struct trib_client *trib_roster_next_called(struct trib_roster *roster) {

@@ -42,7 +42,8 @@ struct trib_client {
     /* The newest train task. It means nothing once another version is current. */
     trib_version task_version;
     enum trib_task_state task_state;
-    bool has_seat; /* counts among those the round waits for */
+    bool has_seat;           /* read-only: counts among those the round waits for */
+    uint32_t unseated_place; /* private: index + 1 in roster.unseated; 0: not there */
     trib_time_ns asked_at;
     struct trib_assignment assignment; /* of that task */
     uint32_t writing;                  /* its updates that are admitted and not yet durable */
@@ -69,20 +70,25 @@ struct trib_ranked {
 };
 
 struct trib_roster {
-    const struct trib_env *env;   /* private */
-    struct trib_ranked *ranking;  /* room to sort clients in: [count] */
-    struct trib_client *clients;  /* read-only: [count] */
-    uint32_t count;               /* read-only */
-    uint32_t capacity;            /* private */
-    uint32_t ranking_capacity;    /* private */
-    uint32_t clients_max;         /* private */
-    trib_time_ns lease;           /* read-only */
-    struct trib_map names;        /* private: name -> index */
-    struct trib_agenda agenda;    /* private: what each client waits for next */
-    uint32_t first_called;        /* private: index + 1 */
-    uint32_t last_called;         /* private */
-    uint32_t first_idle;          /* private: index + 1; idle longest */
-    uint32_t last_idle;           /* private */
+    const struct trib_env *env;  /* private */
+    struct trib_ranked *ranking; /* room to sort clients in: [count] */
+    struct trib_client *clients; /* read-only: [count] */
+    uint32_t count;              /* read-only */
+    uint32_t capacity;           /* private */
+    uint32_t ranking_capacity;   /* private */
+    uint32_t clients_max;        /* private */
+    trib_time_ns lease;          /* read-only */
+    struct trib_map names;       /* private: name -> index */
+    struct trib_agenda agenda;   /* private: what each client waits for next */
+    uint32_t first_called;       /* private: index + 1 */
+    uint32_t last_called;        /* private */
+    uint32_t first_idle;         /* private: index + 1; idle longest */
+    uint32_t last_idle;          /* private */
+    uint32_t *unseated; /* read-only: [unseated_count] indices of those who are available and have
+                           no seat, in no order */
+    uint32_t unseated_count;      /* read-only */
+    uint32_t unseated_capacity;   /* private */
+    uint32_t parked;              /* private: clients with a poll */
     uint32_t present;             /* read-only: clients of any role */
     uint32_t trainers_available;  /* read-only: those that trib_client_is_available */
     uint32_t trainers_unselected; /* read-only: present trainers that `select` leaves out */
@@ -112,6 +118,7 @@ void trib_roster_unpin(struct trib_roster *roster, uint32_t index);
 void trib_roster_dismiss(struct trib_roster *roster, struct trib_client *client);
 void trib_roster_set_traits(struct trib_roster *roster, struct trib_client *client,
                             const struct trib_traits *traits);
+void trib_roster_set_seat(struct trib_roster *roster, struct trib_client *client, bool has_seat);
 /* A trainer that is present, selected and not set aside. */
 bool trib_client_is_available(const struct trib_client *client);
 

@@ -97,11 +97,15 @@ static uint64_t rank_of_pace(double pace) {
  * rank. */
 static uint32_t rank_candidates(struct trib_run *run) {
     struct trib_roster *roster = &run->roster;
+    /* Where seats are kept, whoever has one is no candidate: most of them, where many train. */
+    bool is_kept = run->needs.keeps_seats;
+    uint32_t looked_at = is_kept ? roster->unseated_count : roster->count;
     struct trib_random random;
     trib_random_derive(&random, run->spec->seed, "cohort", run->version + 1);
     uint64_t salt = trib_random_u64(&random);
     uint32_t count = 0;
-    for (uint32_t index = 0; index < roster->count; index++) {
+    for (uint32_t place = 0; place < looked_at; place++) {
+        uint32_t index = is_kept ? roster->unseated[place] : place;
         const struct trib_client *client = &roster->clients[index];
         if (!is_candidate(run, client) || !has_room(run, client))
             continue;
@@ -137,7 +141,7 @@ static bool give_seat(struct trib_run *run, struct trib_client *client) {
         return false;
     if (trib_round_task_state(run, client) != TRIB_TASK_HELD)
         give_task(run, client);
-    client->has_seat = true;
+    trib_roster_set_seat(&run->roster, client, true);
     run->round.seats_held++;
     trib_roster_call(&run->roster, client);
     return true;
@@ -153,7 +157,13 @@ void trib_round_renew(struct trib_run *run, struct trib_client *client) {
 static struct trib_client *draw_candidate(struct trib_run *run) {
     struct trib_roster *roster = &run->roster;
     struct trib_random random;
-    trib_random_derive(&random, run->spec->seed, "seat", run->draws++);
+    uint64_t draw = run->draws++;
+    if (run->needs.keeps_seats && roster->unseated_count <= 1) { /* no draw is needed */
+        struct trib_client *only =
+            roster->unseated_count == 1 ? &roster->clients[roster->unseated[0]] : NULL;
+        return only && is_candidate(run, only) ? only : NULL;
+    }
+    trib_random_derive(&random, run->spec->seed, "seat", draw);
     for (uint32_t probe = 0; probe < PROBES_MAX && roster->count > 0; probe++) {
         struct trib_client *client = &roster->clients[trib_random_below(&random, roster->count)];
         if (is_candidate(run, client))
@@ -227,7 +237,7 @@ static void count_update(struct trib_client *client, trib_version base) {
 }
 
 static void free_seat(struct trib_run *run, struct trib_client *client) {
-    client->has_seat = false;
+    trib_roster_set_seat(&run->roster, client, false);
     trib_tally_remove(&run->tally, &run->spec->select, &client->traits);
     if (run->needs.keeps_seats)
         client->task_state = TRIB_TASK_NONE; /* else there would be more tasks than seats */
@@ -278,9 +288,10 @@ void trib_round_answer(struct trib_run *run, struct trib_client *client, trib_ve
         run->round.seats_answered++;
     } else {
         /* Nobody asked it, or its seat was given up: then it takes a free one, if there is one. */
-        client->has_seat = seats_free(run) > 0 && has_room(run, client) &&
-                           trib_tally_add(&run->tally, &run->spec->select, &client->traits);
-        run->round.seats_answered += client->has_seat;
+        bool takes_seat = seats_free(run) > 0 && has_room(run, client) &&
+                          trib_tally_add(&run->tally, &run->spec->select, &client->traits);
+        trib_roster_set_seat(&run->roster, client, takes_seat);
+        run->round.seats_answered += takes_seat;
     }
     client->task_version = base;
     client->task_state = TRIB_TASK_ANSWERED;
@@ -462,7 +473,7 @@ void trib_round_settle(struct trib_run *run) {
 
 void trib_round_end(struct trib_run *run) {
     for (uint32_t index = 0; index < run->roster.count; index++)
-        run->roster.clients[index].has_seat = false;
+        trib_roster_set_seat(&run->roster, &run->roster.clients[index], false);
     trib_tally_clear(&run->tally);
     run->round = (struct trib_round){.look_again = TRIB_TIME_NEVER};
 }

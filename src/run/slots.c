@@ -54,6 +54,7 @@ trib_slot trib_slots_take(struct trib_slots *slots, const char *client, const ch
     struct trib_admitted *admitted = &slots->items[slot];
     slots->first_free = admitted->next;
     slots->used++;
+    slots->touched = slot + 1 > slots->touched ? slot + 1 : slots->touched;
     *admitted = (struct trib_admitted){.state = TRIB_SLOT_WRITING};
     memcpy(admitted->client, client, strlen(client) + 1);
     memcpy(admitted->id, id, strlen(id) + 1);
@@ -74,7 +75,7 @@ void trib_slots_free(struct trib_slots *slots, trib_slot slot) {
 }
 
 trib_slot trib_slots_next_of(const struct trib_slots *slots, trib_version target, trib_slot from) {
-    for (trib_slot slot = from; slot < slots->slot_count; slot++) {
+    for (trib_slot slot = from; slot < slots->touched; slot++) {
         const struct trib_admitted *admitted = &slots->items[slot];
         if (admitted->state != TRIB_SLOT_FREE && admitted->target == target)
             return slot;
@@ -92,7 +93,7 @@ static int compare_names(const void *a, const void *b, void *items) {
 size_t trib_slots_gather(const struct trib_slots *slots, trib_version first, trib_version final,
                          trib_slot *gathered, size_t slots_max) {
     size_t count = 0;
-    for (trib_slot slot = 0; slot < slots->slot_count; slot++) {
+    for (trib_slot slot = 0; slot < slots->touched; slot++) {
         const struct trib_admitted *admitted = &slots->items[slot];
         bool is_of_these = admitted->target >= first && admitted->target <= final;
         if (admitted->state < TRIB_SLOT_DURABLE || !is_of_these)

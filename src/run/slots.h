@@ -38,6 +38,7 @@ struct trib_slots {
     struct trib_admitted *items; /* [slot_count] */
     uint32_t slot_count;         /* read-only */
     uint32_t used;               /* read-only: not free */
+    uint32_t touched;            /* private: no slot from this one on was ever used */
     trib_slot first_free;        /* private */
     struct trib_map ids;         /* private: client and id -> slot */
 };
