@@ -183,6 +183,35 @@ def measure_clients(clients):
     return measure
 
 
+# --- simulated clients that do not train -----------------------------------------------------------------
+
+def simulate(bench, clients, versions):
+    """Completions per second of processor time, and peak bytes, of FedBuff with 1,000 clients at a time."""
+    spec = {"name": "sim", "model": {"init": "upload"}, "lease": "30m", "stop": {"versions": versions},
+            "strategy": {"preset": "fedbuff", "goal": 10, "concurrency": 1000, "staleness_max": 1000}}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        json.dump(spec, file)
+        file.flush()
+        process = subprocess.Popen([bench.build / "trib", "sim", file.name, "--no-train", "--clients", str(clients),
+                                    "--speed", "lognormal:30s,0.5"], stdout=subprocess.DEVNULL)
+        peak = 0
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            with contextlib.suppress(IndexError):  # it has just ended
+                peak = resident_bytes(process)
+            time.sleep(0.01)
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0
+    return 10 * versions / (usage.ru_utime + usage.ru_stime), peak
+
+
+def measure_simulation(bench):
+    figures = {"own": simulate(bench, 1000, 100000)[0]}
+    figures["turns"], many = simulate(bench, 1010000, 100000)
+    figures["idle"] = (simulate(bench, 9980000, 1000)[1] - simulate(bench, 20000, 1000)[1]) / 9.96e6
+    figures["peak"] = many / 1e6
+    return figures
+
+
 # --- the table --------------------------------------------------------------------------------------------------
 
 # (name for --only, measurement, rows)
@@ -204,6 +233,11 @@ MEASUREMENTS = [
         Row(f"round of {clients} clients, 10 k parameters: s", "round"),
         Row("the same: server CPU us per update", "cpu"),
         Row("the same: peak RSS MB", "rss")]) for clients in (10, 100, 1000, 10000)),
+    ("simulation", measure_simulation, [
+        Row("simulated FedBuff, 1,000 clients: completions per CPU second", "own", (), "1,000,000"),
+        Row("the same, 1,010,000 clients take turns", "turns", (), "1,000,000"),
+        Row("the same: peak RSS MB", "peak"),
+        Row("bytes per idle client", "idle", (), "64")]),
 ]
 
 
