@@ -250,7 +250,9 @@ static enum trib_status check_options(const struct trib_fleet_options *options,
                         options->spec->evaluate.on_evaluators;
     bool has_metric_rule = !isnan(stop->target) || stop->patience > 0;
     TRIB_ASSERT(options->threads > 0 && options->threads <= TRIB_HANDS_MAX);
-    if (stop->versions == 0 && stop->after == 0 && !(has_metric_rule && can_evaluate)) {
+    bool ends_itself = options->spec->strategy.tempo == TRIB_TEMPO_SUM;
+    if (stop->versions == 0 && stop->after == 0 && !(has_metric_rule && can_evaluate) &&
+        !ends_itself) {
         return trib_error_set(error, TRIB_EINVALID,
                               has_metric_rule
                                   ? "the run would never stop: stop.target and stop.patience need "

@@ -206,13 +206,16 @@ static void every_preset_runs(void **state) {
         .clients = "12", .speed = "uniform:5s,40s", .per = "task", .dropout = "0.05"};
     const struct trib_strategy *strategy;
     for (size_t index = 0; (strategy = trib_strategy_at(index)) != NULL; index++) {
-        struct trial *trial = begin(json_pack("{s:s}", "preset", strategy->name), 12, &texts);
+        bool is_sum = strcmp(strategy->name, "sum") == 0; /* made once, stops by itself */
+        trib_version versions = is_sum ? 1 : 12;
+        struct trial *trial =
+            begin(json_pack("{s:s}", "preset", strategy->name), is_sum ? 0 : (int)versions, &texts);
         trial->work = (struct trib_work){.train = train, .evaluate = evaluate, .evaluate_parts = 2};
         run_on(trial, trib_env_system(), 2);
-        if (!trial->report.is_complete || trial->report.version != 12) {
+        if (!trial->report.is_complete || trial->report.version != versions) {
             fail_msg("%s: %s", strategy->name, trial->report.ending);
         }
-        assert_true(trial->points[3].is_evaluated && !trial->points[4].is_evaluated);
+        assert_true(is_sum || (trial->points[3].is_evaluated && !trial->points[4].is_evaluated));
         end(trial);
     }
 }
