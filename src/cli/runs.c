@@ -1,5 +1,6 @@
 /* runs.c - trib run list, show, clients, pause, resume, stop, rm; trib status. */
 #include <string.h>
+#include <time.h>
 
 #include "cli/print.h"
 #include "cli/remote.h"
@@ -110,13 +111,17 @@ static void print_metrics(const struct trib_cli *cli, const json_t *evaluated) {
     (void)fprintf(cli->out, "\n");
 }
 
-static void print_refused(const struct trib_cli *cli, json_t *refused) {
+static void print_refused(const struct trib_cli *cli, const json_t *status) {
+    json_t *refused = json_object_get(status, "refused");
+    time_t since = (time_t)json_number_value(json_object_get(status, "since"));
+    char since_text[24] = "";
     const char *code;
     json_t *count;
     if (json_object_size(refused) == 0) {
         return;
     }
-    (void)fprintf(cli->out, "refused   ");
+    (void)strftime(since_text, sizeof since_text, "%Y-%m-%d %H:%MZ", gmtime(&since));
+    (void)fprintf(cli->out, "refused    since %s:", since_text);
     json_object_foreach(refused, code, count) {
         (void)fprintf(cli->out, " %s %lld", code, (long long)json_integer_value(count));
     }
@@ -154,7 +159,7 @@ static void print_status(const struct trib_cli *cli, const json_t *status) {
     if (evaluated != NULL) {
         print_metrics(cli, evaluated);
     }
-    print_refused(cli, json_object_get(status, "refused"));
+    print_refused(cli, status);
 }
 
 /* --- commands --------------------------------------------------------------------------------- */

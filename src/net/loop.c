@@ -17,6 +17,10 @@ struct trib_loop {
     uv_async_t stopper;
     size_t timer_count;
 
+    uv_prepare_t before_wait;
+    struct trib_loop_turns turns;
+    uint64_t turn_at, idle; /* when the turn under way began, and all waiting before it */
+
     /* The clock is read when libuv's own time has moved, which it does once per turn. */
     trib_time_ns now;
     uint64_t now_uv;
@@ -43,6 +47,23 @@ struct work_request {
     void (*done)(void *context);
     void *context;
 };
+
+const double trib_loop_bounds_s[] = {1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10};
+
+/* Between two waits lies the time since the last one began, without how long that was. */
+static void count_turn(uv_prepare_t *before_wait) {
+    struct trib_loop *loop = before_wait->data;
+    uint64_t now = uv_hrtime(), idle = uv_metrics_idle_time(&loop->uv);
+    uint64_t busy = now - loop->turn_at - (idle - loop->idle);
+    size_t bound = 0;
+    while (bound < TRIB_LOOP_BOUND_COUNT && (double)busy > trib_loop_bounds_s[bound] * 1e9) {
+        bound++;
+    }
+    loop->turns.counts[bound]++;
+    loop->turns.total += busy;
+    loop->turn_at = now;
+    loop->idle = idle;
+}
 
 static void stop_now(uv_async_t *async) {
     uv_stop(async->loop);
@@ -74,6 +95,12 @@ enum trib_status trib_loop_new(const struct trib_env *env, const struct trib_loo
         goto fail_stopper;
     }
     uv_unref((uv_handle_t *)&made->stopper);
+    /* Neither can fail for a loop that is fresh and a callback that is there. */
+    (void)uv_loop_configure(&made->uv, UV_METRICS_IDLE_TIME);
+    (void)uv_prepare_init(&made->uv, &made->before_wait);
+    (void)uv_prepare_start(&made->before_wait, count_turn);
+    uv_unref((uv_handle_t *)&made->before_wait);
+    made->before_wait.data = made;
     set_worker_count(config == NULL ? 0 : config->worker_count);
     signal(SIGPIPE, SIG_IGN);
     *loop = made;
@@ -87,6 +114,8 @@ fail_loop:
 }
 
 void trib_loop_run(struct trib_loop *loop) {
+    loop->turn_at = uv_hrtime();
+    loop->idle = uv_metrics_idle_time(&loop->uv);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
 }
 
@@ -99,6 +128,7 @@ void trib_loop_free(struct trib_loop *loop) {
         return;
     }
     TRIB_ASSERT(loop->timer_count == 0);
+    uv_close((uv_handle_t *)&loop->before_wait, NULL);
     uv_close((uv_handle_t *)&loop->stopper, NULL);
     for (size_t i = 0; loop->is_watching && i < SIGNAL_COUNT; i++) {
         uv_close((uv_handle_t *)&loop->signals[i], NULL);
@@ -108,6 +138,10 @@ void trib_loop_free(struct trib_loop *loop) {
     }
     TRIB_ASSERT(uv_loop_close(&loop->uv) == 0);
     trib_release(loop->env, loop, 1, sizeof *loop);
+}
+
+const struct trib_loop_turns *trib_loop_turns(const struct trib_loop *loop) {
+    return &loop->turns;
 }
 
 const struct trib_env *trib_loop_env(const struct trib_loop *loop) {

@@ -49,6 +49,18 @@ const struct trib_env *trib_loop_env(const struct trib_loop *loop);
 /* The time of this turn of the loop: all callbacks of one turn see the same. */
 trib_time_ns trib_loop_now(struct trib_loop *loop);
 
+/* ---- how long turns take ---- */
+
+/* What the loop's thread did between two waits. While it lasts everybody waits: a turn beyond
+ * 10 ms is one that a client may notice. */
+enum { TRIB_LOOP_BOUND_COUNT = 7 };
+extern const double trib_loop_bounds_s[TRIB_LOOP_BOUND_COUNT]; /* ascending */
+struct trib_loop_turns {
+    uint64_t counts[TRIB_LOOP_BOUND_COUNT + 1]; /* turns up to each bound; the last: longer ones */
+    uint64_t total;                             /* nanoseconds in all of them */
+};
+const struct trib_loop_turns *trib_loop_turns(const struct trib_loop *loop);
+
 /* ---- timers ---- */
 
 /* A timer that is not armed. NULL: no memory. callback(context) runs once per arming. */

@@ -106,12 +106,15 @@ void trib_call_reply_empty(struct trib_call *call, int status) {
 
 #define RETRY_AFTER_BYTES 12
 
-/* 503 and 429 say when to come back, 405 what would be allowed. */
+#define RETRY_FULL_S 10 /* a disk or a quota that is full is not empty in a second */
+
+/* 503, 429 and 507 say when to come back, 405 what would be allowed. */
 static void add_error_fields(const struct trib_call *call, struct trib_reply *reply,
                              char retry_after[RETRY_AFTER_BYTES]) {
-    if (reply->status == 503 || reply->status == 429) {
+    if (reply->status == 503 || reply->status == 429 || reply->status == 507) {
+        uint32_t usual = reply->status == 507 ? RETRY_FULL_S : 1;
         (void)snprintf(retry_after, RETRY_AFTER_BYTES, "%u",
-                       call->retry_after_s == 0 ? 1 : call->retry_after_s);
+                       call->retry_after_s == 0 ? usual : call->retry_after_s);
         reply->fields[1] = (struct trib_http_field){"Retry-After", retry_after};
     } else if (reply->status == 405) {
         reply->fields[1] = (struct trib_http_field){"Allow", call->target.allow};
@@ -146,6 +149,9 @@ void trib_call_refuse(struct trib_call *call, const char *code, const char *form
     (void)vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     trib_refusals_add(&call->node->refusals, code);
+    if (call->hosted != NULL) {
+        trib_refusals_add(&call->hosted->refusals, code);
+    }
     /* Whoever tries tokens shall not fill the disk with our lines about it. */
     bool is_noise = call->retry_after_s > 0;
     trib_log(call->node->env, is_noise ? TRIB_LOG_DEBUG : TRIB_LOG_INFO,

@@ -291,6 +291,13 @@ static void carry_evaluated(struct trib_hosted *hosted, const struct trib_effect
     tell(hosted, "evaluation", trib_report_evaluation(hosted, effect->version));
 }
 
+static void carry_set_aside(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    trib_log(hosted->node->env, TRIB_LOG_WARN, "set_aside run=%s client=%s", hosted->spec->name,
+             effect->text);
+    trib_record_set_aside(hosted, effect->text);
+    tell(hosted, "client", json_pack("{s:s, s:s}", "client", effect->text, "what", "set_aside"));
+}
+
 static void carry_state(struct trib_hosted *hosted, const struct trib_effect *effect) {
     const char *state = trib_run_state_name(effect->state);
     trib_log(hosted->node->env, TRIB_LOG_INFO, "state run=%s state=%s reason=\"%s\"",
@@ -307,6 +314,7 @@ static void (*const carriers[])(struct trib_hosted *hosted, const struct trib_ef
     [TRIB_EFFECT_PERSIST] = carry_persist,     [TRIB_EFFECT_PUBLISH] = carry_publish,
     [TRIB_EFFECT_RECORD] = carry_record,       [TRIB_EFFECT_BEST] = carry_best,
     [TRIB_EFFECT_EVALUATED] = carry_evaluated, [TRIB_EFFECT_STATE] = carry_state,
+    [TRIB_EFFECT_SET_ASIDE] = carry_set_aside,
 };
 
 void trib_hosted_carry(struct trib_hosted *hosted, const struct trib_effect *effect) {

@@ -15,6 +15,7 @@
 #include "node/phases.h"
 #include "node/pruning.h"
 #include "node/quotas.h"
+#include "node/refusals.h"
 #include "node/revoked.h"
 #include "node/shares.h"
 #include "node/upload.h"
@@ -104,6 +105,8 @@ struct trib_hosted {
     trib_version best;
     bool has_best;
     struct trib_watchers watchers;
+    struct trib_refusals refusals; /* since it was opened, by code */
+    double opened_at;              /* seconds since 1970 */
 
     enum trib_status
         io_status;      /* of the disk or memory failure that ended the run; TRIB_OK: none */

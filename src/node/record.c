@@ -212,3 +212,9 @@ void trib_record_state(struct trib_hosted *hosted, const struct trib_effect *eff
     }
     trib_recording_add(record);
 }
+
+void trib_record_set_aside(struct trib_hosted *hosted, const char *client) {
+    json_t *document = json_pack("{s:s, s:s, s:f}", "type", "set_aside", "client", client, "time",
+                                 trib_node_wall(hosted->node));
+    trib_recording_add(new_record(hosted, TRIB_RECORD_REPLY_NONE, document));
+}

@@ -5,6 +5,7 @@
  *    "staleness", "weight", "examples", "digest"}...], "weight", "bytes", "seconds", "train": {metrics}, "checkpoint": bool, "time"}
  *   {"type": "state", "state": "paused", "reason", "dropped": [{"client", "update", "digest"}...], "time"}
  *   {"type": "client", "client", "role", "attributes", "time"}            joined, or other attributes
+ *   {"type": "set_aside", "client", "time"}                               until a state "running"
  *   {"type": "token", "scope", "subject", "serial", "expires", "time"}    was made (not the token itself)
  *   {"type": "revoked", "serial" or "client", "time"}                     is honoured no more
  *   {"type": "evaluation", "client", "evaluation", "version", "examples", "metrics", "time"}
@@ -35,6 +36,9 @@ void trib_record_for_call(struct trib_hosted *hosted, struct trib_call *call, js
 /* A client joined: recorded unless it is known just so, then answered with 200 and `answer` (takes
  * it). Told sooner, it could come with its token after a crash and be unknown. */
 void trib_record_client(struct trib_hosted *hosted, struct trib_call *call, json_t *answer);
+
+/* The client is set aside from now on, also after a restart. */
+void trib_record_set_aside(struct trib_hosted *hosted, const char *client);
 
 /* Answer the call with records from target.from on, between two writes: the ledger has one user at a time. At most
  * TRIB_RECORDS_READ_MAX lines; the reader goes on with `from`. */

@@ -263,6 +263,8 @@ static void answer(struct trib_record *record) {
     struct trib_event event = {
         .version = record->version, .record = record->number, .status = record->status};
     switch (record->reply) {
+    case TRIB_RECORD_REPLY_NONE:
+        return;
     case TRIB_RECORD_REPLY_MODEL:
         event.kind = TRIB_EVENT_MODEL;
         break;

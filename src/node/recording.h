@@ -12,6 +12,7 @@
 #include "node/pruning.h"
 
 enum trib_record_reply {
+    TRIB_RECORD_REPLY_NONE,      /* nobody waits */
     TRIB_RECORD_REPLY_MODEL,     /* MODEL: version 0 */
     TRIB_RECORD_REPLY_PERSISTED, /* PERSISTED */
     TRIB_RECORD_REPLY_RECORDED,  /* RECORDED */

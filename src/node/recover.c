@@ -316,6 +316,17 @@ static void restore_evaluation(struct trib_hosted *hosted, const json_t *documen
     }
 }
 
+static void restore_set_aside(struct trib_hosted *hosted, const char *client) {
+    if (client != NULL && trib_name_is_valid(client, strlen(client))) {
+        trib_run_restore_set_aside(hosted->run, client);
+    }
+}
+
+static bool is_running(const json_t *document) {
+    const char *name = json_string_value(json_object_get(document, "state"));
+    return name != NULL && state_from_name(name) == TRIB_RUN_RUNNING;
+}
+
 static enum trib_status second_pass(void *context, const struct trib_ledger_record *record) {
     struct recovery *recovery = context;
     struct trib_hosted *hosted = recovery->hosted;
@@ -327,6 +338,10 @@ static enum trib_status second_pass(void *context, const struct trib_ledger_reco
     const char *type = trib_record_type(document);
     if (strcmp(type, "evaluation") == 0) {
         restore_evaluation(hosted, document);
+    } else if (strcmp(type, "set_aside") == 0) {
+        restore_set_aside(hosted, json_string_value(json_object_get(document, "client")));
+    } else if (strcmp(type, "state") == 0 && is_running(document)) {
+        trib_run_restore_set_aside(hosted->run, NULL);
     } else if (strcmp(type, "version") == 0 &&
                trib_record_number(document, "version") > recovery->start.version) {
         status = trib_replay_version(&hosted->model, hosted->spool, &recovery->bodies, document,
@@ -493,6 +508,7 @@ enum trib_status trib_hosted_open(struct trib_node *node, const char *name,
         fresh->folding[i].accumulator = i;
     }
     fresh->share.shares = &node->shares;
+    fresh->opened_at = trib_node_wall(node);
     trib_revoked_init(&fresh->revoked, node->env);
     trib_quotas_init(&fresh->quotas, node->env);
     (void)snprintf(fresh->path, sizeof fresh->path, "runs/%s", name);

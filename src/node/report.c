@@ -195,13 +195,10 @@ static json_t *clients_document(const struct trib_hosted *hosted,
                      "unselected", (json_int_t)status->unselected, "set_aside", set_aside);
 }
 
-static json_t *refused_document(const struct trib_run_status *status) {
+static json_t *refused_document(const struct trib_refusals *refusals) {
     json_t *refused = json_object();
-    for (size_t i = 1; i < sizeof status->refused / sizeof *status->refused; i++) {
-        if (status->refused[i] > 0) {
-            (void)json_object_set_new(refused, trib_refusal_code((enum trib_refusal)i),
-                                      whole(status->refused[i]));
-        }
+    for (size_t i = 0; i < refusals->row_count; i++) {
+        (void)json_object_set_new(refused, refusals->rows[i].code, whole(refusals->rows[i].count));
     }
     return refused;
 }
@@ -248,13 +245,14 @@ json_t *trib_report_status(struct trib_hosted *hosted) {
     struct trib_run_status status;
     trib_run_status(hosted->run, trib_node_now(hosted->node), &status);
     json_t *document =
-        json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o, s:o}", "run", hosted->spec->name,
+        json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o, s:f, s:o}", "run", hosted->spec->name,
                   "state", trib_run_state_name(status.state), "version", (json_int_t)status.version,
                   "waiting_for", status.waiting_for, "strategy", hosted->spec->strategy.preset,
                   "clients", clients_document(hosted, &status), "updates",
                   json_pack("{s:I, s:I, s:I}", "counted", (json_int_t)status.counted, "pending",
                             (json_int_t)status.pending, "dropped", (json_int_t)status.dropped),
-                  "refused", refused_document(&status), "stop", stop_document(&hosted->spec->stop));
+                  "refused", refused_document(&hosted->refusals), "since", hosted->opened_at,
+                  "stop", stop_document(&hosted->spec->stop));
     if (document == NULL) {
         return NULL;
     }
@@ -300,15 +298,14 @@ static void run_metrics(struct trib_hosted *hosted, struct trib_text *text) {
     run_metric(text, hosted, "clients_joined", status.joined);
     run_metric(text, hosted, "clients_present", status.present);
     run_metric(text, hosted, "clients_training", status.training);
+    run_metric(text, hosted, "clients_set_aside", status.set_aside);
     run_metric(text, hosted, "updates_counted_total", status.counted);
     run_metric(text, hosted, "updates_pending", status.pending);
     run_metric(text, hosted, "updates_dropped_total", status.dropped);
-    for (size_t i = 1; i < sizeof status.refused / sizeof *status.refused; i++) {
-        if (status.refused[i] > 0) {
-            trib_text_format(text, "tributary_run_refused_total{run=\"%s\",reason=\"%s\"} %llu\n",
-                             hosted->spec->name, trib_refusal_code((enum trib_refusal)i),
-                             (unsigned long long)status.refused[i]);
-        }
+    for (size_t i = 0; i < hosted->refusals.row_count; i++) {
+        const struct trib_refusals_row *row = &hosted->refusals.rows[i];
+        trib_text_format(text, "tributary_run_refused_total{run=\"%s\",reason=\"%s\"} %llu\n",
+                         hosted->spec->name, row->code, (unsigned long long)row->count);
     }
     if (status.has_evaluated) {
         trib_text_format(text, "tributary_run_metric{run=\"%s\",name=\"%s\"} %.17g\n",
@@ -333,6 +330,25 @@ static void refusal_metrics(const struct trib_node *node, struct trib_text *text
     }
 }
 
+static void turn_metrics(const struct trib_node *node, struct trib_text *text) {
+    const struct trib_loop_turns *turns = trib_loop_turns(node->loop);
+    const char *name = "tributary_loop_turn_seconds";
+    uint64_t count = 0;
+    trib_text_format(text,
+                     "# HELP %s What the loop does between two waits, and everybody waits "
+                     "for.\n# TYPE %s histogram\n",
+                     name, name);
+    for (size_t i = 0; i < TRIB_LOOP_BOUND_COUNT; i++) {
+        count += turns->counts[i];
+        trib_text_format(text, "%s_bucket{le=\"%g\"} %llu\n", name, trib_loop_bounds_s[i],
+                         (unsigned long long)count);
+    }
+    count += turns->counts[TRIB_LOOP_BOUND_COUNT];
+    trib_text_format(text, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.9f\n%s_count %llu\n", name,
+                     (unsigned long long)count, name, (double)turns->total / 1e9, name,
+                     (unsigned long long)count);
+}
+
 void trib_report_metrics(struct trib_node *node, struct trib_text *text) {
     struct trib_server_counts counts;
     trib_server_counts(node->server, &counts);
@@ -354,6 +370,7 @@ void trib_report_metrics(struct trib_node *node, struct trib_text *text) {
     gauge(text, "chunks_max", "Their limit.", "gauge", trib_pool_chunks_max(node->pool));
     gauge(text, "model_bytes", "Models with their sums, held in memory.", "gauge",
           node->model_bytes);
+    turn_metrics(node, text);
     for (size_t i = 0; i < node->hosted_count; i++) {
         run_metrics(node->hosted[i], text);
     }

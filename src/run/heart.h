@@ -129,7 +129,6 @@ struct trib_run {
     struct trib_map waiting;     /* request -> who holds it, for LEAVE */
 
     uint64_t counted, dropped;
-    uint64_t refused[TRIB_REFUSE_VERSION + 1];
 };
 
 /* --- run.c --- */
@@ -139,7 +138,7 @@ struct trib_effect *trib_heart_emit(struct trib_run *run, enum trib_effect_kind 
 /* May a queue be worked off further? False: the rest waits for the next step. */
 bool trib_heart_has_room(struct trib_run *run);
 /* Refuse a request, with a reason for people. client may be NULL; refusals of the kinds that show
- * a broken trainer count against it. request 0: only counted. */
+ * a broken trainer count against it. request 0: nobody is told. */
 void trib_heart_refuse(struct trib_run *run, trib_request request, struct trib_client *client,
                        enum trib_refusal refusal, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
@@ -256,6 +255,8 @@ void trib_states_pause(struct trib_run *run, const char *format, ...)
 /* Input or output of ours failed: nothing more happens until a restart. */
 void trib_states_fail(struct trib_run *run, enum trib_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The operator has looked: whoever was set aside may try again. */
+void trib_states_forgive_all(struct trib_run *run);
 /* No more tasks, no more updates. */
 bool trib_states_is_stopping(const struct trib_run *run);
 trib_time_ns trib_states_ran_for(const struct trib_run *run, trib_time_ns now);

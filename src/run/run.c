@@ -96,6 +96,18 @@ bool trib_run_restore_client(struct trib_run *run, const char *client, enum trib
     return known != NULL;
 }
 
+void trib_run_restore_set_aside(struct trib_run *run, const char *name) {
+    if (!name) {
+        trib_states_forgive_all(run);
+        return;
+    }
+    struct trib_client *client = trib_roster_find(&run->roster, name);
+    if (!client)
+        client = trib_roster_add(&run->roster, name, TRIB_CLIENT_TRAINER);
+    if (client) /* else the roster is full of others of its kind */
+        trib_roster_set_aside(&run->roster, client, true);
+}
+
 bool trib_run_restore_update(struct trib_run *run, const struct trib_pending *pending,
                              trib_slot *slot) {
     if (run->state == TRIB_RUN_STOPPED || run->state == TRIB_RUN_AWAITING_MODEL)
@@ -174,11 +186,12 @@ static void count_against(struct trib_run *run, struct trib_client *client) {
         return;
     trib_roster_set_aside(&run->roster, client, true);
     trib_round_lose_seat(run, client);
+    struct trib_effect *effect = trib_heart_emit(run, TRIB_EFFECT_SET_ASIDE);
+    trib_words(effect->text, sizeof effect->text, "%s", client->name);
 }
 
 void trib_heart_refuse(struct trib_run *run, trib_request request, struct trib_client *client,
                        enum trib_refusal refusal, const char *format, ...) {
-    run->refused[refusal]++;
     if (client && client->role == TRIB_CLIENT_TRAINER && counts_against[refusal])
         count_against(run, client);
     if (request == 0)

@@ -32,8 +32,8 @@
  *
  * Three refusals in a row that a sound trainer does not earn (WEIGHT, BODY, BASE_UNKNOWN,
  * TOO_LARGE, CONFLICT) set it aside: its polls wait, its updates are refused. Joining again does
- * not help; a resume by the operator, also while the run is running, or a restart clears all of
- * them. A good update resets the count.
+ * not help, nor does a restart; a resume by the operator, also while the run is running, clears all
+ * of them. A good update resets the count.
  *
  * The roster holds clients_max clients. When it is full, one that joins takes the place of the
  * client that has been absent longest and has nothing under way; that one is refused as unknown
@@ -178,6 +178,7 @@ enum trib_effect_kind {
     TRIB_EFFECT_BEST,        /* version is the best so far */
     TRIB_EFFECT_EVALUATED,   /* version has its reports; again when a further one moves its mean */
     TRIB_EFFECT_STATE,       /* the state has changed: tell watchers */
+    TRIB_EFFECT_SET_ASIDE,   /* append a record of it; text: the client. Nobody waits */
 };
 
 enum trib_record_kind { TRIB_RECORD_STATE, TRIB_RECORD_EVALUATION };
@@ -240,6 +241,9 @@ void trib_run_restore(struct trib_run *run, const struct trib_restored *restored
  * memory. */
 bool trib_run_restore_client(struct trib_run *run, const char *client, enum trib_client_role role,
                              const struct trib_attribute *attributes, uint32_t attribute_count);
+/* A client that was set aside, as recorded; NULL: a record of the state RUNNING, which forgives all.
+ * In ledger order. */
+void trib_run_restore_set_aside(struct trib_run *run, const char *client);
 /* A durable update that no record counts or drops yet, as admitted (held: target and weight 0). Its FOLD comes with the first
  * steps (send a TICK). False: no slot, the same id twice, or the run is stopped or has no model.
  * */
@@ -289,7 +293,6 @@ struct trib_run_status {
     bool has_best, has_evaluated;
     trib_version best, evaluated;
     double best_metric, evaluated_metric;
-    uint64_t refused[TRIB_REFUSE_VERSION + 1]; /* by reason */
 };
 void trib_run_status(const struct trib_run *run, trib_time_ns now, struct trib_run_status *status);
 struct trib_client_view {

@@ -10,7 +10,10 @@ static const bool allowed[][TRIB_RUN_FAILED + 1] = {
     [TRIB_RUN_AWAITING_MODEL] =
         {[TRIB_RUN_RUNNING] = true, [TRIB_RUN_STOPPED] = true, [TRIB_RUN_FAILED] = true},
     [TRIB_RUN_RUNNING] =
-        {[TRIB_RUN_PAUSED] = true, [TRIB_RUN_STOPPED] = true, [TRIB_RUN_FAILED] = true},
+        {[TRIB_RUN_RUNNING] = true, /* a resume that only forgives */
+         [TRIB_RUN_PAUSED] = true,
+         [TRIB_RUN_STOPPED] = true,
+         [TRIB_RUN_FAILED] = true},
     [TRIB_RUN_PAUSED] =
         {[TRIB_RUN_RUNNING] = true, [TRIB_RUN_STOPPED] = true, [TRIB_RUN_FAILED] = true},
     [TRIB_RUN_STOPPED] = {false},
@@ -86,8 +89,7 @@ void trib_states_pause(struct trib_run *run, const char *format, ...) {
     begin_change(run, TRIB_RUN_PAUSED, reason, 0);
 }
 
-/* The operator has looked: whoever was set aside may try again. */
-static void forgive_all(struct trib_run *run) {
+void trib_states_forgive_all(struct trib_run *run) {
     for (uint32_t index = 0; index < run->roster.count; index++) {
         struct trib_client *client = &run->roster.clients[index];
         client->refusals = 0;
@@ -104,8 +106,9 @@ static void apply_change(struct trib_run *run, const struct trib_change *change)
         trib_round_end(run);
     }
     if (change->to == TRIB_RUN_RUNNING) {
-        trib_round_postpone(run, state_lasted);
-        forgive_all(run);
+        if (run->state == TRIB_RUN_PAUSED)
+            trib_round_postpone(run, state_lasted);
+        trib_states_forgive_all(run);
     }
     move(run, change->to, change->reason);
     trib_heart_done(run, change->request);
@@ -156,9 +159,6 @@ static void control_pause(struct trib_run *run, trib_request request) {
 static void control_resume(struct trib_run *run, trib_request request) {
     if (run->ending.is_set || (run->state != TRIB_RUN_RUNNING && run->state != TRIB_RUN_PAUSED)) {
         refuse_state(run, request);
-    } else if (run->state == TRIB_RUN_RUNNING) {
-        forgive_all(run);
-        trib_heart_done(run, request);
     } else if (hold(run, request)) {
         begin_change(run, TRIB_RUN_RUNNING, "", request);
     }

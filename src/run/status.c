@@ -236,7 +236,5 @@ void trib_run_status(const struct trib_run *run, trib_time_ns now, struct trib_r
         .best_metric = evaluations->best.is_set ? evaluations->best.metric : (double)NAN,
         .evaluated_metric = evaluations->newest.is_set ? evaluations->newest.metric : (double)NAN,
     };
-    for (size_t refusal = 0; refusal <= TRIB_REFUSE_VERSION; refusal++)
-        status->refused[refusal] = run->refused[refusal];
     tell(run, now, status->waiting_for);
 }

@@ -1,5 +1,7 @@
 """test_participation.py - any HTTP client can take part; what is acknowledged is counted once."""
 import json
+import signal
+import time
 import unittest
 
 from harness import Daemon, main, read_safetensors, safetensors, wait_for
@@ -138,14 +140,58 @@ class Participation(unittest.TestCase):
         self.assertEqual(self.run_.status()["updates"], {"counted": 0, "pending": 0, "dropped": 0})
         self.assertIn("refused code=nonfinite run=r client=bad-0", self.daemon.log_text())
 
+    def test_refusals_are_counted_by_reason_wherever_they_are_made(self):
+        """By the heart, the codec, the gate; in the status of the run and in /metrics; and logged
+        with run, client and update."""
+        bad = delta(**{"layer.bias": ([2], [float("nan"), 0])})
+        self.client.put("u0", bad, base=0, examples=7)
+        self.client.put("u1", delta(), base=9, examples=7)
+        self.client.put("u2", delta(), base=0, examples=7, headers={"Content-Type": "text/plain"})
+        self.run_.get("/task", token=self.client.token[:-1] + "~")
+        self.assertEqual(self.run_.get("/versions/7").status, 404)
+        expected = {"nonfinite": 1, "base_unknown": 1, "content_type": 1, "token": 1,
+                    "not_found": 1}
+        status = self.run_.status()
+        self.assertEqual(status["refused"], expected)
+        self.assertAlmostEqual(status["since"], time.time(), delta=60)
+        lines = [line for line in self.daemon.request("GET", "/metrics").body.decode().splitlines()
+                 if not line.startswith("#")]
+        names = [line.rsplit(" ", 1)[0] for line in lines]
+        self.assertEqual(len(names), len(set(names)))  # a name twice and Prometheus takes none
+        for code in expected:
+            self.assertIn(f'tributary_run_refused_total{{run="r",reason="{code}"}} 1', lines)
+        for code, update in (("nonfinite", "u0"), ("base_unknown", "u1"), ("content_type", "u2")):
+            self.assertIn(f"refused code={code} run=r client=dev-1 update={update} peer=",
+                          self.daemon.log_text())
+
+    def test_the_time_of_turns_is_told(self):
+        def buckets():
+            lines = self.daemon.request("GET", "/metrics").body.decode().splitlines()
+            return [int(line.split()[1]) for line in lines
+                    if line.startswith("tributary_loop_turn_seconds_bucket")]
+
+        first, second = buckets(), buckets()
+        self.assertEqual(first, sorted(first))  # each counts the shorter ones too
+        self.assertEqual(len(first), 8)
+        self.assertGreater(second[-1], first[-1])
+
     def test_three_refusals_in_a_row_set_a_client_aside_visibly(self):
         bad = delta(**{"layer.bias": ([2], [float("nan"), 0])})
         for i in range(3):
             self.assertEqual(self.client.put(f"u{i}", bad, base=0, examples=7).status, 422)
         reply = self.client.put("u3", delta(), base=0, examples=7)
         self.assertEqual((reply.status, reply.json()["code"]), (403, "set_aside"))
-        self.assertEqual(self.run_.status()["clients"]["set_aside"], ["dev-1"])
+        for how in (None, signal.SIGTERM, signal.SIGKILL):  # no restart forgives it
+            if how:
+                wait_for(lambda: any(line["record"]["type"] == "set_aside"
+                                     for line in self.run_.ledger()), what="its record")
+                self.daemon.restart(how)
+            self.assertEqual(self.run_.status()["clients"]["set_aside"], ["dev-1"])
+            reply = self.client.put("u3", delta(), base=0, examples=7)
+            self.assertEqual((reply.status, reply.json()["code"]), (403, "set_aside"))
         self.assertEqual(self.run_.control("resume").status, 200)
+        self.daemon.restart()
+        self.assertEqual(self.run_.status()["clients"]["set_aside"], [])
         self.assertEqual(self.client.put("u4", delta(), base=0, examples=7).status, 200)
 
     def test_who_comes_before_the_model_waits_for_it(self):

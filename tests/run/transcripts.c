@@ -396,6 +396,9 @@ static void listen(struct world *world, const struct trib_effect *effect) {
     case TRIB_EFFECT_EVALUATED:
         say(player, "evaluated version %" PRIu64, effect->version);
         break;
+    case TRIB_EFFECT_SET_ASIDE:
+        say(player, "record that %s is set aside", effect->text);
+        break;
     case TRIB_EFFECT_STATE:
         say(player, "state %s%s%s%s", trib_run_state_name(effect->state),
             effect->text[0] ? " (" : "", effect->text, effect->text[0] ? ")" : "");

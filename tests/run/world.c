@@ -364,6 +364,21 @@ static void publish(struct world *world, const struct trib_effect *effect) {
     world->published = effect->version;
 }
 
+/* Nobody waits for this record; here it is durable at once. */
+static void set_aside(struct world *world, const char *name) {
+    uint32_t place = 0;
+    while (place < world->client_count && strcmp(world->clients[place].name, name) != 0)
+        place++;
+    world_require(world, place < world->client_count, "only who has joined is set aside");
+    world_require(world, !world->clients[place].is_set_aside, "and only once");
+    world->clients[place].is_set_aside = true;
+}
+
+static void forgive_all(struct world *world) {
+    for (uint32_t place = 0; place < world->client_count; place++)
+        world->clients[place].is_set_aside = false;
+}
+
 static bool is_answer(const struct trib_effect *effect) {
     switch (effect->kind) {
     case TRIB_EFFECT_JOINED:
@@ -419,6 +434,9 @@ static void carry_out(struct world *world, const struct trib_effect *effect) {
         break;
     case TRIB_EFFECT_RECORD:
         record(world, effect);
+        break;
+    case TRIB_EFFECT_SET_ASIDE:
+        set_aside(world, effect->text);
         break;
     case TRIB_EFFECT_STATE:
         world_require(world, effect->state == TRIB_RUN_FAILED || effect->state == world->state,
@@ -499,6 +517,8 @@ static void make_durable(struct world *world, const struct world_job *job) {
         settle_listed(world, job, TRIB_FATE_DROPPED, 0);
         world->dropped += job->listed_count;
         world->state = job->state;
+        if (job->state == TRIB_RUN_RUNNING)
+            forgive_all(world);
         snprintf(world->reason, sizeof world->reason, "%s", job->reason);
     } else if (job->kind == WORLD_RECORD) {
         world_require(world, world->evaluation_count < WORLD_EVALUATIONS_MAX, "the test has room");
@@ -611,6 +631,10 @@ void world_restart(struct world *world, uint64_t survivors) {
                                 world->clients[client].role, world->clients[client].attributes,
                                 world->clients[client].attribute_count);
     restore_updates(world);
+    for (uint32_t client = 0; client < world->client_count; client++) {
+        if (world->clients[client].is_set_aside)
+            trib_run_restore_set_aside(world->run, world->clients[client].name);
+    }
     for (uint32_t index = 0; index < world->evaluation_count; index++) {
         const struct world_evaluation *evaluation = &world->evaluations[index];
         trib_run_restore_evaluation(world->run, evaluation->client, evaluation->version,

@@ -103,6 +103,7 @@ struct world {
         enum trib_client_role role;
         struct trib_attribute attributes[TRIB_ATTRIBUTES_MAX];
         uint32_t attribute_count;
+        bool is_set_aside;
     } clients[WORLD_CLIENTS_MAX];
     uint32_t client_count;
 

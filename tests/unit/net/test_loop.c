@@ -46,6 +46,38 @@ static void fire(void *context) {
     world->fired++;
 }
 
+static void be_busy(void *context) {
+    struct world *world = context;
+    while (real_now() < world->deadline) {
+    }
+}
+
+/* Waiting is no part of a turn: 60 ms of it and 20 ms of work are a turn of 20 ms. */
+static void turns_are_timed_without_the_waiting(void **state) {
+    (void)state;
+    struct world world;
+    begin(&world);
+    world.timer = trib_timer_new(world.loop, be_busy, &world);
+    world.other = trib_timer_new(world.loop, fire, &world);
+    trib_time_ns start = real_now();
+    world.deadline = start + 80 * TRIB_MILLISECOND;
+    trib_timer_arm(world.timer, start + 60 * TRIB_MILLISECOND);
+    trib_timer_arm(world.other, start + 90 * TRIB_MILLISECOND); /* the turn after it */
+    trib_loop_run(world.loop);
+    const struct trib_loop_turns *turns = trib_loop_turns(world.loop);
+    uint64_t count = 0, long_count = 0;
+    for (size_t i = 0; i <= TRIB_LOOP_BOUND_COUNT; i++) {
+        count += turns->counts[i];
+        long_count += i >= 4 ? turns->counts[i] : 0; /* beyond 10 ms */
+    }
+    assert_in_range(long_count, 1, count - 1);
+    assert_in_range(turns->total, 10 * TRIB_MILLISECOND,
+                    real_now() - start - 40 * TRIB_MILLISECOND);
+    trib_timer_free(world.other);
+    trib_timer_free(world.timer);
+    end(&world);
+}
+
 static void timer_fires_once_and_never_early(void **state) {
     (void)state;
     struct world world;
@@ -293,6 +325,7 @@ static void idle_rule_counts_bytes_not_time(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(turns_are_timed_without_the_waiting),
         cmocka_unit_test(timer_fires_once_and_never_early),
         cmocka_unit_test(deadlines_count_from_the_real_now),
         cmocka_unit_test(deadlines_are_reached_on_the_clock_of_the_loop),
