@@ -3,6 +3,7 @@
 #include "node/record.h"
 #include "node/report.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -212,8 +213,14 @@ static void carry_receive(struct trib_hosted *hosted, const struct trib_effect *
     struct trib_call *call = call_of(effect);
     struct trib_error error = {0};
     uint64_t length = call->request->has_length ? call->request->content_length : UINT64_MAX;
-    struct trib_upload *upload = trib_upload_new(hosted, call, length, &error);
+    uint64_t bytes_max = trib_report_update_bytes_max(hosted);
     call->waits = false;
+    if (call->request->has_length && length > bytes_max) {
+        trib_call_refuse(call, "too_large", "body of %" PRIu64 " bytes (at most %" PRIu64 ")",
+                         length, bytes_max);
+        return;
+    }
+    struct trib_upload *upload = trib_upload_new(hosted, call, length, &error);
     if (upload == NULL) {
         trib_call_refuse_error(call, &error);
         return;
@@ -221,7 +228,7 @@ static void carry_receive(struct trib_hosted *hosted, const struct trib_effect *
     upload->is_compare = effect->kind == TRIB_EFFECT_COMPARE;
     call->upload = upload;
     upload->head = *call->head;
-    trib_exchange_receive(call->exchange, trib_report_update_bytes_max(hosted));
+    trib_exchange_receive(call->exchange, bytes_max);
 }
 
 static void carry_spool(struct trib_hosted *hosted, const struct trib_effect *effect) {

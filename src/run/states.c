@@ -9,11 +9,10 @@
 static const bool allowed[][TRIB_RUN_FAILED + 1] = {
     [TRIB_RUN_AWAITING_MODEL] =
         {[TRIB_RUN_RUNNING] = true, [TRIB_RUN_STOPPED] = true, [TRIB_RUN_FAILED] = true},
-    [TRIB_RUN_RUNNING] =
-        {[TRIB_RUN_RUNNING] = true, /* a resume that only forgives */
-         [TRIB_RUN_PAUSED] = true,
-         [TRIB_RUN_STOPPED] = true,
-         [TRIB_RUN_FAILED] = true},
+    [TRIB_RUN_RUNNING] = {[TRIB_RUN_RUNNING] = true, /* a resume that only forgives */
+                          [TRIB_RUN_PAUSED] = true,
+                          [TRIB_RUN_STOPPED] = true,
+                          [TRIB_RUN_FAILED] = true},
     [TRIB_RUN_PAUSED] =
         {[TRIB_RUN_RUNNING] = true, [TRIB_RUN_STOPPED] = true, [TRIB_RUN_FAILED] = true},
     [TRIB_RUN_STOPPED] = {false},

@@ -1,4 +1,5 @@
 """test_http.py - the wire is strict: loose HTTP, foreign pages and early refusals."""
+import contextlib
 import socket
 import struct
 import time
@@ -48,6 +49,79 @@ class Wire(unittest.TestCase):
                 if b"Connection" not in data:
                     data = data.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
                 self.assertIn(self.status_of(data), expected)
+
+    def test_a_head_without_end_is_cut_off_early(self):
+        """100,000 fields, or one that never ends: refused after a few kilobytes, whatever follows."""
+        start = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+        for tail in (b"X-%d: a\r\n", b"X-Name: " + b"a" * 1000):
+            with self.subTest(tail=tail[:10]), \
+                    socket.create_connection((self.daemon.host, self.daemon.port), 10) as peer:
+                received = b""
+                with contextlib.suppress(ConnectionError):
+                    peer.sendall(start)
+                    for number in range(100_000):
+                        peer.sendall(tail % number if b"%d" in tail else tail)
+                with contextlib.suppress(ConnectionError):
+                    received = peer.recv(1000)
+                self.assertIn(received[:13], (b"HTTP/1.1 431 ", b""))  # "": reset, it went on
+        reply = self.daemon.raw(start + b"".join(b"X-%d: a\r\n" % n for n in range(1000)) + b"\r\n")
+        self.assertTrue(reply.startswith(b"HTTP/1.1 431 "), reply[:80])
+
+    def test_chunked_bombs_are_refused(self):
+        """Sizes that overflow, that are no numbers, that never end, or whose sum is too much."""
+        head = self.put_head("Connection: close\r\n").replace(
+            b"Content-Length: 1000", b"Transfer-Encoding: chunked")
+        endless = b"1;" + b"x" * (1 << 17)
+        for size in (b"FFFFFFFFFFFFFFFFF", b"-1", b"0x10", b"+5", b"1 0", b"", b"g", endless):
+            with self.subTest(size=size[:20]):
+                status = self.status_of(head + size + b"\r\n" + b"x" * 100)
+                self.assertIn(status, (400, 413, 431, b""))
+        flood = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
+        status = self.status_of(head + 4 * flood)
+        self.assertIn(status, (413, b""))
+        trailer = head + b"0\r\n" + b"X: a\r\n" * 100_000 + b"\r\n"
+        self.assertIn(self.status_of(trailer), (400, 431, b""))
+        reply = self.client.put("after", MODEL, base=0, examples=1)
+        self.assertEqual(reply.status, 200, reply.body)
+
+    def test_ranges_are_one_or_none(self):
+        size = len(self.run_.model(0).body)
+        cases = {f"bytes={size}-": 416, "bytes=-0": 416, "bytes=18446744073709551616-": (400, 416),
+                 "bytes=0-18446744073709551615": 206, "bytes=-18446744073709551615": 206,
+                 "bytes=5-3": (200, 400, 416), "bytes=a-b": (200, 400), "lines=1-2": (200, 400),
+                 ",".join(["bytes=0-1"] + ["0-1"] * 1000): (200, 400, 416), "bytes=0-0": 206}
+        for field, expected in cases.items():
+            with self.subTest(field=field[:40]):
+                reply = self.run_.get("/versions/0", headers={"Range": field})
+                expected = expected if isinstance(expected, tuple) else (expected,)
+                self.assertIn(reply.status, expected)
+                self.assertLessEqual(len(reply.body), size)
+
+    def test_no_name_from_outside_is_a_path(self):
+        """Whatever is no plain name is refused, in each place of a path where one may stand."""
+        tricks = ("..", ".", "%2e%2e", "..%2f..%2fetc", "a%00b", "a%2Fb", "a%5cb", "%c3%bc", "ü",
+                  "%e2%80%ae", "a%20b", "a" * 65, "%", "%zz", "-" * 300, "a;b", "~", "%F0%9F%8C%8A")
+        for trick in tricks:
+            for path in (f"/v1/runs/{trick}", f"/v1/runs/r/clients/{trick}",
+                         f"/v1/runs/r/updates/{trick}", f"/v1/runs/r/versions/{trick}"):
+                with self.subTest(path=path[:60]):
+                    method = "PUT" if "clients" in path or "updates" in path else "GET"
+                    status = self.status_of(
+                        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                        f"Authorization: Bearer {self.client.token}\r\n"
+                        "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}".encode())
+                    self.assertIn(status, (400, 404, 405, 415))
+        run = {"name": "ü", "model": {"init": "upload"}}
+        self.assertEqual(self.daemon.request("POST", "/v1/runs", run, self.daemon.admin).status, 400)
+
+    def test_fields_that_contradict_each_other_are_refused(self):
+        head = self.put_head("Connection: close\r\n")
+        for doubled in (b"Tributary-Base-Version: 0\r\n", b"Tributary-Examples: 1\r\n",
+                        b"Authorization: Bearer x\r\n", b"Content-Type: application/json\r\n",
+                        b"Content-Length: 1000\r\n", b"Transfer-Encoding: chunked\r\n"):
+            with self.subTest(doubled=doubled):
+                self.assertIn(self.status_of(head.replace(b"Connection", doubled + b"Connection")),
+                              (400, 401))
 
     def test_foreign_hosts_and_pages_are_refused(self):
         for field, code in (("Host: evil.example", "host"),
