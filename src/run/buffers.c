@@ -54,7 +54,9 @@ static void fix_weight(const struct trib_run *run, struct trib_admitted *admitte
     const struct trib_client *client = &run->roster.clients[admitted->client_index];
     admitted->target = run->version + 1;
     admitted->staleness = run->version - admitted->base;
-    admitted->weight = trib_admission_weigh(run, client, admitted, false);
+    uint64_t weight = trib_admission_weigh(run, client, admitted, false);
+    /* Its client may have another attribute by now; what was acknowledged is not nothing. */
+    admitted->weight = weight > 0 ? weight : 1;
 }
 
 void trib_buffer_release(struct trib_run *run, const uint32_t holds[2]) {
