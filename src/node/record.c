@@ -61,6 +61,9 @@ static bool is_checkpoint_due(const struct trib_hosted *hosted) {
     if (is_spool_crowded(hosted)) {
         return true;
     }
+    if (hosted->spec->durability != TRIB_DURABILITY_SPOOL) {
+        return true; /* its updates are nowhere, so it could not be made again */
+    }
     if (every == 0 && hosted->model.current->byte_count <= CHECKPOINT_ALWAYS_BYTES) {
         return true;
     }

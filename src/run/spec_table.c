@@ -364,7 +364,8 @@ static const struct trib_field fields[] = {
      .meaning = "silence after which another client may be asked instead"},
     {"checkpoint_every", TRIB_FIELD_DURATION, AT(checkpoint_every), .initial = "\"0s\"",
      FROM(0, LONGEST),
-     .meaning = "time between checkpoints; 0s = each version, large models by time"},
+     .meaning = "time between checkpoints; 0s = each version, large models by time; with "
+                "durability memory, always each version"},
     {"clients_max", TRIB_FIELD_INTEGER, AT(clients_max), .initial = "10000", FROM(1, 10000000),
      .meaning = "most clients that take part at a time"},
     {"updates_pending_max", TRIB_FIELD_INTEGER, AT(updates_pending_max), .initial = "4096",

@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +11,7 @@
 #include "sim/faults/world.h"
 
 #define HEX TRIB_DIGEST_HEX_BYTES
-#define CLIENTS_MAX 16
+#define CLIENTS_MAX 24
 #define SEGMENTS_GAP 64 /* numbers without a segment after which no further one is looked for */
 
 struct settled {
@@ -29,7 +28,6 @@ struct evaluation {
 
 static struct {
     struct judge_rules rules;
-    int weight_bits; /* k: weights are in units of 2^-k */
     struct sums sums;
     unsigned char *first;
     size_t first_bytes;
@@ -70,16 +68,7 @@ static void *grown(void *list, size_t count, size_t bytes) {
 void judge_begin(const struct judge_rules *rules) {
     memset(&judge, 0, sizeof judge);
     judge.rules = *rules;
-    uint64_t largest = rules->is_equal ? 1 : rules->weight_max;
-    while (rules->is_polynomial && judge.weight_bits < 16 &&
-           largest << (judge.weight_bits + 1) <= UINT64_C(1) << 29) {
-        judge.weight_bits++;
-    }
-    sums_begin(&judge.sums, rules->counts, rules->delta_max, largest << judge.weight_bits,
-               rules->weight_total_max << judge.weight_bits, rules->momentum);
-    judge.sums.divisor = rules->divisor;
-    judge.sums.goal = rules->goal;
-    judge.sums.weight_unit = UINT64_C(1) << judge.weight_bits;
+    sums_begin(&judge.sums, rules->counts, &rules->spec);
     judge.first = sums_version(&judge.sums, &judge.first_bytes);
 }
 
@@ -190,14 +179,6 @@ static const struct judge_sent *settle(const json_t *update, bool is_dropped, ui
     return sent;
 }
 
-static uint64_t expected_weight(uint64_t examples, uint64_t staleness) {
-    uint64_t unit = UINT64_C(1) << judge.weight_bits;
-    if (judge.rules.is_polynomial) {
-        unit = (uint64_t)lround((double)unit * pow(1 + (double)staleness, -0.5));
-    }
-    return (judge.rules.is_equal ? 1 : examples) * unit;
-}
-
 static void add_update(const json_t *update, uint64_t version) {
     const struct judge_sent *sent = settle(update, false, version);
     uint64_t weight = number_of(update, "weight");
@@ -206,11 +187,15 @@ static void add_update(const json_t *update, uint64_t version) {
     }
     if (number_of(update, "base") != sent->base ||
         number_of(update, "examples") != sent->examples ||
-        weight != expected_weight(sent->examples, number_of(update, "staleness"))) {
+        weight != rules_weight(&judge.rules.spec, sent->examples, number_of(update, "staleness"))) {
         world_fail("update %s of %s: base, examples or weight are not what was sent", sent->id,
                    sent->client);
     }
-    sums_add(&judge.sums, sent->deltas, weight);
+    if (number_of(update, "staleness") != version - 1 - sent->base) {
+        world_fail("update %s of %s: staleness %" PRIu64 " in version %" PRIu64, sent->id,
+                   sent->client, number_of(update, "staleness"), version);
+    }
+    sums_add(&judge.sums, sent->deltas, sent->base, weight);
 }
 
 static void take_version(const json_t *record) {
@@ -248,6 +233,8 @@ static void take_version(const json_t *record) {
     }
     judge.versions = grown(judge.versions, judge.version_count, sizeof *judge.versions);
     judge.versions[judge.version_count++] = digest;
+    tally_add(TALLY_VERSIONS, 1);
+    tally_add(TALLY_COUNTED, json_array_size(updates));
     world_trace("        durable: version %" PRIu64 " of %zu updates", version,
                 json_array_size(updates));
 }
@@ -258,6 +245,7 @@ static void take_state(const json_t *record) {
     json_t *update;
     json_array_foreach(json_object_get(record, "dropped"), i, update) {
         (void)settle(update, true, judge.version_count);
+        tally_add(TALLY_DROPPED, 1);
     }
     world_trace("        durable: state %s", judge.state);
 }
@@ -409,6 +397,20 @@ void judge_crashed(void) {
         world_fail("%zu records were durable, %" PRIu64 " are there after the crash",
                    judge.chain_count, judge.record_count);
     }
+    tally_add(TALLY_CRASHES_CHECKED, 1);
+}
+
+void judge_begins_anew(void) {
+    size_t kept = 0;
+    judge_read_ledger();
+    for (size_t i = 0; i < judge.acknowledged_count; i++) {
+        const struct judge_sent *sent = &judge.sent[judge.acknowledged[i]];
+        if (judge.rules.spec.is_durable || find_settled(sent->client, sent->id) != NULL) {
+            judge.acknowledged[kept++] = judge.acknowledged[i];
+        }
+    }
+    tally_add(TALLY_FORGOTTEN, judge.acknowledged_count - kept);
+    judge.acknowledged_count = kept;
 }
 
 /* --- the spool on the disk --------------------------------------------------------------------------- */
@@ -490,7 +492,12 @@ static void check_acknowledgement(const struct network_request *request, const j
                    request->client);
     }
     check_fate(request->client, request->id, receipt);
-    if (strcmp(text_of(receipt, "fate"), "spooled") == 0 &&
+    bool is_durable = judge.rules.spec.is_durable;
+    if (strcmp(text_of(receipt, "durability"), is_durable ? "spool" : "memory") != 0) {
+        world_fail("update %s of %s: durability \"%s\"", request->id, request->client,
+                   text_of(receipt, "durability"));
+    }
+    if (is_durable && strcmp(text_of(receipt, "fate"), "spooled") == 0 &&
         find_settled(request->client, request->id) == NULL && !is_spooled(&sent->digest)) {
         world_fail("update %s of %s was acknowledged before it was durable", request->id,
                    request->client);
@@ -550,6 +557,7 @@ void judge_replied(const struct network_request *request, int status, const char
                    uint64_t version, bool has_version, const unsigned char *body,
                    size_t body_bytes) {
     judge_read_ledger();
+    tally_add(TALLY_TOLD, 1);
     if (request->purpose == NETWORK_MODEL_GET) {
         char hex[HEX] = "";
         if (status == 200 && has_version && sscanf(etag, "\"%64[0-9a-f]\"", hex) == 1) {

@@ -19,13 +19,7 @@
 
 struct judge_rules {
     const char *run;
-    double delta_max;
-    uint64_t weight_max, weight_total_max; /* examples */
-    bool is_equal;                         /* weights: equal */
-    bool is_polynomial;                    /* staleness: polynomial with a = 0.5 */
-    double momentum;
-    enum sums_divisor divisor;
-    uint64_t goal;
+    struct rules spec;
     uint32_t counts[SUMS_TENSORS];
 };
 
@@ -62,6 +56,9 @@ void judge_delivered(const struct network_request *request, int status, const ch
 
 /* After the disk was reverted, before the daemon starts again. */
 void judge_crashed(void);
+/* The daemon has started, or opened the run again: with `durability: memory` it may have forgotten
+ * what was acknowledged and has no fate yet. */
+void judge_begins_anew(void);
 /* Read what is new on the disk. */
 void judge_read_ledger(void);
 

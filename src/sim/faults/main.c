@@ -1,6 +1,6 @@
 /* main.c - worlds by seed: trouble for a while, then calm, then a good end.
  *
- *     world --seeds FIRST:COUNT [--trace] [--verbose] [--directory PATH]
+ *     trib-faults --seeds FIRST:COUNT [--spec FILE] [--trace] [--verbose]
  *
  * In trouble, power fails, disks fail and fill up, connections break. In calm the run must make
  * progress; then it is stopped, everything acknowledged must be settled, everything lent given
@@ -13,15 +13,17 @@
 #include <unistd.h>
 
 #include "node/daemon.h"
+#include "sim/faults/choice.h"
 #include "sim/faults/judge.h"
 #include "sim/faults/machine.h"
 #include "sim/faults/network.h"
 #include "sim/faults/people.h"
+#include "sim/faults/tally.h"
 #include "sim/faults/world.h"
+#include "wire/yaml.h"
 
 #define MINUTE (60 * TRIB_SECOND)
 #define HOUR (60 * MINUTE)
-#define RUN "r1"
 
 enum phase { TROUBLE, CALM, STOPPING, DRAINING, ASKING, ENDING, ASKING_AGAIN, ENDED };
 static const char *const phase_names[] = {"trouble", "calm",   "stopping",     "draining",
@@ -29,151 +31,40 @@ static const char *const phase_names[] = {"trouble", "calm",   "stopping",     "
 /* Longest virtual time in each; beyond it there is no progress. */
 static const trib_time_ns patience[] = {HOUR,        3 * HOUR,    HOUR,        10 * MINUTE,
                                         10 * MINUTE, 10 * MINUTE, 10 * MINUTE, 0};
+#define SLOWEST_TIMES 20 /* versions at the pace of the spec, on top of CALM */
 
 static struct {
     enum phase phase;
     trib_time_ns until;       /* of the phase */
     uint64_t versions_wanted; /* to leave CALM */
-    double crash_chance;      /* per second of trouble */
-    double disk_chance;
-    char spec[2048];
-    struct trib_node_config config;
-    bool is_checkpointed_always;
+    struct choice choice;
 } plan;
 
-/* --- what kind of world ---------------------------------------------------------------------------------- */
-
-static const char *one_of(const char *const *words, size_t count) {
-    return words[world_below(count)];
-}
-#define ONE_OF(...)                            \
-    one_of((const char *const[]){__VA_ARGS__}, \
-           sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
-
-static void choose_sizes(struct judge_rules *rules) {
-    uint64_t kind = world_below(30);
-    rules->counts[0] = 1 + (uint32_t)world_below(200);
-    rules->counts[1] = 1 + (uint32_t)world_below(20);
-    rules->counts[2] = 1 + (uint32_t)world_below(10);
-    if (kind == 0) {
-        rules->counts[0] = 265000; /* bodies over 1 MiB */
-    } else if (kind == 1) {
-        rules->counts[0] = 525000; /* and work in two parts */
-    } else if (kind < 4) {
-        rules->counts[0] = 20000;
-    }
-}
-
-/* Rounds mostly, else a version per so many updates, or per tick of a clock. */
-static void choose_tempo(struct judge_rules *rules, bool is_momentum, uint64_t quorum, char *text,
-                         size_t room) {
-    uint64_t kind = world_below(10);
-    if (kind < 6) {
-        (void)snprintf(
-            text, room,
-            "\"preset\": \"%s\", \"fraction\": %s, \"over_selection\": %s, \"deadline\": %s, "
-            "\"first_deadline\": \"2m\", \"short\": \"%s\", \"late\": \"%s\"",
-            is_momentum ? "fedavgm" : "fedavg", ONE_OF("1.0", "1.0", "0.5"), ONE_OF("0.0", "0.5"),
-            ONE_OF("\"auto\"", "\"5s\"", "\"30s\"", "\"5m\""),
-            ONE_OF("wait", "wait", "go", "pause"), ONE_OF("count", "count", "refuse"));
-    } else if (kind < 9) {
-        static const char *const words[] = {"weight", "goal", "none"};
-        rules->divisor = rules->is_equal ? (enum sums_divisor)world_below(3) : SUMS_BY_WEIGHT;
-        rules->goal = quorum + world_below(3);
-        if (rules->goal > rules->weight_total_max) {
-            rules->goal = quorum;
-        }
-        (void)snprintf(text, room,
-                       "\"preset\": \"fedbuff\", \"goal\": %" PRIu64
-                       ", \"concurrency\": %u, \"divide\": \"%s\", \"deadline\": \"%s\"",
-                       rules->goal, world_chance(0.5) ? 0 : (unsigned)rules->goal,
-                       words[rules->divisor], ONE_OF("20s", "2m"));
-    } else {
-        (void)snprintf(text, room,
-                       "\"preset\": \"fedfix\", \"tick\": \"%s\", \"divide\": \"weight\"",
-                       ONE_OF("5s", "1m"));
-    }
-}
-
-static void choose_world(struct judge_rules *rules, struct people_rules *people) {
-    memset(&plan, 0, sizeof plan);
-    choose_sizes(rules);
-    bool is_large = rules->counts[0] > 100000;
-    uint32_t trainers = 1 + (uint32_t)world_below(is_large ? 3 : PEOPLE_TRAINERS_MAX);
-    bool is_momentum = world_chance(0.4);
-    rules->run = RUN;
-    rules->momentum = is_momentum ? 0.9 : 0;
-    rules->delta_max = world_chance(0.5) ? 16 : 0.125;
-    rules->weight_max = world_chance(0.5) ? 1048576 : 1 + world_below(1000);
-    rules->weight_total_max =
-        world_chance(0.7) ? 1073741824 : rules->weight_max * (1 + world_below(4));
-    rules->is_equal = world_chance(0.3);
-    rules->is_polynomial = world_chance(0.3);
-    uint64_t quorum = 1 + world_below(trainers);
-    if (quorum > rules->weight_total_max) {
-        quorum = 1;
-    }
-    char tempo[400];
-    choose_tempo(rules, is_momentum, quorum, tempo, sizeof tempo);
-    plan.is_checkpointed_always = world_chance(0.5);
-    const char *keep_updates = world_chance(0.15) ? "forever" : "until-counted";
-    (void)snprintf(
-        plan.spec, sizeof plan.spec,
-        "{\"name\": \"%s\", \"seed\": %" PRIu64
-        ", \"model\": {\"delta_max\": %g, \"tensors\": [{\"match\": \"c.frozen\", \"role\": "
-        "\"freeze\"}]}, \"strategy\": {%s, \"quorum\": %" PRIu64 ", \"staleness\": \"%s\", "
-        "\"staleness_max\": 8, \"weights\": \"%s\", \"weight_max\": %" PRIu64
-        ", \"weight_total_max\": %" PRIu64
-        ", \"server\": {\"optimizer\": \"%s\", \"lr\": 1.0}}, \"evaluate\": {\"every\": %u, "
-        "\"on\": %s, \"deadline\": \"30s\"}, \"keep\": {\"versions\": {\"last\": %u, \"every\": %u}, "
-        "\"updates\": \"%s\"}, \"lease\": \"%s\", \"checkpoint_every\": \"%s\", "
-        "\"updates_pending_max\": %u}",
-        RUN, world.seed, rules->delta_max, tempo, quorum,
-        rules->is_polynomial ? "polynomial" : "constant", rules->is_equal ? "equal" : "examples",
-        rules->weight_max, rules->weight_total_max, is_momentum ? "momentum" : "sgd",
-        (unsigned)world_below(3), ONE_OF("[\"evaluators\"]", "[\"clients\", \"evaluators\"]"),
-        1 + (unsigned)world_below(4), (unsigned)world_below(4), keep_updates,
-        ONE_OF("20s", "2m", "10m"), plan.is_checkpointed_always ? "0s" : ONE_OF("10s", "1m", "10m"),
-        (unsigned)(quorum + rules->goal + world_below(world_chance(0.3) ? 3 : 60)));
-    plan.is_checkpointed_always =
-        plan.is_checkpointed_always && strcmp(keep_updates, "until-counted") == 0;
-    plan.config = (struct trib_node_config){
-        .data_dir = world.directory,
-        .worker_count = 1 + (unsigned)world_below(4),
-        .chunk_count_max = 1 + (size_t)world_below(4),
-        .body_bytes_max = world_chance(0.3) ? (UINT64_C(1) << 20) + 100000 : 0,
-    };
-    *people = (struct people_rules){
-        .run = RUN,
-        .spec = plan.spec,
-        .trainer_count = trainers,
-        .has_vandal = world_chance(0.3),
-        .is_chunked = world_chance(0.2),
-        .other_run_chance = world_chance(0.5) ? 0 : 0.3,
-        .delta_max = rules->delta_max,
-        .weight_max = rules->weight_max,
-        .is_equal = rules->is_equal,
-    };
-    plan.until = world.now + world_delay(MINUTE, is_large ? 4 * MINUTE : 30 * MINUTE);
-    plan.crash_chance = world_chance(0.15) ? 0 : 0.003 + 0.02 * trib_random_unit(&world.chance);
-    plan.disk_chance = world_chance(0.3) ? 0 : 0.03 * trib_random_unit(&world.chance);
-}
+struct options {
+    const char *program; /* how it is called, for the command that replays a seed */
+    uint64_t first, count;
+    const char *spec_path; /* NULL: each world has a spec of its own */
+    json_t *spec;
+    bool is_tracing, is_verbose;
+    char directory[100]; /* for SQLite's files */
+};
 
 /* --- the course of a world ------------------------------------------------------------------------------- */
 
 static void enter_phase(enum phase phase) {
     plan.phase = phase;
     plan.until = world.now + patience[phase];
+    plan.until += phase == CALM ? SLOWEST_TIMES * plan.choice.slowest : 0;
     world_trace("        === %s", phase_names[phase]);
 }
 
 static void trouble(void) {
-    if (world_fault(plan.crash_chance)) {
+    if (world_chance(plan.choice.crash_chance)) {
         world.is_crash_wanted = true;
-    } else if (world_fault(plan.crash_chance / 5)) {
+    } else if (world_fault(TALLY_TERMINATED, plan.choice.crash_chance / 5)) {
         machine_terminate();
     }
-    if (world_fault(plan.disk_chance)) {
+    if (world_chance(plan.choice.disk_chance)) {
         machine_files_trouble();
     }
 }
@@ -189,7 +80,7 @@ static void calm_down(void) {
 static bool is_quiet(void) {
     const struct trib_node *node = world.node;
     if (network_under_way() > 0 || node == NULL || node->closing_count > 0 ||
-        trib_node_find(node, RUN) == NULL) {
+        trib_node_find(node, plan.choice.judge.run) == NULL) {
         return false;
     }
     uint64_t jobs = 0;
@@ -212,8 +103,8 @@ static void check_all_returned(void) {
         world_fail("a call is left that nobody waits for");
     }
     struct trib_spool_counters counters;
-    trib_spool_count(trib_node_find(node, RUN)->spool, &counters);
-    if (plan.is_checkpointed_always && counters.live_entries > 0) {
+    trib_spool_count(trib_node_find(node, plan.choice.judge.run)->spool, &counters);
+    if (plan.choice.is_checkpointed_always && counters.live_entries > 0) {
         world_fail("%" PRIu64 " entries of the spool were not released", counters.live_entries);
     }
 }
@@ -242,6 +133,7 @@ static void next_phase(void) {
         calm_down();
         break;
     case CALM:
+        tally_add(TALLY_CALM, 1);
         people_aim(PEOPLE_STOP);
         enter_phase(STOPPING);
         break;
@@ -300,6 +192,7 @@ static void check_nothing_left(const char *when) {
     if (world.disk.handles_open > 0) {
         world_fail("%" PRIu64 " files are open after %s", world.disk.handles_open, when);
     }
+    tally_add(TALLY_ENDS, 1);
 }
 
 static void be_down(trib_time_ns most) {
@@ -314,9 +207,11 @@ static bool start(void) {
     struct trib_error error = {0};
     bool was_full = world.disk.capacity_bytes != 0;
     world.starts++;
+    tally_add(TALLY_STARTS, 1);
     world.disk.has_failed = false;
-    if (trib_node_new(&world.env, &plan.config, &world.node, &error) == TRIB_OK) {
+    if (trib_node_new(&world.env, &plan.choice.config, &world.node, &error) == TRIB_OK) {
         world_trace("        the daemon runs");
+        judge_begins_anew();
         return true;
     }
     world.node = NULL;
@@ -358,40 +253,48 @@ static void live(void) {
     }
 }
 
-static void run_world(uint64_t seed, bool is_tracing, bool is_verbose, const char *directory) {
-    struct judge_rules rules = {0};
-    struct people_rules people = {0};
-    world_begin(seed, is_tracing, directory);
-    choose_world(&rules, &people);
-    world_trace("        spec: %s", plan.spec);
-    judge_begin(&rules);
-    people_begin(&people);
+static void run_world(uint64_t seed, const struct options *options) {
+    struct trib_error error = {0};
+    memset(&plan, 0, sizeof plan);
+    world_begin(seed, options->is_tracing, options->directory);
+    if (choice_make(&plan.choice, options->spec, &error) != TRIB_OK) {
+        (void)fprintf(stderr, "%s\n", error.text);
+        exit(2);
+    }
+    plan.until = world.now + plan.choice.trouble;
+    world_trace("        spec: %s", plan.choice.spec);
+    judge_begin(&plan.choice.judge);
+    people_begin(&plan.choice.people);
     (void)world_schedule(TRIB_SECOND, WORLD_OUTSIDE, supervise, NULL);
     live();
     while (world_step()) { /* the last connections hear that they are lost */
     }
-    if (is_verbose) {
+    if (options->is_verbose) {
         printf("seed %" PRIu64 ": %" PRIu64 " steps, %.0f s, %" PRIu64 " requests, %" PRIu64
                " crashes, %" PRIu64 " starts, %zu acknowledged, version %" PRIu64
                ", trace %016" PRIx64 "\n",
                seed, world.step_count, (double)world.now / 1e9, world.requests, world.crashes,
                world.starts, judge_acknowledged_count(), judge_version(), world.trace_digest);
     }
+    tally_add(TALLY_STEPS, world.step_count);
+    tally_add(TALLY_REQUESTS, world.requests);
+    tally_add(TALLY_ACKNOWLEDGED, judge_acknowledged_count());
     judge_end();
     world_end();
 }
 
 /* --- the program --------------------------------------------------------------------------------------------- */
 
-static const char *program;
+/* The command that a user gave, to be told again with one seed. */
+static char replay[1024];
 
 /* An assertion of the daemon or a broken invariant: say how to see it again. */
 static void on_death(int number) {
-    char text[512];
+    char text[1200];
     int count =
         snprintf(text, sizeof text,
                  "seed %" PRIu64 " failed; replay it with: %s --seeds %" PRIu64 ":1 --trace\n",
-                 world.seed, program, world.seed);
+                 world.seed, replay, world.seed);
     (void)!write(STDERR_FILENO, text, (size_t)count);
     (void)signal(number, SIG_DFL);
     (void)raise(number);
@@ -404,33 +307,73 @@ const char *__lsan_default_suppressions(void) {
     return "leak:libcrypto.so\n";
 }
 
-int main(int argc, char **argv) {
-    uint64_t first = 1, count = 200;
-    bool is_tracing = false, is_verbose = false;
-    char directory[100];
-    program = argv[0];
-    const char *temporary = getenv("TMPDIR");
-    (void)snprintf(directory, sizeof directory, "%s/tributary-sim-%ld",
-                   temporary == NULL ? "/tmp" : temporary, (long)getpid());
+/* The user's spec, YAML or JSON; NULL with what is wrong printed. */
+static json_t *read_document(const char *path) {
+    static char bytes[TRIB_YAML_BYTES_MAX];
+    struct trib_error error = {0};
+    json_t *document = NULL;
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        perror(path);
+        return NULL;
+    }
+    size_t count = fread(bytes, 1, sizeof bytes, file);
+    (void)fclose(file);
+    if (trib_yaml_read(bytes, count, &document, &error) != TRIB_OK) {
+        (void)fprintf(stderr, "%s: %s\n", path, error.text);
+    } else if (!json_is_object(document)) {
+        (void)fprintf(stderr, "%s: not a spec\n", path);
+        json_decref(document);
+        document = NULL;
+    }
+    return document;
+}
+
+static bool read_options(int argc, char **argv, struct options *options) {
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc &&
-            sscanf(argv[i + 1], "%" SCNu64 ":%" SCNu64, &first, &count) >= 1) {
+        bool has_value = i + 1 < argc;
+        if (strcmp(argv[i], "--seeds") == 0 && has_value &&
+            sscanf(argv[i + 1], "%" SCNu64 ":%" SCNu64, &options->first, &options->count) >= 1) {
             i++;
+        } else if (strcmp(argv[i], "--spec") == 0 && has_value) {
+            options->spec_path = argv[++i];
+        } else if (strcmp(argv[i], "--as") == 0 && has_value) {
+            options->program = argv[++i];
         } else if (strcmp(argv[i], "--trace") == 0) {
-            is_tracing = true;
+            options->is_tracing = true;
         } else if (strcmp(argv[i], "--verbose") == 0) {
-            is_verbose = true;
+            options->is_verbose = true;
         } else {
-            (void)fprintf(stderr, "usage: %s [--seeds FIRST:COUNT] [--trace] [--verbose]\n",
-                          argv[0]);
-            return 2;
+            return false;
         }
     }
+    return true;
+}
+
+int main(int argc, char **argv) {
+    struct options options = {.program = argv[0], .first = 1, .count = 200};
+    if (!read_options(argc, argv, &options)) {
+        (void)fprintf(stderr,
+                      "usage: %s [--seeds FIRST:COUNT] [--spec FILE] [--trace] [--verbose]\n",
+                      options.program);
+        return 2;
+    }
+    options.spec = options.spec_path == NULL ? NULL : read_document(options.spec_path);
+    if (options.spec_path != NULL && options.spec == NULL) {
+        return 2;
+    }
+    bool has_spec = options.spec_path != NULL;
+    (void)snprintf(replay, sizeof replay, "%s%s%s", options.program, has_spec ? " --spec " : "",
+                   has_spec ? options.spec_path : "");
+    const char *temporary = getenv("TMPDIR");
+    (void)snprintf(options.directory, sizeof options.directory, "%s/tributary-sim-%ld",
+                   temporary == NULL ? "/tmp" : temporary, (long)getpid());
     (void)signal(SIGABRT, on_death);
     (void)signal(SIGSEGV, on_death);
-    for (uint64_t seed = first; seed < first + count; seed++) {
-        run_world(seed, is_tracing, is_verbose, directory);
+    for (uint64_t seed = options.first; seed < options.first + options.count; seed++) {
+        run_world(seed, &options);
     }
-    printf("%" PRIu64 " worlds, from seed %" PRIu64 ": every promise kept\n", count, first);
+    json_decref(options.spec);
+    tally_print(options.first, options.count);
     return 0;
 }

@@ -90,7 +90,7 @@ static void nobody_cares(void *context, const struct network_answer *answer) {
 /* --- making updates ----------------------------------------------------------------------------------- */
 
 static float draw_delta(void) {
-    double value = (trib_random_unit(&world.chance) - 0.5) * 2 * people.rules.delta_max;
+    double value = (world_unit() - 0.5) * 2 * people.rules.delta_max;
     return (float)ldexp(value, -(int)world_below(30));
 }
 
@@ -280,7 +280,8 @@ static void evaluation_answered(void *context, const struct network_answer *answ
 }
 
 static void send_evaluation(struct person *person) {
-    static char bodies[16][120]; /* must outlive the request: one person has one under way */
+    static char bodies[PEOPLE_TRAINERS_MAX + 2]
+                      [120]; /* must outlive the request: one person has one under way */
     char *body = bodies[(size_t)(person - people.all)];
     char path[80];
     (void)snprintf(path, sizeof path, "/evaluations/%s.e%" PRIu64, person->name,
@@ -354,7 +355,8 @@ static void act(void *context) {
     if (people.aim == PEOPLE_REST) {
         return;
     }
-    if (world_fault(0.01)) { /* its battery is empty: what it had in hand is forgotten */
+    if (world_fault(TALLY_CLIENT_DIED,
+                    0.01)) { /* its battery is empty: what it had in hand is forgotten */
         person->outgoing = NOTHING;
         person->has_evaluation = false;
         person->token[0] = '\0';
@@ -371,7 +373,7 @@ static void act(void *context) {
         if (world_chance(0.2)) {
             fidget(person);
         }
-        if (world_fault(people.rules.other_run_chance)) {
+        if (world_fault(TALLY_OTHER_RUN, people.rules.other_run_chance)) {
             visit_other_run(person);
         }
         ask_for_task(person);
@@ -483,13 +485,13 @@ static void decide(void) {
         control("/stop");
     } else if (strcmp(people.state, "paused") == 0 || people.has_set_aside) {
         control("/resume");
-    } else if (world_fault(0.03)) {
+    } else if (world_fault(TALLY_MEDDLED, 0.03)) {
         control(world_chance(0.93) ? "/pause" : "/stop");
     } else {
         if (world_chance(0.2)) {
             look_around();
         }
-        if (world_fault(people.rules.other_run_chance)) {
+        if (world_fault(TALLY_OTHER_RUN, people.rules.other_run_chance)) {
             play_with_other_run();
         }
         operate_later(20 * TRIB_SECOND);
@@ -581,6 +583,7 @@ static void fate_answered(void *context, const struct network_answer *answer) {
     }
     json_decref(receipt);
     people.heard++;
+    tally_add(TALLY_FATES, 1);
 }
 
 /* By asking, or by sending it once more. */

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PEOPLE_TRAINERS_MAX 6
+#define PEOPLE_TRAINERS_MAX 16
 
 struct people_rules {
     const char *run;

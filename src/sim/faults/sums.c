@@ -26,34 +26,49 @@ size_t sums_update_count(const struct sums *sums) {
     return (size_t)sums->counts[0] + sums->counts[1];
 }
 
-/* The largest F with one term at most 2^51 and a whole buffer below 2^62. */
-static int choose_shift(double delta_max, uint64_t weight_max, uint64_t weight_total_max) {
-    int shift = 127;
-    while (ldexp((double)weight_max * delta_max, shift) > 0x1p51 ||
-           ldexp((double)weight_total_max * delta_max, shift) >= 0x1p62) {
-        shift--;
-    }
-    return shift;
+static size_t base_count(const struct sums *sums) {
+    return sums->rules.is_mixing ? (size_t)sums->rules.staleness_max + 1 : 0;
 }
 
-void sums_begin(struct sums *sums, const uint32_t counts[SUMS_TENSORS], double delta_max,
-                uint64_t weight_max, uint64_t weight_total_max, double momentum) {
+/* The current version may become the base of an update. */
+static void remember(struct sums *sums) {
+    if (base_count(sums) > 0) {
+        memcpy(sums->bases[sums->version % base_count(sums)], sums->values,
+               element_count(sums) * sizeof *sums->values);
+    }
+}
+
+void sums_begin(struct sums *sums, const uint32_t counts[SUMS_TENSORS], const struct rules *rules) {
     memset(sums, 0, sizeof *sums);
+    sums->rules = *rules;
     memcpy(sums->counts, counts, sizeof sums->counts);
-    sums->shift = choose_shift(delta_max, weight_max, weight_total_max);
-    sums->momentum = momentum;
+    sums->shift = rules_shift(rules);
     size_t count = element_count(sums);
     sums->values = must_have(count, sizeof *sums->values);
-    sums->speeds = must_have(counts[0], sizeof *sums->speeds);
+    sums->first_moments = must_have(counts[0], sizeof *sums->first_moments);
+    sums->second_moments = must_have(counts[0], sizeof *sums->second_moments);
+    sums->bases = must_have(base_count(sums), sizeof *sums->bases);
     sums->totals = must_have(count, sizeof *sums->totals);
-    for (size_t i = 0; i < count; i++) {
-        sums->values[i] = (float)(trib_random_unit(&world.chance) - 0.5);
+    for (size_t i = 0; i < base_count(sums); i++) {
+        sums->bases[i] = must_have(count, sizeof *sums->bases[i]);
     }
+    for (size_t i = 0; i < count; i++) {
+        sums->values[i] = (float)(world_unit() - 0.5);
+    }
+    for (size_t i = 0; i < counts[0] && !rules->server.is_standard; i++) {
+        sums->second_moments[i] = (float)(rules->server.tau * rules->server.tau);
+    }
+    remember(sums);
 }
 
 void sums_end(struct sums *sums) {
+    for (size_t i = 0; i < base_count(sums); i++) {
+        free(sums->bases[i]);
+    }
+    free(sums->bases);
     free(sums->values);
-    free(sums->speeds);
+    free(sums->first_moments);
+    free(sums->second_moments);
     free(sums->totals);
     memset(sums, 0, sizeof *sums);
 }
@@ -85,41 +100,108 @@ static sums_wide term(float x, uint64_t weight, int shift) {
     return bits >> 31 ? -(sums_wide)size : (sums_wide)size;
 }
 
-void sums_add(struct sums *sums, const float *deltas, uint64_t weight) {
+void sums_add(struct sums *sums, const float *deltas, uint64_t base, uint64_t weight) {
     for (size_t i = 0; i < sums_update_count(sums); i++) {
         sums->totals[i] += term(deltas[i], weight, sums->shift);
     }
     sums->weight_total += weight;
     sums->update_count++;
+    sums->base = base;
 }
 
 static double divisor_of(const struct sums *sums) {
-    uint64_t most = sums->update_count > sums->goal ? sums->update_count : sums->goal;
-    switch (sums->divisor) {
-    case SUMS_BY_GOAL:
-        return (double)(most * sums->weight_unit);
-    case SUMS_BY_ONE:
-        return (double)sums->weight_unit;
+    const struct rules *rules = &sums->rules;
+    uint64_t most = sums->update_count > rules->goal ? sums->update_count : rules->goal;
+    switch (rules->divisor) {
+    case RULES_BY_GOAL:
+        return ldexp((double)most, rules->unit_bits);
+    case RULES_BY_ONE:
+        return ldexp(1, rules->unit_bits);
     default:
         return (double)sums->weight_total;
     }
 }
 
+/* --- the server optimizers (docs/strategies.md): doubles inside, fp32 between versions ------------ */
+
+/* base^exponent by squaring, as the bias correction is defined. */
+static double power(double base, uint64_t exponent) {
+    double product = 1;
+    for (; exponent > 0; exponent /= 2) {
+        product *= exponent % 2 == 1 ? base : 1;
+        base *= base;
+    }
+    return product;
+}
+
+static bool is_kind(const struct sums *sums, const char *kind) {
+    return strcmp(sums->rules.server.kind, kind) == 0;
+}
+
+/* Of the next version. */
+static double rate_of(const struct sums *sums) {
+    const struct rules_server *server = &sums->rules.server;
+    double rate = server->lr;
+    if (server->is_standard && server->beta2 > 0) {
+        rate *= sqrt(1 - power(server->beta2, sums->version + 1));
+    }
+    return server->is_standard ? rate / (1 - power(server->beta1, sums->version + 1)) : rate;
+}
+
+static double second_moment(const struct sums *sums, double v, double square) {
+    double rest = 1 - sums->rules.server.beta2;
+    if (is_kind(sums, "adagrad")) {
+        return v + square;
+    }
+    if (is_kind(sums, "adam")) {
+        return sums->rules.server.beta2 * v + rest * square;
+    }
+    return v > square ? v - rest * square : v < square ? v + rest * square : v; /* yogi */
+}
+
+/* Element i of a.weight. */
+static void optimize(struct sums *sums, size_t i, double rate, double mean) {
+    const struct rules_server *server = &sums->rules.server;
+    double x = (double)sums->values[i], m = (double)sums->first_moments[i], step;
+    if (is_kind(sums, "sgd")) {
+        step = mean;
+    } else if (server->tau == 0) { /* momentum and nesterov have none */
+        m = server->momentum * m + mean;
+        step = is_kind(sums, "nesterov") ? mean + server->momentum * m : m;
+    } else {
+        double v = second_moment(sums, (double)sums->second_moments[i], mean * mean);
+        m = server->beta1 * m + (1 - server->beta1) * mean;
+        sums->values[i] = (float)(x + rate * m / (sqrt(v) + server->tau));
+        sums->first_moments[i] = (float)m;
+        sums->second_moments[i] = (float)v;
+        return;
+    }
+    sums->values[i] = (float)(x + rate * step);
+    sums->first_moments[i] = (float)m;
+}
+
 void sums_merge(struct sums *sums) {
-    size_t train_count = sums->counts[0];
+    const struct rules *rules = &sums->rules;
+    double divisor = divisor_of(sums), rate = rate_of(sums);
+    double mixing = ldexp((double)sums->weight_total, -rules->unit_bits);
+    TRIB_ASSERT(!rules->is_mixing || sums->update_count == 1);
     for (size_t i = 0; i < sums_update_count(sums); i++) {
         TRIB_ASSERT(sums->totals[i] <= INT64_MAX && sums->totals[i] >= INT64_MIN);
-        double mean = ldexp((double)(int64_t)sums->totals[i], -sums->shift) / divisor_of(sums);
-        if (i < train_count && sums->momentum > 0) {
-            double speed = sums->momentum * (double)sums->speeds[i] + mean;
-            sums->values[i] = (float)((double)sums->values[i] + speed);
-            sums->speeds[i] = (float)speed;
+        double mean = ldexp((double)(int64_t)sums->totals[i], -sums->shift) / divisor;
+        if (rules->is_mixing) {
+            const float *base = sums->bases[sums->base % base_count(sums)];
+            mean += mixing * ((double)base[i] - (double)sums->values[i]);
+        }
+        if (i < sums->counts[0]) {
+            optimize(sums, i, rate, mean);
         } else {
             sums->values[i] = (float)((double)sums->values[i] + mean);
         }
         sums->totals[i] = 0;
     }
     sums->weight_total = sums->update_count = 0;
+    sums->version++;
+    remember(sums);
 }
 
 /* --- safetensors ---------------------------------------------------------------------------------------- */

@@ -7,45 +7,38 @@
 #define TRIB_SIM_FAULTS_SUMS_H
 
 #include "base/digest.h"
+#include "sim/faults/rules.h"
 
 #define SUMS_TENSORS 3
 
 __extension__ typedef __int128 sums_wide; /* no ISO C, but every compiler of ours */
 __extension__ typedef unsigned __int128 sums_size;
 
-/* What the sum of a buffer is divided by. */
-enum sums_divisor {
-    SUMS_BY_WEIGHT, /* the sum of its weights */
-    SUMS_BY_GOAL,   /* `goal`, or the number of its updates if that is more */
-    SUMS_BY_ONE,
-};
-
 struct sums {
     /* set once */
-    enum sums_divisor divisor;
-    uint64_t goal;
-    uint64_t weight_unit;          /* 2^k: what a weight of 1 is counted as */
+    struct rules rules;
     uint32_t counts[SUMS_TENSORS]; /* elements of each tensor */
     int shift;                     /* F: one term is rint(weight * x * 2^F) */
-    double momentum;               /* 0: plain SGD with rate 1 */
     /* the version so far */
-    float *values; /* all tensors, one after the other */
-    float *speeds; /* of a.weight, with momentum */
+    uint64_t version;
+    float *values;         /* all tensors, one after the other */
+    float *first_moments;  /* of a.weight: m */
+    float *second_moments; /* of a.weight: v */
+    float **bases;         /* [staleness_max + 1] mixing: values of version n at n modulo that */
     /* the buffer */
     sums_wide *totals;
     uint64_t weight_total, update_count;
+    uint64_t base; /* of the only update, when mixing */
 };
 
-/* delta_max, weight_max, weight_total_max (in units) decide F as in design section 5. values are
- * drawn from the seed. Divides by weight, if nothing else is set. */
-void sums_begin(struct sums *sums, const uint32_t counts[SUMS_TENSORS], double delta_max,
-                uint64_t weight_max, uint64_t weight_total_max, double momentum);
+/* values are drawn from the seed. */
+void sums_begin(struct sums *sums, const uint32_t counts[SUMS_TENSORS], const struct rules *rules);
 void sums_end(struct sums *sums);
 
 /* Elements that an update carries: the first two tensors. */
 size_t sums_update_count(const struct sums *sums);
-/* Add weight * deltas[sums_update_count()] to the buffer. */
-void sums_add(struct sums *sums, const float *deltas, uint64_t weight);
+/* Add weight * deltas[sums_update_count()], made from version `base`, to the buffer. */
+void sums_add(struct sums *sums, const float *deltas, uint64_t base, uint64_t weight);
 /* The buffer becomes the next version. */
 void sums_merge(struct sums *sums);
 /* The canonical bytes of the version; malloc'd. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "node/daemon.h"
+#include "sim/faults/judge.h"
 #include "sim/faults/machine.h"
 
 struct world world;
@@ -100,6 +101,9 @@ static void env_log(void *context, enum trib_log_level level, const char *line) 
     static const char *const levels[] = {"debug", "info", "warn", "error"};
     (void)context;
     world_trace("        daemon %s: %s", levels[level], line);
+    if (strncmp(line, "reopened ", 9) == 0) {
+        judge_begins_anew();
+    }
 }
 
 /* --- time ------------------------------------------------------------------------------------------ */
@@ -183,9 +187,13 @@ trib_time_ns world_delay(trib_time_ns least, trib_time_ns most) {
     return least + (trib_time_ns)(share * share * share * (double)(most - least));
 }
 
-bool world_fault(double probability) {
+double world_unit(void) {
+    return trib_random_unit(&world.chance);
+}
+
+bool world_fault(enum tally kind, double probability) {
     bool is_now = !world.is_calm && world_chance(probability);
-    world.faults += is_now;
+    tally_add(kind, is_now);
     return is_now;
 }
 
@@ -209,6 +217,7 @@ static void close_indexes(struct trib_node *node) {
 
 void world_crash(void) {
     world.crashes++;
+    tally_add(TALLY_POWER_CUT, 1);
     if (world.node != NULL) {
         close_indexes(world.node);
         world.node = NULL;
@@ -227,6 +236,7 @@ void world_crash(void) {
     }
     machine_json_crash();
     bool is_torn = world_chance(0.5);
+    tally_add(TALLY_TORN, is_torn);
     if (is_torn) {
         trib_files_memory_crash_torn(&world.disk, trib_random_u64(&world.chance));
     } else {

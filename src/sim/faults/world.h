@@ -12,6 +12,7 @@
 #include "base/files_memory.h"
 #include "base/random.h"
 #include "node/node.h"
+#include "sim/faults/tally.h"
 
 /* Whose happening it is: those of the machine vanish in a crash, those of the others do not. */
 enum world_owner { WORLD_MACHINE, WORLD_OUTSIDE };
@@ -22,14 +23,14 @@ struct world {
     trib_time_ns now;
     uint64_t step_count;
     struct trib_random chance;
-    struct trib_env env;           /* of the daemon */
-    struct trib_files_memory disk; /* its data directory, but for the SQLite index */
-    char directory[128];           /* a real one, for the index only */
-    struct trib_node *node;        /* NULL: the machine is down */
-    bool is_calm;                  /* no more faults: everything must come to a good end */
-    bool is_crash_wanted;          /* power fails before the next happening */
-    bool is_over;                  /* the loop returns; the world decides what is next */
-    uint64_t faults, crashes, starts, requests; /* how much happened, for the summary */
+    struct trib_env env;                /* of the daemon */
+    struct trib_files_memory disk;      /* its data directory, but for the SQLite index */
+    char directory[128];                /* a real one, for the index only */
+    struct trib_node *node;             /* NULL: the machine is down */
+    bool is_calm;                       /* no more faults: everything must come to a good end */
+    bool is_crash_wanted;               /* power fails before the next happening */
+    bool is_over;                       /* the loop returns; the world decides what is next */
+    uint64_t crashes, starts, requests; /* how much happened, for the summary */
     uint64_t trace_digest; /* of all trace lines: equal in two runs of a seed, or it is no replay */
 };
 extern struct world world;
@@ -55,8 +56,10 @@ bool world_chance(double probability);
 uint64_t world_below(uint64_t bound);
 /* Between the two, both included; long ones are rarer. */
 trib_time_ns world_delay(trib_time_ns least, trib_time_ns most);
-/* world_chance(), but never once the world is calm; counts as a fault. */
-bool world_fault(double probability);
+/* Between 0 and 1, without the 1. */
+double world_unit(void);
+/* world_chance(), but never once the world is calm; counted. */
+bool world_fault(enum tally kind, double probability);
 
 /* --- the end of the machine --- */
 

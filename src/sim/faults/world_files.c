@@ -18,6 +18,8 @@ static struct {
     struct trib_files files;
     struct trib_file *described[DESCRIPTORS_MAX];
     uint64_t disk_full_until; /* happening that makes room again; 0: none */
+    bool is_armed;            /* one call will fail */
+    enum trib_status failure; /* so */
 } machine;
 
 static const char *const index_parts[] = {"", "-wal", "-shm"};
@@ -129,18 +131,30 @@ static void fill_disk(void) {
         return;
     }
     world_trace("        the disk is full");
+    tally_add(TALLY_DISK_FULL, 1);
     machine.disk_full_until =
         world_schedule(world_delay(TRIB_SECOND, 20 * TRIB_SECOND), WORLD_OUTSIDE, make_room, NULL);
 }
 
+/* A call that was to fail did: it counts. */
+static void note_failure(void) {
+    if (machine.is_armed && world.disk.has_failed) {
+        tally_add(machine.failure == TRIB_EIO ? TALLY_CALL_FAILED : TALLY_CALL_FULL, 1);
+        machine.is_armed = false;
+    }
+}
+
 void machine_files_trouble(void) {
+    note_failure();
     if (world.disk.is_stopping) {
         return;
     }
+    machine.is_armed = false;
     uint64_t kind = world_below(10);
     if (kind < 4) {
-        trib_files_memory_fail(&world.disk, 1 + world_below(60),
-                               world_chance(0.7) ? TRIB_EIO : TRIB_EFULL);
+        machine.is_armed = true;
+        machine.failure = world_chance(0.7) ? TRIB_EIO : TRIB_EFULL;
+        trib_files_memory_fail(&world.disk, 1 + world_below(60), machine.failure);
     } else if (kind < 9) {
         trib_files_memory_stop(&world.disk, 1 + world_below(80));
     } else if (machine.disk_full_until == 0) {
@@ -149,6 +163,7 @@ void machine_files_trouble(void) {
 }
 
 void machine_files_calm(void) {
+    note_failure();
     if (!world_is_dying()) {
         trib_files_memory_fail(&world.disk, 0, TRIB_EIO);
     }
@@ -184,9 +199,11 @@ static void age_index(void *visitor, const char *run) {
     (void)snprintf(older, sizeof older, "%s.older", path);
     if (world_chance(0.15)) {
         world_trace("        the index of run %s is lost", run);
+        tally_add(TALLY_INDEX_LOST, 1);
         remove_index(run);
     } else if (access(older, R_OK) == 0 && world_chance(0.2)) {
         world_trace("        the index of run %s is an older one", run);
+        tally_add(TALLY_INDEX_OLD, 1);
         remove_index(run);
         copy_file(older, path);
     } else if (world_chance(0.5)) {
@@ -195,6 +212,7 @@ static void age_index(void *visitor, const char *run) {
 }
 
 void machine_files_crash(void) {
+    machine.is_armed = false;
     memset(machine.described, 0, sizeof machine.described);
     if (machine.disk_full_until != 0) {
         world_cancel(machine.disk_full_until);

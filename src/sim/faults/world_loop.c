@@ -167,7 +167,7 @@ static void do_work(void *context) {
 
 enum trib_status trib_work_submit(struct trib_loop *loop, void (*work)(void *context),
                                   void (*done)(void *context), void *context) {
-    if (world_fault(0.003)) {
+    if (world_fault(TALLY_NO_WORKER, 0.003)) {
         world_trace("        no memory for work");
         return TRIB_EMEMORY; /* the daemon does it itself, or refuses */
     }

@@ -95,8 +95,8 @@ static void tell_client(void *context) {
 }
 
 static trib_time_ns hop(void) {
-    return world_delay(0, world_chance(0.05) && !world.is_calm ? 20 * TRIB_SECOND
-                                                               : 50 * TRIB_MILLISECOND);
+    bool is_slow = world_fault(TALLY_DELAYED, 0.05);
+    return world_delay(0, is_slow ? 20 * TRIB_SECOND : 50 * TRIB_MILLISECOND);
 }
 
 static void end_server(void *context) {
@@ -263,14 +263,15 @@ static size_t write_head(const struct network_request *request, char *head, size
 
 /* The peer leaves while it waits for its answer. */
 static void lose_patience(struct trib_exchange *exchange) {
-    if (world_fault(0.04)) {
+    if (world_fault(TALLY_RESET, 0.04)) {
         (void)plan(exchange, world_delay(0, 20 * TRIB_SECOND), abort_later);
     }
 }
 
 static void arrive(void *context) {
     struct trib_exchange *exchange = context;
-    if (server == NULL || !server->is_listening || server->is_stopping || world_fault(0.02)) {
+    if (server == NULL || !server->is_listening || server->is_stopping ||
+        world_fault(TALLY_LOST_REQUEST, 0.02)) {
         exchange->is_reply_lost = true;
         exchange->is_ended = true;
         (void)world_schedule(hop(), WORLD_OUTSIDE, tell_client, exchange);
@@ -281,10 +282,10 @@ static void arrive(void *context) {
     size_t head_bytes = write_head(&exchange->request, head, sizeof head);
     TRIB_ASSERT(trib_http_request_parse(head, head_bytes, &request) == NULL);
     exchange->server = server;
-    if (world_fault(0.04)) {
+    if (world_fault(TALLY_CUT_BODY, 0.04)) {
         exchange->cut_at = (size_t)world_below(exchange->request.body_bytes + 1);
     }
-    exchange->is_reply_lost = world_fault(0.04);
+    exchange->is_reply_lost = world_fault(TALLY_LOST_REPLY, 0.04);
     lose_patience(exchange);
     server->handlers->head(server->context, exchange, &request);
 }
@@ -395,7 +396,7 @@ bool trib_exchange_write(struct trib_exchange *exchange, const void *bytes, size
     }
     TRIB_ASSERT(exchange->is_stream && !exchange->is_ended && !exchange->is_stream_ended);
     exchange->stream_bytes += count;
-    return !world_fault(0.005);
+    return !world_fault(TALLY_STREAM_CUT, 0.005);
 }
 
 void trib_exchange_end(struct trib_exchange *exchange) {
@@ -468,7 +469,7 @@ enum trib_status trib_server_new(struct trib_loop *loop, const struct trib_serve
 enum trib_status trib_server_listen(struct trib_server *listening, const char *address, bool is_tls,
                                     struct trib_error *error) {
     (void)is_tls;
-    if (world_fault(0.02)) {
+    if (world_fault(TALLY_ADDRESS_TAKEN, 0.02)) {
         return trib_error_set(error, TRIB_ECONFLICT, "%s: another process listens there", address);
     }
     listening->is_listening = true;

@@ -1,0 +1,256 @@
+/* choice.c - what kind of world a seed stands for: its run, its people, its daemon, its troubles. */
+#include "sim/faults/choice.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "run/spec.h"
+#include "sim/faults/world.h"
+
+#define MINUTE (60 * TRIB_SECOND)
+#define RUN "r1"
+#define STALENESS_MAX 8
+
+static const char *one_of(const char *const *words, size_t count) {
+    return words[world_below(count)];
+}
+#define ONE_OF(...)                            \
+    one_of((const char *const[]){__VA_ARGS__}, \
+           sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+
+static void put(json_t *object, const char *key, json_t *value) {
+    TRIB_ASSERT(json_object_set_new(object, key, value) == 0);
+}
+
+static void put_text(json_t *object, const char *key, const char *value) {
+    put(object, key, json_string(value));
+}
+
+static void put_whole(json_t *object, const char *key, uint64_t value) {
+    put(object, key, json_integer((json_int_t)value));
+}
+
+/* --- a spec that is drawn -------------------------------------------------------------------------- */
+
+static json_t *draw_server(void) {
+    const char *kind = ONE_OF("sgd", "sgd", "momentum", "nesterov", "adagrad", "adam", "yogi");
+    json_t *server = json_object();
+    put_text(server, "optimizer", kind);
+    bool is_adaptive =
+        strcmp(kind, "adagrad") == 0 || strcmp(kind, "adam") == 0 || strcmp(kind, "yogi") == 0;
+    if (is_adaptive) {
+        put_text(server, "variant", ONE_OF("paper", "standard"));
+    }
+    return server;
+}
+
+/* Weights, and the most of them in one version: now and then hardly more than the least that the
+ * spec allows. */
+static void draw_weights(json_t *strategy, bool is_equal, uint64_t weight_max) {
+    const char *staleness = json_string_value(json_object_get(strategy, "staleness"));
+    bool is_linear = strcmp(staleness, "linear") == 0;
+    uint64_t least = (is_equal ? 1 : weight_max) * (is_linear ? 1 + STALENESS_MAX : 1);
+    uint64_t goal = (uint64_t)json_integer_value(json_object_get(strategy, "goal"));
+    uint64_t quorum = (uint64_t)json_integer_value(json_object_get(strategy, "quorum"));
+    least = goal > least ? goal : least;
+    least = quorum > least ? quorum : least;
+    put_text(strategy, "weights", is_equal ? "equal" : "examples");
+    put_whole(strategy, "weight_total_max",
+              world_chance(0.7) ? 1073741824 : least * (1 + world_below(4)));
+}
+
+static void draw_rounds(json_t *strategy, uint64_t quorum) {
+    put_text(strategy, "preset", ONE_OF("fedavg", "fedavg", "fedprox", "fedsgd"));
+    put(strategy, "fraction", json_real(world_chance(0.3) ? 0.5 : 1.0));
+    put(strategy, "over_selection", json_real(world_chance(0.5) ? 0.5 : 0.0));
+    put_text(strategy, "deadline", ONE_OF("auto", "5s", "30s", "5m"));
+    put_text(strategy, "first_deadline", "2m");
+    put_text(strategy, "short", ONE_OF("wait", "wait", "go", "pause"));
+    put_text(strategy, "late", ONE_OF("count", "count", "refuse"));
+    put_text(strategy, "staleness", ONE_OF("constant", "constant", "polynomial", "hinge"));
+    put_whole(strategy, "quorum", quorum);
+}
+
+static void draw_buffer(json_t *strategy, uint64_t quorum, bool is_equal) {
+    uint64_t goal = quorum + world_below(3);
+    put_text(strategy, "preset", "fedbuff");
+    put_whole(strategy, "goal", goal);
+    put_whole(strategy, "concurrency", world_chance(0.5) ? 0 : goal);
+    put_text(strategy, "divide", is_equal ? ONE_OF("weight", "goal", "none") : "weight");
+    put_text(strategy, "staleness", ONE_OF("constant", "polynomial", "hinge"));
+    bool is_open = world_chance(0.3);
+    put_text(strategy, "deadline", is_open ? "none" : ONE_OF("20s", "2m"));
+    put_whole(strategy, "quorum", is_open ? 1 : quorum);
+}
+
+static void draw_ticks(json_t *strategy, uint64_t quorum) {
+    put_text(strategy, "preset", "fedfix");
+    put_text(strategy, "tick", ONE_OF("5s", "1m"));
+    put_text(strategy, "divide", ONE_OF("weight", "none"));
+    put_text(strategy, "staleness", ONE_OF("linear", "linear", "constant"));
+    put_whole(strategy, "quorum", quorum);
+}
+
+static void draw_mixing(json_t *strategy) {
+    put_text(strategy, "preset", "fedasync");
+    put(strategy, "alpha", json_real(world_chance(0.5) ? 0.6 : 0.05 + 0.95 * world_unit()));
+    put_whole(strategy, "concurrency", world_below(4));
+    put_text(strategy, "staleness", ONE_OF("constant", "polynomial", "hinge"));
+}
+
+/* Rounds mostly, else a version per so many updates, per tick of a clock, or per update. */
+static json_t *draw_strategy(uint64_t trainers) {
+    json_t *strategy = json_object();
+    uint64_t kind = world_below(20), quorum = 1 + world_below(trainers);
+    bool is_equal = world_chance(0.3);
+    uint64_t weight_max = world_chance(0.5) ? 1048576 : 1 + world_below(1000);
+    put_whole(strategy, "staleness_max", STALENESS_MAX);
+    put_whole(strategy, "weight_max", weight_max);
+    if (kind >= 16) {
+        draw_mixing(strategy);
+    } else {
+        if (kind < 9) {
+            draw_rounds(strategy, quorum);
+        } else if (kind < 14) {
+            draw_buffer(strategy, quorum, is_equal);
+        } else {
+            draw_ticks(strategy, quorum);
+        }
+        draw_weights(strategy, is_equal, weight_max);
+    }
+    put(strategy, "server", draw_server());
+    return strategy;
+}
+
+static json_t *draw_spec(uint64_t trainers) {
+    json_t *spec = json_object();
+    put(spec, "strategy", draw_strategy(trainers));
+    put(spec, "model", json_pack("{s:f}", "delta_max", world_chance(0.5) ? 16.0 : 0.125));
+    put(spec, "evaluate",
+        json_pack("{s:I, s:s, s:I}", "every", (json_int_t)world_below(3), "deadline", "30s",
+                  "min_clients", (json_int_t)(1 + world_below(2))));
+    json_t *on = json_pack("[s]", "evaluators");
+    if (world_chance(0.5)) {
+        TRIB_ASSERT(json_array_append_new(on, json_string("clients")) == 0);
+    }
+    put(json_object_get(spec, "evaluate"), "on", on);
+    put(spec, "keep",
+        json_pack("{s:{s:I, s:I}, s:s}", "versions", "last", (json_int_t)(1 + world_below(4)),
+                  "every", (json_int_t)world_below(4), "updates",
+                  world_chance(0.15) ? "forever" : "until-counted"));
+    put_text(spec, "durability", world_chance(0.12) ? "memory" : "spool");
+    put_text(spec, "lease", ONE_OF("20s", "2m", "10m"));
+    put_text(spec, "checkpoint_every", world_chance(0.5) ? "0s" : ONE_OF("10s", "1m", "10m"));
+    put_whole(spec, "updates_pending_max",
+              2 * trainers + 2 + world_below(world_chance(0.3) ? 3 : 60));
+    if (world_chance(0.1)) {
+        put(spec, "stop", json_pack("{s:I}", "versions", (json_int_t)(5 + world_below(60))));
+    }
+    return spec;
+}
+
+/* --- complete ---------------------------------------------------------------------------------------- */
+
+/* The world has a name and a model of its own, small and with a tensor of each role. */
+static void replace_model(json_t *document) {
+    json_t *bound = json_incref(json_object_get(json_object_get(document, "model"), "delta_max"));
+    put_text(document, "name", RUN);
+    put(document, "model",
+        json_pack("{s:s, s:[{s:s, s:s}]}", "init", "upload", "tensors", "match", "c.frozen", "role",
+                  "freeze"));
+    if (bound != NULL) {
+        put(json_object_get(document, "model"), "delta_max", bound);
+    }
+}
+
+static trib_time_ns slowest_of(const struct trib_spec *spec) {
+    const trib_time_ns waits[] = {spec->strategy.deadline, spec->strategy.first_deadline,
+                                  spec->strategy.tick, spec->lease, spec->evaluate.deadline};
+    trib_time_ns slowest = MINUTE;
+    for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) {
+        bool is_a_time = waits[i] != TRIB_TIME_NEVER;
+        slowest = is_a_time && waits[i] > slowest ? waits[i] : slowest;
+    }
+    return slowest;
+}
+
+static enum trib_status read_spec(struct choice *choice, const json_t *document,
+                                  struct trib_error *error) {
+    struct trib_spec *spec = NULL;
+    enum trib_status status = trib_spec_parse(trib_env_system(), document, &spec, error);
+    if (status == TRIB_OK && spec->strategy.quorum > PEOPLE_TRAINERS_MAX) {
+        status = trib_error_set(error, TRIB_EINVALID,
+                                "strategy.quorum: %" PRIu32 ", and a world has %d trainers",
+                                spec->strategy.quorum, PEOPLE_TRAINERS_MAX);
+    }
+    if (status == TRIB_OK) {
+        json_t *complete = trib_spec_document(spec);
+        size_t count = json_dumpb(complete, choice->spec, sizeof choice->spec - 1, JSON_COMPACT);
+        TRIB_ASSERT(count > 0 && count < sizeof choice->spec);
+        choice->spec[count] = '\0';
+        rules_read(&choice->judge.spec, complete);
+        json_decref(complete);
+        choice->slowest = slowest_of(spec);
+        choice->is_checkpointed_always = spec->checkpoint_every == 0 && !spec->keep.updates_forever;
+        choice->people.trainer_count = spec->strategy.quorum;
+    }
+    trib_spec_free(spec);
+    return status;
+}
+
+static void draw_sizes(uint32_t counts[SUMS_TENSORS]) {
+    uint64_t kind = world_below(30);
+    counts[0] = 1 + (uint32_t)world_below(200);
+    counts[1] = 1 + (uint32_t)world_below(20);
+    counts[2] = 1 + (uint32_t)world_below(10);
+    if (kind == 0) {
+        counts[0] = 265000; /* bodies over 1 MiB */
+    } else if (kind == 1) {
+        counts[0] = 525000; /* and work in two parts */
+    } else if (kind < 4) {
+        counts[0] = 20000;
+    }
+}
+
+static void draw_troubles(struct choice *choice, bool is_large) {
+    choice->trouble = world_delay(MINUTE, is_large ? 4 * MINUTE : 30 * MINUTE);
+    choice->crash_chance = world_chance(0.15) ? 0 : 0.003 + 0.02 * world_unit();
+    choice->disk_chance = world_chance(0.3) ? 0 : 0.03 * world_unit();
+}
+
+enum trib_status choice_make(struct choice *choice, const json_t *spec, struct trib_error *error) {
+    memset(choice, 0, sizeof *choice);
+    draw_sizes(choice->judge.counts);
+    bool is_large = choice->judge.counts[0] > 100000;
+    uint32_t trainers = 1 + (uint32_t)world_below(is_large ? 3 : 6);
+    json_t *document = spec == NULL ? draw_spec(trainers) : json_deep_copy(spec);
+    replace_model(document);
+    enum trib_status status = read_spec(choice, document, error);
+    json_decref(document);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    uint32_t needed = choice->people.trainer_count;
+    choice->judge.run = RUN;
+    choice->people = (struct people_rules){
+        .run = RUN,
+        .spec = choice->spec,
+        .trainer_count = trainers > needed ? trainers : needed,
+        .has_vandal = world_chance(0.3),
+        .is_chunked = world_chance(0.2),
+        .other_run_chance = world_chance(0.5) ? 0 : 0.3,
+        .delta_max = choice->judge.spec.delta_max,
+        .weight_max = choice->judge.spec.examples_max,
+        .is_equal = choice->judge.spec.is_equal,
+    };
+    choice->config = (struct trib_node_config){
+        .data_dir = world.directory,
+        .worker_count = 1 + (unsigned)world_below(4),
+        .chunk_count_max = 1 + (size_t)world_below(4),
+        .body_bytes_max = world_chance(0.3) ? (UINT64_C(1) << 20) + 100000 : 0,
+    };
+    draw_troubles(choice, is_large);
+    return TRIB_OK;
+}

@@ -1,0 +1,27 @@
+/* choice.h - what kind of world a seed stands for: its run, its people, its daemon, its troubles. */
+#ifndef TRIB_SIM_FAULTS_CHOICE_H
+#define TRIB_SIM_FAULTS_CHOICE_H
+
+#include "node/node.h"
+#include "sim/faults/judge.h"
+#include "sim/faults/people.h"
+
+#define CHOICE_SPEC_BYTES 16384
+
+struct choice {
+    char spec[CHOICE_SPEC_BYTES]; /* JSON, complete */
+    struct judge_rules judge;
+    struct people_rules people;
+    struct trib_node_config config;
+    bool is_checkpointed_always; /* no update stays in the spool once it is counted */
+    trib_time_ns trouble;        /* how long it lasts */
+    trib_time_ns slowest;        /* what one version may take by the spec alone */
+    double crash_chance;         /* per second of trouble, as those below */
+    double disk_chance, rot_chance, clock_chance;
+};
+
+/* Everything is drawn from the world's chance. spec: the user's run instead of one that is drawn;
+ * its name and model are replaced; NULL: none. TRIB_EINVALID: it cannot be run in a world. */
+enum trib_status choice_make(struct choice *choice, const json_t *spec, struct trib_error *error);
+
+#endif
