@@ -598,9 +598,9 @@ void trib_files_memory_crash_torn(struct trib_files_memory *memory, uint64_t see
     crash(memory, &coin);
 }
 
-const void *trib_files_memory_durable(const struct trib_files_memory *memory, const char *path,
-                                      uint64_t *byte_count) {
-    const struct memory_node *node = memory->root;
+/* The file that a crash would leave under this path; NULL: none. */
+static struct memory_node *find_durable(const struct trib_files_memory *memory, const char *path) {
+    struct memory_node *node = memory->root;
     for (;;) {
         char component[256];
         size_t count = strcspn(path, "/");
@@ -612,18 +612,27 @@ const void *trib_files_memory_durable(const struct trib_files_memory *memory, co
             return NULL;
         node = entry->node;
         if (path[count] == '\0')
-            break;
+            return node;
         path += count + 1;
     }
+}
+
+const void *trib_files_memory_durable(const struct trib_files_memory *memory, const char *path,
+                                      uint64_t *byte_count) {
+    const struct memory_node *node = find_durable(memory, path);
+    if (!node)
+        return NULL;
     *byte_count = node->durable.byte_count;
     return node->durable.bytes ? (const void *)node->durable.bytes : "";
 }
 
 void trib_files_memory_rot(struct trib_files_memory *memory, const char *path, uint64_t offset) {
     pthread_mutex_lock(&memory->lock);
-    struct memory_node *node = find_node(memory, path);
-    TRIB_ASSERT(node && offset < node->current.byte_count);
-    node->current.bytes[offset] ^= 1;
+    struct memory_node *node = find_durable(memory, path);
+    node = node ? node : find_node(memory, path);
+    TRIB_ASSERT(node && (offset < node->current.byte_count || offset < node->durable.byte_count));
+    if (offset < node->current.byte_count)
+        node->current.bytes[offset] ^= 1;
     if (offset < node->durable.byte_count)
         node->durable.bytes[offset] ^= 1;
     pthread_mutex_unlock(&memory->lock);

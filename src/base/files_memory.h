@@ -69,7 +69,8 @@ void trib_files_memory_crash_torn(struct trib_files_memory *memory, uint64_t see
 const void *trib_files_memory_durable(const struct trib_files_memory *memory, const char *path,
                                       uint64_t *byte_count);
 
-/* Flip one bit of a file, current and durable: rot. Asserts that the byte exists. */
+/* Flip one bit of the durable file of this name, else of the current one: in what a crash would
+ * leave as in what is read now. Asserts that the byte exists. */
 void trib_files_memory_rot(struct trib_files_memory *memory, const char *path, uint64_t offset);
 
 #endif

@@ -1,8 +1,11 @@
 /* serve.c - trib serve: the daemon. */
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/json_memory.h"
 #include "cli/command.h"
 #include "cli/native.h"
 #include "node/node.h"
@@ -117,6 +120,7 @@ static enum trib_exit serve(const struct trib_cli *cli, const void *given) {
     fill_config(options, &config);
     struct trib_node *node;
     struct trib_error error = {0};
+    json_set_alloc_funcs(trib_json_allocate, free);
     if (trib_node_new(cli->env, &config, &node, &error) != TRIB_OK) {
         return trib_cli_fail(cli, TRIB_EXIT_FAILED, "%s", error.text);
     }

@@ -15,7 +15,7 @@ void trib_answer_join(struct trib_call *call) {
     }
     if (trib_join_decode((const char *)call->body, call->body_bytes, call->join, &error) !=
         TRIB_OK) {
-        trib_call_refuse(call, "malformed", "%s", error.text);
+        trib_call_refuse_input(call, "malformed", &error);
         return;
     }
     struct trib_event join = trib_call_event(call, TRIB_EVENT_JOIN);
@@ -53,7 +53,7 @@ void trib_answer_decline(struct trib_call *call) {
     struct trib_decline decline;
     if (trib_decline_decode((const char *)call->body, call->body_bytes, &decline, &error) !=
         TRIB_OK) {
-        trib_call_refuse(call, "malformed", "%s", error.text);
+        trib_call_refuse_input(call, "malformed", &error);
         return;
     }
     trib_log(call->node->env, TRIB_LOG_INFO, "declined run=%s client=%s task=%s reason=\"%s\"",
@@ -90,7 +90,7 @@ void trib_answer_evaluation(struct trib_call *call) {
     }
     if (trib_evaluation_decode((const char *)call->body, call->body_bytes, call->evaluation,
                                &error) != TRIB_OK) {
-        trib_call_refuse(call, "malformed", "%s", error.text);
+        trib_call_refuse_input(call, "malformed", &error);
         return;
     }
     const char *metric = call->hosted->spec->evaluate.metric;

@@ -26,21 +26,27 @@ void trib_call_reply_run(struct trib_call *call, int status, struct trib_hosted 
 }
 
 /* The same spec again is the same run; another one under its name is a conflict. */
-static bool is_of_spec(const struct trib_hosted *hosted, const struct trib_spec *spec) {
+/* TRIB_ECONFLICT: the run has another spec; TRIB_EMEMORY. */
+static enum trib_status compare_spec(const struct trib_hosted *hosted,
+                                     const struct trib_spec *spec) {
     json_t *there = trib_spec_document(hosted->spec);
     json_t *wanted = trib_spec_document(spec);
-    bool is_same = there != NULL && json_equal(there, wanted) == 1;
+    bool has_both = there != NULL && wanted != NULL;
+    bool is_same = has_both && json_equal(there, wanted) == 1;
     json_decref(there);
     json_decref(wanted);
-    return is_same;
+    return is_same ? TRIB_OK : has_both ? TRIB_ECONFLICT : TRIB_EMEMORY;
 }
 
 static void reply_existing(struct trib_call *call, struct trib_hosted *hosted,
                            const struct trib_spec *spec) {
-    if (is_of_spec(hosted, spec)) {
+    enum trib_status status = compare_spec(hosted, spec);
+    if (status == TRIB_OK) {
         trib_call_reply_run(call, 200, hosted);
-    } else {
+    } else if (status == TRIB_ECONFLICT) {
         trib_call_refuse(call, "conflict", "run %s exists with another spec", spec->name);
+    } else {
+        trib_call_refuse(call, "busy", "out of memory; try again");
     }
 }
 
@@ -74,7 +80,7 @@ static void create(struct trib_call *call, const struct trib_spec *spec) {
         return;
     }
     struct trib_hosted *hosted = trib_node_find(call->node, spec->name);
-    if (!is_of_spec(hosted, spec)) {
+    if (compare_spec(hosted, spec) != TRIB_OK) {
         reply_existing(call, hosted, spec); /* left by an attempt with another spec */
         return;
     }
@@ -92,13 +98,13 @@ void trib_answer_run_create(struct trib_call *call) {
     struct trib_spec *spec = NULL;
     if (trib_document_read((const char *)call->body, call->body_bytes, &document, &error) !=
         TRIB_OK) {
-        trib_call_refuse(call, "malformed", "%s", error.text);
+        trib_call_refuse_input(call, "malformed", &error);
         return;
     }
     enum trib_status status = trib_spec_parse(call->node->env, document, &spec, &error);
     json_decref(document);
     if (status != TRIB_OK) {
-        trib_call_refuse(call, "spec", "%s", error.text);
+        trib_call_refuse_input(call, "spec", &error);
         return;
     }
     struct trib_hosted *existing = trib_node_find(call->node, spec->name);

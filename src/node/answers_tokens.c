@@ -29,7 +29,7 @@ void trib_answer_token_create(struct trib_call *call) {
     struct trib_token_request request;
     if (trib_token_request_decode((const char *)call->body, call->body_bytes, &request, &error) !=
         TRIB_OK) {
-        trib_call_refuse(call, "malformed", "%s", error.text);
+        trib_call_refuse_input(call, "malformed", &error);
         return;
     }
     struct trib_token token = {.scope = trib_token_scope_of(request.scope)};
@@ -47,6 +47,11 @@ void trib_answer_token_create(struct trib_call *call) {
                   token.subject, "serial", serial, "expires", (json_int_t)token.expiry);
     json_t *answer = json_pack("{s:s, s:s, s:s, s:I}", "token", text, "serial", serial, "link",
                                link, "expires", (json_int_t)token.expiry);
+    if (answer == NULL) { /* nobody would ever know the token */
+        json_decref(document);
+        trib_call_refuse(call, "busy", "out of memory; try again");
+        return;
+    }
     trib_record_for_call(call->hosted, call, document, answer);
 }
 

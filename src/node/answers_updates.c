@@ -62,7 +62,7 @@ void trib_answer_update_put(struct trib_call *call, const struct trib_http_reque
     struct trib_update_head head;
     struct trib_error error = {0};
     if (trib_update_head_decode(&texts, &head, &error) != TRIB_OK) {
-        trib_call_refuse(call, "header", "%s", error.text);
+        trib_call_refuse_input(call, "header", &error);
         return;
     }
     if (!has_quota(call, request)) {

@@ -71,35 +71,6 @@ static void send_reply(struct trib_call *call, const struct trib_reply *reply) {
     trib_crash_point(path, method, "after");
 }
 
-void trib_call_reply_text(struct trib_call *call, const char *content_type,
-                          struct trib_text *text) {
-    struct trib_reply reply = {
-        .status = text->is_failed ? 500 : 200,
-        .content_type = content_type,
-        .fields = {{"Cache-Control", "no-store"}},
-        .body = TRIB_REPLY_BYTES,
-        .bytes = text->bytes,
-        .body_bytes = text->is_failed ? 0 : text->byte_count,
-    };
-    send_reply(call, &reply);
-}
-
-void trib_call_reply_page(struct trib_call *call, struct trib_text *text) {
-    struct trib_reply reply = {
-        .status = text->is_failed ? 500 : 200,
-        .content_type = "text/html; charset=utf-8",
-        .fields = {{"Cache-Control", "no-store"},
-                   {"Content-Security-Policy",
-                    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"},
-                   {"X-Content-Type-Options", "nosniff"},
-                   {"Referrer-Policy", "no-referrer"}},
-        .body = TRIB_REPLY_BYTES,
-        .bytes = text->bytes,
-        .body_bytes = text->is_failed ? 0 : text->byte_count,
-    };
-    send_reply(call, &reply);
-}
-
 void trib_call_reply_empty(struct trib_call *call, int status) {
     send_reply(call, &(struct trib_reply){.status = status});
 }
@@ -123,13 +94,45 @@ static void add_error_fields(const struct trib_call *call, struct trib_reply *re
     }
 }
 
+/* A text that memory ran out for is a 503 without words. */
+void trib_call_reply_text(struct trib_call *call, const char *content_type,
+                          struct trib_text *text) {
+    struct trib_reply reply = {
+        .status = text->is_failed ? 503 : 200,
+        .content_type = content_type,
+        .fields = {{"Cache-Control", "no-store"}},
+        .body = TRIB_REPLY_BYTES,
+        .bytes = text->bytes,
+        .body_bytes = text->is_failed ? 0 : text->byte_count,
+    };
+    char retry_after[RETRY_AFTER_BYTES];
+    add_error_fields(call, &reply, retry_after);
+    send_reply(call, &reply);
+}
+
+void trib_call_reply_page(struct trib_call *call, struct trib_text *text) {
+    struct trib_reply reply = {
+        .status = text->is_failed ? 503 : 200,
+        .content_type = "text/html; charset=utf-8",
+        .fields = {{"Cache-Control", "no-store"},
+                   {"Content-Security-Policy",
+                    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"},
+                   {"X-Content-Type-Options", "nosniff"},
+                   {"Referrer-Policy", "no-referrer"}},
+        .body = TRIB_REPLY_BYTES,
+        .bytes = text->bytes,
+        .body_bytes = text->is_failed ? 0 : text->byte_count,
+    };
+    send_reply(call, &reply);
+}
+
 void trib_call_reply(struct trib_call *call, int status, json_t *document) {
     struct trib_text text;
     trib_text_init(&text, call->node->env);
     trib_document_write(&text, document);
     json_decref(document);
     struct trib_reply reply = {
-        .status = text.is_failed ? 500 : status,
+        .status = text.is_failed ? 503 : status,
         .content_type = "application/json",
         .fields = {{"Cache-Control", "no-store"}},
         .body = TRIB_REPLY_BYTES,
@@ -163,6 +166,11 @@ void trib_call_refuse(struct trib_call *call, const char *code, const char *form
 
 void trib_call_refuse_error(struct trib_call *call, const struct trib_error *error) {
     trib_call_refuse(call, trib_status_code(error->status), "%s", error->text);
+}
+
+void trib_call_refuse_input(struct trib_call *call, const char *code,
+                            const struct trib_error *error) {
+    trib_call_refuse(call, error->status == TRIB_EMEMORY ? "busy" : code, "%s", error->text);
 }
 
 void trib_call_resume(struct trib_call *call) {

@@ -55,6 +55,9 @@ void trib_call_reply(struct trib_call *call, int status, json_t *document);
 void trib_call_refuse(struct trib_call *call, const char *code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void trib_call_refuse_error(struct trib_call *call, const struct trib_error *error);
+/* What came in is not good ("malformed", "spec"), unless it was memory that ran out on reading it. */
+void trib_call_refuse_input(struct trib_call *call, const char *code,
+                            const struct trib_error *error);
 void trib_call_reply_text(struct trib_call *call, const char *content_type, struct trib_text *text);
 /* The console's page: nothing from elsewhere may run in it or frame it. */
 void trib_call_reply_page(struct trib_call *call, struct trib_text *text);

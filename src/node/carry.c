@@ -42,48 +42,60 @@ static void carry_joined(struct trib_hosted *hosted, const struct trib_effect *e
                    "joined"));
 }
 
-static void digest_text(struct trib_hosted *hosted, trib_version version,
+/* False: the index cannot be read just now. */
+static bool digest_text(struct trib_hosted *hosted, trib_version version,
                         char hex[TRIB_DIGEST_HEX_BYTES]) {
     struct trib_digest digest = hosted->model.digest;
     if (version != hosted->model.version && !trib_report_digest(hosted, version, &digest)) {
-        hex[0] = '\0';
-        return;
+        return false;
     }
     trib_digest_to_hex(&digest, hex);
+    return true;
+}
+
+/* NULL: no memory; the text is one of ours. */
+static json_t *read_settings(const char *text) {
+    json_t *settings = NULL;
+    (void)trib_document_read(text, strlen(text), &settings, NULL);
+    return settings;
 }
 
 /* What a client trains with: the spec's settings, then those of its site (index + 1; 0: none), then
- * the names of frozen tensors: clients do not know roles, and must not send what does not train. */
+ * the names of frozen tensors: clients do not know roles, and must not send what does not train.
+ * NULL: no memory. */
 static const char *task_settings(struct trib_hosted *hosted, uint32_t site) {
     char **made = &hosted->settings[site];
     if (*made != NULL) {
         return *made;
     }
     const struct trib_layout *layout = hosted->model.layout;
-    json_t *settings = json_loads(hosted->spec->train, 0, NULL);
+    json_t *settings = read_settings(hosted->spec->train);
+    int failures = settings == NULL;
     if (site > 0) {
-        json_t *of_site = json_loads(hosted->spec->sites[site - 1].train, 0, NULL);
-        (void)json_object_update(settings, of_site);
+        json_t *of_site = read_settings(hosted->spec->sites[site - 1].train);
+        failures |= json_object_update(settings, of_site);
         json_decref(of_site);
     }
     json_t *frozen = json_array();
+    failures |= frozen == NULL;
     for (size_t t = 0; t < layout->tensor_count; t++) {
         if (layout->tensors[t].role == TRIB_ROLE_FREEZE) {
-            (void)json_array_append_new(frozen, json_string(layout->tensors[t].name));
+            failures |= json_array_append_new(frozen, json_string(layout->tensors[t].name));
         }
     }
     if (json_array_size(frozen) > 0) {
-        (void)json_object_set(settings, "frozen", frozen);
+        failures |= json_object_set(settings, "frozen", frozen);
     }
     json_decref(frozen);
-    *made = json_dumps(settings, JSON_COMPACT);
+    *made = failures == 0 ? json_dumps(settings, JSON_COMPACT) : NULL;
     json_decref(settings);
-    return *made == NULL ? hosted->spec->train : *made;
+    return *made;
 }
 
 /* The same for a task that has its own number of steps; the caller frees it. NULL: no memory. */
 static char *settings_with_steps(struct trib_hosted *hosted, uint32_t site, uint32_t steps) {
-    json_t *settings = json_loads(task_settings(hosted, site), 0, NULL);
+    const char *usual = task_settings(hosted, site);
+    json_t *settings = usual == NULL ? NULL : read_settings(usual);
     char *text = NULL;
     if (json_object_set_new(settings, "steps", json_integer(steps)) == 0)
         text = json_dumps(settings, JSON_COMPACT);
@@ -95,13 +107,15 @@ static void carry_task(struct trib_hosted *hosted, const struct trib_effect *eff
     static const char *const kinds[] = {"train", "evaluate", "wait", "stop"};
     const struct trib_task *task = &effect->task;
     char hex[TRIB_DIGEST_HEX_BYTES] = "";
-    if (task->kind == TRIB_TASK_TRAIN || task->kind == TRIB_TASK_EVALUATE) {
-        digest_text(hosted, task->version, hex);
+    bool has_version = task->kind == TRIB_TASK_TRAIN || task->kind == TRIB_TASK_EVALUATE;
+    if (has_version && !digest_text(hosted, task->version, hex)) {
+        trib_call_refuse(call_of(effect), "busy", "the index of versions cannot be read");
+        return;
     }
     char *own = task->steps > 0 ? settings_with_steps(hosted, task->site, task->steps) : NULL;
     const char *settings = "{}"; /* while there is no model nobody knows what is frozen */
     if (task->kind == TRIB_TASK_TRAIN) {
-        settings = own != NULL ? own : task_settings(hosted, task->site);
+        settings = task->steps > 0 ? own : task_settings(hosted, task->site);
     }
     struct trib_task_reply reply = {
         .kind = kinds[task->kind],

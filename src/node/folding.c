@@ -27,8 +27,13 @@ static enum trib_status open_update(struct trib_folding *folding, size_t i,
     if (upload->block != NULL || upload->file != NULL) {
         folding->sources[i] = trib_upload_source(upload);
     } else {
+        /* It lay on the disk since it was checked, perhaps for long: rot must not be counted. */
         enum trib_status status =
-            trib_spool_read_open(hosted->spool, &upload->entry.place, &folding->readers[i]);
+            trib_spool_read_verify(hosted->spool, &upload->entry.place, &upload->entry.digest);
+        if (status == TRIB_OK) {
+            status =
+                trib_spool_read_open(hosted->spool, &upload->entry.place, &folding->readers[i]);
+        }
         if (status != TRIB_OK) {
             return status;
         }

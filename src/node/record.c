@@ -2,6 +2,7 @@
 #include "node/record.h"
 
 #include "node/daemon.h"
+#include "node/import.h"
 #include "node/record_document.h"
 #include "node/report.h"
 
@@ -16,33 +17,41 @@ static json_t *ran_for(const struct trib_hosted *hosted) {
 }
 
 /* Who asked for it, where a token says so. */
-static void add_by(json_t *document, const struct trib_call *call) {
+static void add_by(struct trib_record *record, const struct trib_call *call) {
     char who[TRIB_TOKEN_WHO_BYTES];
     if (call != NULL && call->token.scope != TRIB_TOKEN_NONE) {
         const char *by = trib_token_who(&call->token, who);
-        (void)json_object_set_new(document, "by", json_string(by));
+        trib_record_put(record, "by", json_string(by));
     }
 }
 
 /* Weight and bytes of all updates together. */
-static void add_totals(json_t *document, struct trib_upload *const *uploads, size_t count) {
+static void add_totals(struct trib_record *record) {
     uint64_t weight = 0, bytes = 0;
-    for (size_t i = 0; i < count; i++) {
-        weight += uploads[i]->entry.weight;
-        bytes += uploads[i]->byte_count;
+    for (size_t i = 0; i < record->upload_count; i++) {
+        weight += record->uploads[i]->entry.weight;
+        bytes += record->uploads[i]->byte_count;
     }
-    (void)json_object_set_new(document, "weight", json_integer((json_int_t)weight));
-    (void)json_object_set_new(document, "bytes", json_integer((json_int_t)bytes));
+    trib_record_put(record, "weight", json_integer((json_int_t)weight));
+    trib_record_put(record, "bytes", json_integer((json_int_t)bytes));
 }
 
+/* Takes the document; NULL: it could not be made. NULL: no memory; where the heart waits for the
+ * record, the run has failed by it and will be opened again. */
 static struct trib_record *new_record(struct trib_hosted *hosted, enum trib_record_reply reply,
                                       json_t *document) {
     struct trib_record *record = trib_allocate(hosted->node->env, 1, sizeof *record);
-    TRIB_ASSERT(record != NULL &&
-                document != NULL); /* a few hundred bytes: nothing else works either */
+    if (record == NULL) {
+        json_decref(document);
+        bool is_for_heart =
+            reply == TRIB_RECORD_REPLY_PERSISTED || reply == TRIB_RECORD_REPLY_RECORDED;
+        trib_hosted_note_failure(hosted, is_for_heart ? TRIB_EMEMORY : TRIB_OK);
+        return NULL;
+    }
     record->hosted = hosted;
     record->reply = reply;
     record->document = document;
+    record->status = document == NULL ? TRIB_EMEMORY : TRIB_OK;
     return record;
 }
 
@@ -80,11 +89,13 @@ static struct trib_record *version_record(struct trib_hosted *hosted, enum trib_
         "model", trib_record_hex(digest), "seconds", version == 0 ? 0.0 : seconds, "checkpoint",
         (int)is_checkpoint, "ran", ran_for(hosted), "time", trib_node_wall(hosted->node));
     struct trib_record *record = new_record(hosted, reply, document);
-    record->version = version;
-    record->block = block;
-    record->is_checkpoint = is_checkpoint;
-    record->pruning = trib_pruning_now(hosted);
-    record->pruning.version = version;
+    if (record != NULL) {
+        record->version = version;
+        record->block = block;
+        record->is_checkpoint = is_checkpoint;
+        record->pruning = trib_pruning_now(hosted);
+        record->pruning.version = version;
+    }
     return record;
 }
 
@@ -92,8 +103,12 @@ void trib_record_first_version(struct trib_hosted *hosted, const struct trib_cal
     struct trib_model *model = &hosted->model;
     struct trib_record *record =
         version_record(hosted, TRIB_RECORD_REPLY_MODEL, 0, model->current, &model->digest, true);
-    (void)json_object_set_new(record->document, "updates", json_array());
-    add_by(record->document, call);
+    if (record == NULL) {
+        trib_import_recorded(hosted, TRIB_EMEMORY);
+        return;
+    }
+    trib_record_put(record, "updates", json_array());
+    add_by(record, call);
     trib_recording_add(record);
 }
 
@@ -116,12 +131,18 @@ static void take_uploads(struct trib_record *record, list_slots *list) {
         return;
     }
     trib_slot *slots = trib_allocate(env, count, sizeof *slots);
-    record->uploads = trib_allocate(env, count, sizeof *record->uploads);
-    TRIB_ASSERT(slots != NULL && record->uploads != NULL);
+    struct trib_upload **uploads = trib_allocate(env, count, sizeof *uploads);
+    if (slots == NULL || uploads == NULL) {
+        trib_release(env, slots, count, sizeof *slots);
+        trib_release(env, uploads, count, sizeof *uploads);
+        record->status = TRIB_EMEMORY;
+        return;
+    }
+    record->uploads = uploads;
     record->upload_count = count;
     (void)list(record, slots, count);
     for (size_t i = 0; i < count; i++) {
-        record->uploads[i] = record->hosted->slots[slots[i]];
+        uploads[i] = record->hosted->slots[slots[i]];
     }
     trib_release(env, slots, count, sizeof *slots);
 }
@@ -131,9 +152,11 @@ void trib_record_version(struct trib_hosted *hosted, trib_version version) {
     struct trib_record *record =
         version_record(hosted, TRIB_RECORD_REPLY_PERSISTED, version, model->next,
                        &model->next_digest, is_checkpoint_due(hosted));
-    take_uploads(record, slots_of_version);
-    add_totals(record->document, record->uploads, record->upload_count);
-    trib_recording_add(record);
+    if (record != NULL) {
+        take_uploads(record, slots_of_version);
+        add_totals(record);
+        trib_recording_add(record);
+    }
 }
 
 void trib_record_evaluation(struct trib_hosted *hosted, const struct trib_effect *effect,
@@ -144,13 +167,23 @@ void trib_record_evaluation(struct trib_hosted *hosted, const struct trib_effect
         (json_int_t)call->evaluation->examples, "metrics",
         trib_metrics_document(&call->evaluation->metrics), "time", trib_node_wall(hosted->node));
     struct trib_record *record = new_record(hosted, TRIB_RECORD_REPLY_RECORDED, document);
-    record->number = effect->record;
-    trib_recording_add(record);
+    if (record != NULL) {
+        record->number = effect->record;
+        trib_recording_add(record);
+    }
+}
+
+static void refuse_for_memory(struct trib_call *call) {
+    trib_call_refuse(call, "busy", "out of memory; try again");
 }
 
 static void read_for(struct trib_hosted *hosted, struct trib_call *call,
                      enum trib_record_reply reply) {
-    struct trib_record *record = new_record(hosted, reply, json_object());
+    struct trib_record *record = new_record(hosted, reply, json_null());
+    if (record == NULL) {
+        refuse_for_memory(call);
+        return;
+    }
     record->call = call;
     record->from = call->target.from;
     trib_text_init(&record->text, hosted->node->env);
@@ -168,9 +201,17 @@ void trib_record_read_head(struct trib_hosted *hosted, struct trib_call *call) {
 
 static void enqueue_for_call(struct trib_hosted *hosted, struct trib_call *call, json_t *document,
                              int status, json_t *answer) {
-    add_by(document, call);
-    (void)json_object_set_new(document, "time", json_real(trib_node_wall(hosted->node)));
     struct trib_record *record = new_record(hosted, TRIB_RECORD_REPLY_CALL, document);
+    if (record != NULL) {
+        add_by(record, call);
+        trib_record_put(record, "time", json_real(trib_node_wall(hosted->node)));
+    }
+    if (record == NULL || record->status != TRIB_OK) { /* nobody but the call has to know */
+        trib_recording_forgo(record);
+        json_decref(answer);
+        refuse_for_memory(call);
+        return;
+    }
     record->call = call;
     record->answer_status = status;
     record->answer = answer;
@@ -185,9 +226,13 @@ void trib_record_for_call(struct trib_hosted *hosted, struct trib_call *call, js
 
 void trib_record_client(struct trib_hosted *hosted, struct trib_call *call, json_t *answer) {
     json_t *document = trib_join_document(call->join);
-    (void)json_object_set_new(document, "type", json_string("client"));
-    (void)json_object_set_new(document, "client", json_string(call->target.client));
-    if (trib_report_knows_client(hosted, call->target.client, document)) {
+    int failures = json_object_set_new(document, "type", json_string("client"));
+    failures |= json_object_set_new(document, "client", json_string(call->target.client));
+    if (failures != 0 || answer == NULL) {
+        json_decref(document);
+        json_decref(answer);
+        refuse_for_memory(call);
+    } else if (trib_report_knows_client(hosted, call->target.client, document)) {
         json_decref(document);
         trib_call_reply(call, 200, answer);
     } else {
@@ -198,8 +243,7 @@ void trib_record_client(struct trib_hosted *hosted, struct trib_call *call, json
 /* What was acknowledged and will not be counted: the record that stops the run says so. */
 static void add_dropped(struct trib_record *record) {
     take_uploads(record, slots_pending);
-    (void)json_object_set_new(record->document, "dropped",
-                              trib_record_counted(record->uploads, record->upload_count));
+    trib_record_put(record, "dropped", trib_record_counted(record->uploads, record->upload_count));
 }
 
 void trib_record_state(struct trib_hosted *hosted, const struct trib_effect *effect,
@@ -208,8 +252,11 @@ void trib_record_state(struct trib_hosted *hosted, const struct trib_effect *eff
                                  trib_run_state_name(effect->state), "reason", effect->text, "ran",
                                  ran_for(hosted), "time", trib_node_wall(hosted->node));
     struct trib_record *record = new_record(hosted, TRIB_RECORD_REPLY_RECORDED, document);
+    if (record == NULL) {
+        return;
+    }
     record->number = effect->record;
-    add_by(document, call);
+    add_by(record, call);
     if (effect->state == TRIB_RUN_STOPPED) {
         add_dropped(record);
     }

@@ -1,6 +1,10 @@
 /* record_document.c - reading the ledger's documents, and means of metrics. */
 #include "node/record_document.h"
 
+#include <string.h>
+
+#include "wire/documents.h"
+
 const char *trib_record_type(const json_t *document) {
     const char *type = json_string_value(json_object_get(document, "type"));
     return type == NULL ? "" : type;
@@ -34,15 +38,20 @@ json_t *trib_record_hex(const struct trib_digest *digest) {
 }
 
 void trib_means_add(struct trib_means *means, const char *metrics_text, uint64_t examples) {
-    json_t *metrics = json_loads(metrics_text, 0, NULL);
+    json_t *metrics = NULL;
+    if (metrics_text[0] != '\0' &&
+        trib_document_read(metrics_text, strlen(metrics_text), &metrics, NULL) != TRIB_OK) {
+        means->is_failed = true;
+    }
     const char *name;
     json_t *value;
     json_object_foreach(metrics, name, value) {
         double weight = json_number_value(json_object_get(means->weights, name)) + (double)examples;
         double mean = json_number_value(json_object_get(means->values, name));
         mean += (json_number_value(value) - mean) * ((double)examples / weight);
-        (void)json_object_set_new(means->values, name, json_real(mean));
-        (void)json_object_set_new(means->weights, name, json_real(weight));
+        int result = json_object_set_new(means->values, name, json_real(mean));
+        result |= json_object_set_new(means->weights, name, json_real(weight));
+        means->is_failed = means->is_failed || result != 0;
     }
     json_decref(metrics);
 }

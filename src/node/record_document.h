@@ -27,7 +27,9 @@ bool trib_counted_read(const json_t *element, struct trib_counted *counted);
 /* Running means of metrics, weighted by examples; a metric counts where it was sent. */
 struct trib_means {
     json_t *values, *weights; /* objects; the owner's */
+    bool is_failed;           /* memory ran out: they are not the means */
 };
+/* metrics: JSON object, or "". */
 void trib_means_add(struct trib_means *means, const char *metrics, uint64_t examples);
 
 #endif

@@ -32,7 +32,11 @@ static enum trib_status index_counted(struct trib_index *index, const json_t *do
 }
 
 static enum trib_status index_version(struct trib_index *index, const json_t *document) {
-    char *train = json_dumps(json_object_get(document, "train"), JSON_COMPACT);
+    const json_t *means = json_object_get(document, "train"); /* version 0 has none */
+    char *train = means == NULL ? NULL : json_dumps(means, JSON_COMPACT);
+    if (means != NULL && train == NULL) {
+        return TRIB_EMEMORY;
+    }
     struct trib_index_version row = {
         .version = trib_record_number(document, "version"),
         .updates = json_array_size(json_object_get(document, "updates")),
@@ -79,10 +83,13 @@ static enum trib_status add_report(void *context, const struct trib_index_evalua
 static enum trib_status index_evaluation(struct trib_index *index, const json_t *document) {
     const char *client = json_string_value(json_object_get(document, "client"));
     const char *id = json_string_value(json_object_get(document, "evaluation"));
-    char *metrics = json_dumps(json_object_get(document, "metrics"), JSON_COMPACT);
-    if (client == NULL || id == NULL || metrics == NULL) {
-        free(metrics);
+    const json_t *values = json_object_get(document, "metrics");
+    if (client == NULL || id == NULL || values == NULL) {
         return TRIB_ECORRUPT;
+    }
+    char *metrics = json_dumps(values, JSON_COMPACT);
+    if (metrics == NULL) {
+        return TRIB_EMEMORY;
     }
     struct trib_index_evaluation row = {
         .version = trib_record_number(document, "version"),
@@ -93,14 +100,15 @@ static enum trib_status index_evaluation(struct trib_index *index, const json_t 
     (void)strncpy(row.evaluation, id, sizeof row.evaluation - 1);
     enum trib_status status = trib_index_put_evaluation(index, &row);
     free(metrics);
-    struct trib_means means = {json_object(), json_object()};
+    struct trib_means means = {.values = json_object(), .weights = json_object()};
     if (status == TRIB_OK) {
         status = trib_index_evaluations(index, row.version, &means, add_report);
     }
     char *text = json_dumps(means.values, JSON_COMPACT | JSON_REAL_PRECISION(17));
     if (status == TRIB_OK) {
-        status = text == NULL ? TRIB_EMEMORY
-                              : trib_index_put_version_evaluation(index, row.version, text);
+        status = text == NULL || means.is_failed
+                     ? TRIB_EMEMORY
+                     : trib_index_put_version_evaluation(index, row.version, text);
     }
     free(text);
     json_decref(means.values);

@@ -12,26 +12,41 @@
 #define READ_BYTES_MAX ((size_t)8 << 20)
 
 static json_t *train_means(struct trib_upload *const *uploads, size_t count) {
-    struct trib_means means = {json_object(), json_object()};
+    struct trib_means means = {.values = json_object(), .weights = json_object()};
     for (size_t i = 0; i < count; i++) {
         trib_means_add(&means, uploads[i]->entry.metrics, uploads[i]->entry.examples);
     }
+    bool is_complete = means.values != NULL && !means.is_failed;
     json_decref(means.weights);
-    return means.values;
+    if (!is_complete) {
+        json_decref(means.values);
+    }
+    return is_complete ? means.values : NULL;
 }
 
 json_t *trib_record_counted(struct trib_upload *const *uploads, size_t count) {
     json_t *list = json_array();
-    for (size_t i = 0; i < count; i++) {
+    bool is_complete = list != NULL;
+    for (size_t i = 0; i < count && is_complete; i++) {
         const struct trib_spool_entry *entry = &uploads[i]->entry;
-        (void)json_array_append_new(
+        int result = json_array_append_new(
             list,
             json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "client", entry->client, "update",
                       entry->update, "base", (json_int_t)entry->base, "staleness",
                       (json_int_t)entry->staleness, "weight", (json_int_t)entry->weight, "examples",
                       (json_int_t)entry->examples, "digest", trib_record_hex(&entry->digest)));
+        is_complete = result == 0;
     }
-    return list;
+    if (!is_complete) {
+        json_decref(list);
+    }
+    return is_complete ? list : NULL;
+}
+
+void trib_record_put(struct trib_record *record, const char *key, json_t *value) {
+    if (json_object_set_new(record->document, key, value) != 0) {
+        record->status = TRIB_EMEMORY;
+    }
 }
 
 static enum trib_status write_checkpoint(struct trib_record *record) {
@@ -52,7 +67,7 @@ static enum trib_status write_checkpoint(struct trib_record *record) {
         trib_optimizer_state_encode(&hosted->model.state, state);
         struct trib_digest digest;
         trib_digest_of(state, state_bytes, &digest);
-        (void)json_object_set_new(record->document, "state", trib_record_hex(&digest));
+        trib_record_put(record, "state", trib_record_hex(&digest));
         bytes = trib_source_of_memory(state, state_bytes);
         status =
             trib_checkpoint_write_state(env, files, hosted->path, record->version, &bytes, &error);
@@ -75,7 +90,7 @@ enum trib_status trib_record_append(struct trib_hosted *hosted, const json_t *do
 
 static enum trib_status append_record(struct trib_record *record) {
     struct trib_hosted *hosted = record->hosted;
-    if (record->is_checkpoint) {
+    if (record->is_checkpoint && record->status == TRIB_OK) {
         enum trib_status status = write_checkpoint(record);
         if (status == TRIB_EFULL) {
             trib_prune_for_room(hosted, &record->pruning);
@@ -86,12 +101,12 @@ static enum trib_status append_record(struct trib_record *record) {
         }
     }
     if (record->reply == TRIB_RECORD_REPLY_PERSISTED) {
-        (void)json_object_set_new(record->document, "updates",
-                                  trib_record_counted(record->uploads, record->upload_count));
-        (void)json_object_set_new(record->document, "train",
-                                  train_means(record->uploads, record->upload_count));
+        trib_record_put(record, "updates",
+                        trib_record_counted(record->uploads, record->upload_count));
+        trib_record_put(record, "train", train_means(record->uploads, record->upload_count));
     }
-    return trib_record_append(hosted, record->document);
+    return record->status == TRIB_OK ? trib_record_append(hosted, record->document)
+                                     : record->status;
 }
 
 /* One line of JSON per record, as GET .../ledger gives them. */
@@ -302,7 +317,10 @@ static void settle_uploads(const struct trib_record *record) {
     }
 }
 
-static void free_record(struct trib_record *record) {
+void trib_recording_forgo(struct trib_record *record) {
+    if (record == NULL) {
+        return;
+    }
     const struct trib_env *env = record->hosted->node->env;
     json_decref(record->document);
     json_decref(record->answer);
@@ -330,7 +348,7 @@ static void records_written(void *context) {
         if (record->status == TRIB_OK) {
             settle_uploads(record);
         }
-        free_record(record);
+        trib_recording_forgo(record);
     }
     pump(hosted);
     trib_hosted_job_done(hosted);

@@ -37,17 +37,22 @@ struct trib_record {
     struct trib_text text;       /* HEAD: JSON; READ: JSON lines */
     uint64_t from;               /* READ: first record wanted */
     struct trib_pruning pruning; /* of a version with a checkpoint */
-    enum trib_status status;
+    enum trib_status status;     /* not TRIB_OK before it is queued: it cannot be written */
     struct trib_record *next;
 };
 
+/* Put a value (taken) into its document. One that memory runs out for is not written at all: what
+ * lacks a part would be a lie. */
+void trib_record_put(struct trib_record *record, const char *key, json_t *value);
 /* Queue a record that the caller made (record.c); it is freed when it has been answered. */
 void trib_recording_add(struct trib_record *record);
+/* Give back one that is not queued. NULL allowed. */
+void trib_recording_forgo(struct trib_record *record);
 /* The call that waits for it has gone. */
 void trib_record_forget_call(struct trib_record *record);
 /* Write one document to the ledger, without syncing. Thread: the recording job, or before there is one. */
 enum trib_status trib_record_append(struct trib_hosted *hosted, const json_t *document);
-/* Of updates in a record: a document for each, in their order. */
+/* Of updates in a record: a document for each, in their order; NULL: no memory. */
 json_t *trib_record_counted(struct trib_upload *const *uploads, size_t count);
 
 /* A reader is answered with at most so many records. */

@@ -57,16 +57,25 @@ static void note_state(struct trib_restored *state, const json_t *document) {
     (void)snprintf(state->reason, sizeof state->reason, "%s", reason == NULL ? "" : reason);
 }
 
-static json_t *parse(const struct trib_ledger_record *record) {
-    return json_loadb(record->payload, record->payload_bytes, JSON_REJECT_DUPLICATES, NULL);
+/* What is in the chain was written by us: if it is no JSON object, it is not the ledger. */
+static enum trib_status parse(const struct trib_ledger_record *record, json_t **document,
+                              struct trib_error *error) {
+    struct trib_error detail = {0};
+    enum trib_status status =
+        trib_document_read(record->payload, record->payload_bytes, document, &detail);
+    if (status == TRIB_OK || status == TRIB_EMEMORY) {
+        return status;
+    }
+    return trib_error_set(error, TRIB_ECORRUPT, "record %" PRIu64 ": %.100s", record->index,
+                          detail.text);
 }
 
 static enum trib_status first_pass(void *context, const struct trib_ledger_record *record) {
     struct recovery *recovery = context;
-    json_t *document = parse(record);
-    if (document == NULL) {
-        return trib_error_set(recovery->error, TRIB_ECORRUPT, "record %" PRIu64 " is not JSON",
-                              record->index);
+    json_t *document;
+    enum trib_status status = parse(record, &document, recovery->error);
+    if (status != TRIB_OK) {
+        return status;
     }
     if (strcmp(trib_record_type(document), "version") == 0) {
         note_version(&recovery->state, document);
@@ -74,7 +83,7 @@ static enum trib_status first_pass(void *context, const struct trib_ledger_recor
     } else if (strcmp(trib_record_type(document), "state") == 0) {
         note_state(&recovery->state, document);
     }
-    enum trib_status status = trib_revoked_take(&recovery->hosted->revoked, document);
+    status = trib_revoked_take(&recovery->hosted->revoked, document);
     json_decref(document);
     return status;
 }
@@ -95,9 +104,12 @@ static enum trib_status open_ledger(struct recovery *recovery, const char *name)
 
 static enum trib_status index_record(void *context, const struct trib_ledger_record *record) {
     struct trib_hosted *hosted = context;
-    json_t *document = parse(record);
-    enum trib_status status = trib_record_index(hosted->index_writer, document);
-    json_decref(document);
+    json_t *document;
+    enum trib_status status = parse(record, &document, NULL);
+    if (status == TRIB_OK) {
+        status = trib_record_index(hosted->index_writer, document);
+        json_decref(document);
+    }
     return status;
 }
 
@@ -129,18 +141,26 @@ static enum trib_status catch_up(struct recovery *recovery) {
     return status;
 }
 
-/* Two connections: the recording job writes, the loop's thread looks up. */
-static enum trib_status open_index(struct recovery *recovery, const char *name) {
-    struct trib_hosted *hosted = recovery->hosted;
-    struct trib_node *node = hosted->node;
+static enum trib_status open_index(struct recovery *recovery, struct trib_index **index,
+                                   uint64_t *ledger_count) {
+    const struct trib_node *node = recovery->hosted->node;
     char path[TRIB_DIRECTORY_PATH_BYTES], real[4096];
     (void)snprintf(real, sizeof real, "%s/%s", node->config.data_dir,
-                   trib_directory_path(path, name, "index.sqlite"));
-    enum trib_status status = trib_index_open(node->env, real, &hosted->index_writer,
-                                              &recovery->indexed, recovery->error);
-    uint64_t ignored;
-    if (status == TRIB_OK) {
-        status = trib_index_open(node->env, real, &hosted->index, &ignored, recovery->error);
+                   trib_directory_path(path, recovery->hosted->spec->name, "index.sqlite"));
+    return trib_index_open(node->env, real, index, ledger_count, recovery->error);
+}
+
+/* Two connections: the recording job writes, the loop's thread looks up. The second comes when the
+ * file is complete and stays. If it finds another one all the same, because opening met an error
+ * and made the file anew, it would take what is counted for pending. */
+static enum trib_status open_reader(struct recovery *recovery) {
+    struct trib_hosted *hosted = recovery->hosted;
+    uint64_t count;
+    enum trib_status status = open_index(recovery, &hosted->index, &count);
+    if (status == TRIB_OK && count != trib_ledger_count(hosted->ledger)) {
+        return trib_error_set(recovery->error, TRIB_EIO,
+                              "the index has %" PRIu64 " records of %" PRIu64, count,
+                              trib_ledger_count(hosted->ledger));
     }
     return status;
 }
@@ -194,7 +214,7 @@ static enum trib_status remove_all_unrecorded(const struct recovery *recovery) {
 }
 
 /* Versions that pending updates and those of clients that are training may have as their base. One
- * whose file is gone is missed only if such an update comes. */
+ * whose file is gone is missed only if such an update comes. All are in the index by now. */
 static enum trib_status load_recent(struct recovery *recovery) {
     struct trib_hosted *hosted = recovery->hosted;
     struct trib_model *model = &hosted->model;
@@ -204,7 +224,7 @@ static enum trib_status load_recent(struct recovery *recovery) {
         struct trib_block *block = NULL;
         struct trib_digest digest;
         if (!trib_report_digest(hosted, model->version - age, &digest)) {
-            continue;
+            return TRIB_EIO;
         }
         status = trib_checkpoint_load_version(hosted->node->env, hosted->node->directory.files,
                                               hosted->path, model->version - age, &digest, &block,
@@ -330,10 +350,10 @@ static bool is_running(const json_t *document) {
 static enum trib_status second_pass(void *context, const struct trib_ledger_record *record) {
     struct recovery *recovery = context;
     struct trib_hosted *hosted = recovery->hosted;
-    enum trib_status status = TRIB_OK;
-    json_t *document = parse(record);
-    if (document == NULL) {
-        return TRIB_ECORRUPT; /* it was JSON a moment ago */
+    json_t *document;
+    enum trib_status status = parse(record, &document, recovery->error);
+    if (status != TRIB_OK) {
+        return status;
     }
     const char *type = trib_record_type(document);
     if (strcmp(type, "evaluation") == 0) {
@@ -405,9 +425,12 @@ static enum trib_status restore_all_pending(struct recovery *recovery) {
     for (size_t i = 0; status == TRIB_OK && i < recovery->bodies.count; i++) {
         const struct trib_spool_entry *entry = &recovery->bodies.items[i];
         struct trib_index_update row;
-        bool is_pending = trib_index_get_update(recovery->hosted->index, entry->client,
-                                                entry->update, &row) == TRIB_ENOTFOUND;
-        if (is_pending && recovery->state.state == TRIB_RUN_STOPPED) {
+        enum trib_status found =
+            trib_index_get_update(recovery->hosted->index, entry->client, entry->update, &row);
+        bool is_pending = found == TRIB_ENOTFOUND;
+        if (found != TRIB_OK && !is_pending) {
+            status = found; /* taken for settled, it would be forgotten */
+        } else if (is_pending && recovery->state.state == TRIB_RUN_STOPPED) {
             /* The record of the stop lists whatever was acknowledged: this was not. */
             trib_intake_release(recovery->hosted, &entry->place);
         } else if (is_pending) {
@@ -462,7 +485,7 @@ static enum trib_status recover(struct recovery *recovery, const char *name) {
                                                     &hosted->spec, recovery->error);
     if (status == TRIB_OK) {
         hosted->share.turn.weight = hosted->chunk_turn.weight = hosted->spec->share;
-        status = open_index(recovery, name);
+        status = open_index(recovery, &hosted->index_writer, &recovery->indexed);
     }
     if (status == TRIB_OK) {
         status = open_ledger(recovery, name);
@@ -472,6 +495,9 @@ static enum trib_status recover(struct recovery *recovery, const char *name) {
     }
     if (status == TRIB_OK) {
         status = catch_up(recovery);
+    }
+    if (status == TRIB_OK) {
+        status = open_reader(recovery);
     }
     if (status == TRIB_OK && recovery->state.has_model) {
         status = load_checkpoint(recovery);

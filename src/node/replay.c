@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_memory.h"
 #include "node/record_document.h"
 #include "store/directory.h"
 #include "wire/documents.h"
@@ -78,12 +79,18 @@ enum trib_status trib_replay_read_spec(const struct trib_env *env, const struct 
         return trib_error_set(error, status, "spec.json: %s", trib_status_text(status));
     }
     json_t *document = NULL;
+    (void)trib_json_was_refused(); /* a note of before says nothing about this */
     status = trib_document_read(text, bytes, &document, error);
     if (status == TRIB_OK) {
         status = trib_spec_parse(env, document, spec, error);
     }
     json_decref(document);
     trib_release(env, text, bytes + 1, 1);
+    if (trib_json_was_refused() && status == TRIB_OK) { /* its defaults may be others */
+        trib_spec_free(*spec);
+        *spec = NULL;
+        status = trib_error_set(error, TRIB_EMEMORY, "out of memory");
+    }
     return status == TRIB_OK ? TRIB_OK : trib_error_prefix(error, status, "spec.json");
 }
 

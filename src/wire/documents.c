@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/json_memory.h"
+
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define WRITE_DEPTH_MAX 32
 
@@ -18,8 +20,13 @@ enum trib_status trib_document_read(const char *bytes, size_t byte_count, json_t
     json_error_t detail = {0};
     *document = json_loadb(bytes, byte_count, JSON_REJECT_DUPLICATES, &detail);
     /* Jansson has words for whatever is wrong with the text, none for most lack of memory. */
-    if (!*document && (!detail.text[0] || json_error_code(&detail) == json_error_out_of_memory))
+    bool is_refused = trib_json_was_refused();
+    if (is_refused || (!*document && (!detail.text[0] ||
+                                      json_error_code(&detail) == json_error_out_of_memory))) {
+        json_decref(*document);
+        *document = NULL;
         return trib_error_set(error, TRIB_EMEMORY, "out of memory");
+    }
     if (!*document)
         return trib_error_set(error, TRIB_EMALFORMED, "line %d, column %d: %s", detail.line,
                               detail.column, detail.text);
@@ -83,6 +90,8 @@ static void write_value(struct trib_text *text, const json_t *value, int depth) 
 
 void trib_document_write(struct trib_text *text, const json_t *document) {
     write_value(text, document, 0);
+    if (trib_json_was_refused())
+        text->is_failed = true;
 }
 
 /* --- errors --------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -218,6 +219,10 @@ static void draw_troubles(struct choice *choice, bool is_large) {
     choice->trouble = world_delay(MINUTE, is_large ? 4 * MINUTE : 30 * MINUTE);
     choice->crash_chance = world_chance(0.15) ? 0 : 0.003 + 0.02 * world_unit();
     choice->disk_chance = world_chance(0.3) ? 0 : 0.03 * world_unit();
+    choice->clock_chance = world_chance(0.5) ? 0 : 0.01 * world_unit();
+    choice->rot_chance = world_chance(0.7) ? 0 : 0.4;
+    choice->index_chance = world_chance(0.6) ? 0 : pow(10, -1.5 - 3 * world_unit());
+    choice->memory_chance = world_chance(0.6) ? 0 : pow(10, -2 - 3 * world_unit());
 }
 
 enum trib_status choice_make(struct choice *choice, const json_t *spec, struct trib_error *error) {

@@ -17,7 +17,10 @@ struct choice {
     trib_time_ns trouble;        /* how long it lasts */
     trib_time_ns slowest;        /* what one version may take by the spec alone */
     double crash_chance;         /* per second of trouble, as those below */
-    double disk_chance, rot_chance, clock_chance;
+    double disk_chance, clock_chance;
+    double rot_chance;    /* per start */
+    double index_chance;  /* per file call of SQLite */
+    double memory_chance; /* per allocation */
 };
 
 /* Everything is drawn from the world's chance. spec: the user's run instead of one that is drawn;

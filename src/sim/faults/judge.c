@@ -8,6 +8,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "sim/faults/machine.h"
 #include "sim/faults/world.h"
 
 #define HEX TRIB_DIGEST_HEX_BYTES
@@ -44,7 +45,11 @@ static struct {
     struct evaluation *evaluations;
     size_t evaluation_count;
 
-    char clients[CLIENTS_MAX][64]; /* joined */
+    struct client {
+        char name[64];
+        bool has_joined;
+        uint64_t revoked, revoked_told; /* how often: by the ledger, and as the operator knows */
+    } clients[CLIENTS_MAX];
     size_t client_count;
 
     uint64_t offset;       /* of the ledger: read up to here */
@@ -90,6 +95,10 @@ void judge_end(void) {
 const unsigned char *judge_first_model(size_t *byte_count) {
     *byte_count = judge.first_bytes;
     return judge.first;
+}
+
+const char *judge_run(void) {
+    return judge.rules.run;
 }
 
 const struct sums *judge_sums(void) {
@@ -270,21 +279,50 @@ static void take_evaluation(const json_t *record) {
     judge.evaluations[judge.evaluation_count++] = fresh;
 }
 
-static bool is_joined(const char *client) {
+static struct client *find_client(const char *name) {
     for (size_t i = 0; i < judge.client_count; i++) {
-        if (strcmp(judge.clients[i], client) == 0) {
-            return true;
+        if (strcmp(judge.clients[i].name, name) == 0) {
+            return &judge.clients[i];
         }
     }
-    return false;
+    return NULL;
+}
+
+static struct client *note_client(const char *name) {
+    struct client *client = find_client(name);
+    if (client == NULL) {
+        TRIB_ASSERT(judge.client_count < CLIENTS_MAX);
+        client = &judge.clients[judge.client_count++];
+        (void)snprintf(client->name, sizeof client->name, "%s", name);
+    }
+    return client;
+}
+
+static bool is_joined(const char *client) {
+    const struct client *known = find_client(client);
+    return known != NULL && known->has_joined;
+}
+
+/* Of a client, or of another token by its serial. */
+static void take_revocation(const json_t *record) {
+    const char *client = text_of(record, "client");
+    if (client[0] != '\0') {
+        note_client(client)->revoked++;
+    }
+}
+
+uint64_t judge_revocations(const char *name) {
+    const struct client *client = find_client(name);
+    return client == NULL ? 0 : client->revoked;
+}
+
+bool judge_is_revoked(const char *name, uint64_t serial) {
+    const struct client *client = find_client(name);
+    return client != NULL && serial < client->revoked_told;
 }
 
 static void take_client(const json_t *record) {
-    const char *client = text_of(record, "client");
-    if (!is_joined(client)) {
-        TRIB_ASSERT(judge.client_count < CLIENTS_MAX);
-        (void)snprintf(judge.clients[judge.client_count++], sizeof judge.clients[0], "%s", client);
-    }
+    note_client(text_of(record, "client"))->has_joined = true;
 }
 
 static void take_record(const char *text, size_t text_bytes) {
@@ -304,6 +342,8 @@ static void take_record(const char *text, size_t text_bytes) {
         take_evaluation(record);
     } else if (strcmp(type, "client") == 0) {
         take_client(record);
+    } else if (strcmp(type, "revoked") == 0) {
+        take_revocation(record);
     }
     json_decref(record);
 }
@@ -516,6 +556,14 @@ static void check_control(const char *state) {
     }
 }
 
+static void check_revocation(const struct network_request *request) {
+    struct client *client = find_client(request->id);
+    if (client == NULL || client->revoked == client->revoked_told) {
+        world_fail("%s is said to be revoked, the ledger knows nothing", request->id);
+    }
+    client->revoked_told = client->revoked;
+}
+
 static void check_creation(void) {
     char path[128];
     uint64_t byte_count;
@@ -566,6 +614,10 @@ void judge_replied(const struct network_request *request, int status, const char
         return;
     }
     json_t *document = json_loadb((const char *)body, body_bytes, 0, NULL);
+    if (request->is_dead && status < 400) {
+        world_fail("%s %s: %d with a token that was revoked", request->method, request->target,
+                   status);
+    }
     if (status >= 400) {
         check_status_code(request, status, document);
     } else if (request->purpose == NETWORK_UPDATE_PUT) {
@@ -580,6 +632,8 @@ void judge_replied(const struct network_request *request, int status, const char
         check_control(text_of(document, "state"));
     } else if (request->purpose == NETWORK_CREATE) {
         check_creation();
+    } else if (request->purpose == NETWORK_REVOKE) {
+        check_revocation(request);
     } else if (request->purpose == NETWORK_STATUS) {
         check_named(document, "the status");
     } else if (request->purpose == NETWORK_JOIN) {
@@ -602,7 +656,9 @@ void judge_heard(const char *text, size_t text_bytes) {
             json_loadb(data, text_bytes - (size_t)(data - text), JSON_DISABLE_EOF_CHECK, NULL);
         judge_read_ledger();
         check_named(document, "an event");
-        check_version(number_of(document, "version"), text_of(document, "digest"), "an event");
+        if (json_object_get(document, "digest") != NULL) {
+            check_version(number_of(document, "version"), text_of(document, "digest"), "an event");
+        }
         json_decref(document);
     }
 }
@@ -616,7 +672,10 @@ void judge_delivered(const struct network_request *request, int status, const ch
     char hex[HEX];
     trib_digest_of(body, body_bytes, &digest);
     trib_digest_to_hex(&digest, hex);
-    if (strncmp(etag + 1, hex, HEX - 1) != 0) {
+    bool is_other = strncmp(etag + 1, hex, HEX - 1) != 0;
+    if (is_other && machine_files_rotten() == TALLY_ROT_VERSION) {
+        tally_add(TALLY_ROT_NOTICED, 1); /* by whoever compares it with its ETag */
+    } else if (is_other) {
         world_fail("GET %s: the bytes are not those of the ETag", request->target);
     }
 }

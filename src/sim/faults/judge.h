@@ -26,6 +26,7 @@ struct judge_rules {
 void judge_begin(const struct judge_rules *rules);
 void judge_end(void);
 
+const char *judge_run(void);
 /* The first version's bytes, for the operator; borrowed. */
 const unsigned char *judge_first_model(size_t *byte_count);
 const struct sums *judge_sums(void);
@@ -61,6 +62,11 @@ void judge_crashed(void);
 void judge_begins_anew(void);
 /* Read what is new on the disk. */
 void judge_read_ledger(void);
+
+/* How often a client of this name was revoked, by the ledger. */
+uint64_t judge_revocations(const char *name);
+/* A token of this serial is dead, and the operator was told so. */
+bool judge_is_revoked(const char *name, uint64_t serial);
 
 /* What the ledger says by now. */
 bool judge_has_version(void);

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sim/faults/tally.h"
+
 struct trib_file;
 
 /* world_loop.c */
@@ -17,6 +19,9 @@ void machine_json_begin(void);
 void machine_json_crash(void); /* every document is gone */
 void machine_json_end(void);
 size_t machine_json_live(void); /* blocks */
+
+/* world_index.c */
+void machine_index_begin(void);
 
 /* world_server.c */
 void machine_server_crash(void); /* every exchange is lost */
@@ -31,5 +36,10 @@ struct trib_file *machine_file_of(int descriptor);
 /* Disk faults: one call fails, the disk fills up for a while, the machine stops in a call. */
 void machine_files_trouble(void);
 void machine_files_calm(void);
+/* Flip one bit of a durable file of the run, and flip it back unless the file is another by now. */
+void machine_files_rot(const char *run);
+void machine_files_mend(void);
+/* What is rotten: the row of the tally; TALLY_COUNT: nothing. */
+enum tally machine_files_rotten(void);
 
 #endif

@@ -46,7 +46,6 @@ struct options {
     const char *spec_path; /* NULL: each world has a spec of its own */
     json_t *spec;
     bool is_tracing, is_verbose;
-    char directory[100]; /* for SQLite's files */
 };
 
 /* --- the course of a world ------------------------------------------------------------------------------- */
@@ -67,11 +66,20 @@ static void trouble(void) {
     if (world_chance(plan.choice.disk_chance)) {
         machine_files_trouble();
     }
+    double day = 86400;
+    if (world_fault(TALLY_CLOCK_AHEAD, plan.choice.clock_chance)) {
+        world.wall_shift += 10 * day * world_unit();
+    } else if (world_fault(TALLY_CLOCK_BACK, plan.choice.clock_chance)) {
+        world.wall_shift -= 10 * day * world_unit();
+    } else if (world_fault(TALLY_SUSPENDED, plan.choice.clock_chance / 10)) {
+        world.now += world_delay(MINUTE, 10 * MINUTE);
+    }
 }
 
 static void calm_down(void) {
     world.is_calm = true;
     machine_files_calm();
+    machine_files_mend();
     enter_phase(CALM);
     plan.versions_wanted = judge_version() + 2 + world_below(3);
 }
@@ -209,14 +217,24 @@ static bool start(void) {
     world.starts++;
     tally_add(TALLY_STARTS, 1);
     world.disk.has_failed = false;
-    if (trib_node_new(&world.env, &plan.choice.config, &world.node, &error) == TRIB_OK) {
+    world.has_refused_memory = false;
+    (void)world_enter(true);
+    enum trib_status status = trib_node_new(&world.env, &plan.choice.config, &world.node, &error);
+    (void)world_enter(false);
+    if (status == TRIB_OK) {
         world_trace("        the daemon runs");
+        if (machine_files_rotten() == TALLY_ROT_LEDGER) {
+            world_fail("the daemon starts with a ledger that has a flipped bit");
+        }
         judge_begins_anew();
         return true;
     }
     world.node = NULL;
     world_trace("        the daemon does not start: %s", error.text);
-    bool has_reason = world.disk.has_failed || was_full || error.status == TRIB_ECONFLICT;
+    bool has_reason = world.disk.has_failed || was_full || error.status == TRIB_ECONFLICT ||
+                      world.has_refused_memory || machine_files_rotten() != TALLY_COUNT ||
+                      plan.choice.index_chance > 0;
+    tally_add(TALLY_ROT_NOTICED, machine_files_rotten() != TALLY_COUNT);
     if (world.is_calm || !has_reason) {
         world_fail("the daemon does not start: %s", error.text);
     }
@@ -225,16 +243,22 @@ static bool start(void) {
 }
 
 static void live_once(void) {
+    if (plan.phase == TROUBLE && world_chance(plan.choice.rot_chance)) {
+        machine_files_rot(plan.choice.judge.run);
+    }
     if (start()) {
         TRIB_ASSERT(trib_node_run(world.node) == TRIB_OK);
         if (!world.is_crash_wanted && !world_is_dying()) {
             struct trib_node *node = world.node;
             world.node = NULL;
+            (void)world_enter(true);
             trib_node_free(node);
+            (void)world_enter(false);
             check_nothing_left("a clean end");
             world_trace("        the daemon has ended");
         }
     }
+    machine_files_mend();
     if (world.is_crash_wanted || world_is_dying()) {
         world_crash();
         judge_crashed();
@@ -256,12 +280,14 @@ static void live(void) {
 static void run_world(uint64_t seed, const struct options *options) {
     struct trib_error error = {0};
     memset(&plan, 0, sizeof plan);
-    world_begin(seed, options->is_tracing, options->directory);
+    world_begin(seed, options->is_tracing, "data"); /* where it is shall not show in messages */
     if (choice_make(&plan.choice, options->spec, &error) != TRIB_OK) {
         (void)fprintf(stderr, "%s\n", error.text);
         exit(2);
     }
     plan.until = world.now + plan.choice.trouble;
+    world.memory_chance = plan.choice.memory_chance;
+    world.index_chance = plan.choice.index_chance;
     world_trace("        spec: %s", plan.choice.spec);
     judge_begin(&plan.choice.judge);
     people_begin(&plan.choice.people);
@@ -366,14 +392,20 @@ int main(int argc, char **argv) {
     (void)snprintf(replay, sizeof replay, "%s%s%s", options.program, has_spec ? " --spec " : "",
                    has_spec ? options.spec_path : "");
     const char *temporary = getenv("TMPDIR");
-    (void)snprintf(options.directory, sizeof options.directory, "%s/tributary-sim-%ld",
-                   temporary == NULL ? "/tmp" : temporary, (long)getpid());
+    char directory[200];
+    (void)snprintf(directory, sizeof directory, "%s/trib-faults-XXXXXX",
+                   temporary == NULL ? "/tmp" : temporary);
+    if (mkdtemp(directory) == NULL || chdir(directory) != 0) {
+        perror(directory);
+        return 2;
+    }
     (void)signal(SIGABRT, on_death);
     (void)signal(SIGSEGV, on_death);
     for (uint64_t seed = options.first; seed < options.first + options.count; seed++) {
         run_world(seed, &options);
     }
     json_decref(options.spec);
+    (void)rmdir(directory);
     tally_print(options.first, options.count);
     return 0;
 }

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/env.h"
+
 /* What the judge is to look at in the answer. */
 enum network_purpose {
     NETWORK_OTHER,
@@ -22,6 +24,7 @@ enum network_purpose {
     NETWORK_CONTROL,
     NETWORK_STATUS,
     NETWORK_JOIN,
+    NETWORK_REVOKE,
 };
 
 struct network_request {
@@ -40,6 +43,7 @@ struct network_request {
     char id[64];
     size_t sent; /* UPDATE_PUT: index of what was sent */
     const char *run;
+    bool is_dead; /* its token was revoked before it arrived; filled in */
 };
 
 struct network_answer {
@@ -55,6 +59,8 @@ typedef void network_answered(void *context, const struct network_answer *answer
 
 /* answered: never called from inside. */
 void network_send(const struct network_request *request, network_answered *answered, void *context);
+/* Nothing of this client gets through, either way, for so long. One at a time. */
+void network_cut_off(const char *client, trib_time_ns duration);
 /* Requests that have not been answered. */
 uint64_t network_under_way(void);
 

@@ -74,6 +74,7 @@ static struct network_request ask(const struct person *person, enum network_purp
 /* What joining would have returned. */
 static void make_token(const char *run, const char *client, char text[256]) {
     struct trib_token token = {.scope = TRIB_TOKEN_CLIENT};
+    token.serial = strcmp(run, people.rules.run) == 0 ? judge_revocations(client) : 0;
     (void)snprintf(token.run, sizeof token.run, "%s", run);
     (void)snprintf(token.subject, sizeof token.subject, "%s", client);
     text[0] = '\0';
@@ -190,6 +191,10 @@ static void join(struct person *person) {
     request.body_bytes = strlen(request.body);
     request.content_type = "application/json";
     request.has_body = true;
+    if (judge_revocations(person->name) > 0 && world.node != NULL) {
+        /* Whoever was put out is let in again by the operator. */
+        (void)snprintf(request.token, sizeof request.token, "%s", world.node->admin_token);
+    }
     network_send(&request, joined, person);
 }
 
@@ -226,6 +231,7 @@ static void update_answered(void *context, const struct network_answer *answer) 
 static void send_outgoing(struct person *person) {
     struct network_request request = put_update(person, person->outgoing);
     if (world_chance(0.1)) {
+        tally_add(TALLY_DUPLICATED, 1);
         network_send(&request, nobody_cares, NULL); /* both are on their way at the same time */
     }
     network_send(&request, update_answered, person);
@@ -363,6 +369,9 @@ static void act(void *context) {
         next_act(person, 0, 5 * MINUTE);
         return;
     }
+    if (world_fault(TALLY_PARTITIONED, 0.003)) {
+        network_cut_off(person->name, world_delay(MINUTE, 10 * MINUTE));
+    }
     if (person->token[0] == '\0') {
         join(person);
     } else if (person->outgoing != NOTHING) {
@@ -429,6 +438,16 @@ static void control(const char *path) {
     network_send(&request, operated, NULL);
 }
 
+/* Somebody is put out, and may ask to be let in again. */
+static void revoke_somebody(void) {
+    const struct person *person = &people.all[world_below(people.count)];
+    char path[100];
+    (void)snprintf(path, sizeof path, "/clients/%s", person->name);
+    struct network_request request = command(NETWORK_REVOKE, "DELETE", path);
+    (void)snprintf(request.id, sizeof request.id, "%s", person->name);
+    network_send(&request, operated, NULL);
+}
+
 static void look_around(void) {
     static const char *const paths[] = {"/ledger", "/history", "/spec", "/events",
                                         "/ledger?from=3"};
@@ -485,6 +504,8 @@ static void decide(void) {
         control("/stop");
     } else if (strcmp(people.state, "paused") == 0 || people.has_set_aside) {
         control("/resume");
+    } else if (judge_has_version() && world_fault(TALLY_REVOKED, 0.01)) {
+        revoke_somebody();
     } else if (world_fault(TALLY_MEDDLED, 0.03)) {
         control(world_chance(0.93) ? "/pause" : "/stop");
     } else {

@@ -13,7 +13,6 @@
     ROW(CALL_FAILED, "file call that failed")                                 \
     ROW(CALL_FULL, "file call without room")                                  \
     ROW(DISK_FULL, "disk full for a while")                                   \
-    ROW(SHORT_READ, "reads that ended early")                                 \
     ROW(ROT_LEDGER, "bit flipped in a ledger")                                \
     ROW(ROT_SPOOL, "bit flipped in a spool")                                  \
     ROW(ROT_VERSION, "bit flipped in a version")                              \
@@ -26,7 +25,7 @@
     ROW(NO_WORKER, "work that no thread could take")                          \
     ROW(CLOCK_AHEAD, "wall clock set ahead")                                  \
     ROW(CLOCK_BACK, "wall clock set back")                                    \
-    ROW(SUSPENDED, "machine suspended for minutes or hours")                  \
+    ROW(SUSPENDED, "everything stood still for minutes")                      \
     ROW(LOST_REQUEST, "request lost")                                         \
     ROW(CUT_BODY, "connection reset in the middle of a body")                 \
     ROW(RESET, "connection reset while an answer was due")                    \

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,35 +13,85 @@
 #include "sim/faults/judge.h"
 #include "sim/faults/machine.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(memory, bytes) ((void)(memory), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(memory, bytes) ((void)(memory), (void)(bytes))
+#endif
+
 struct world world;
 
-/* --- memory: every block of the daemon is known, so that a crash can take all of it -------------- */
+/* --- memory: every block of the daemon is known, so that a crash can take all of it --------------
+ *
+ * Addresses are a part of the daemon's state (the heart knows requests by them), so the same seed
+ * must give the same ones: blocks come from one place in the address space, in powers of two, and
+ * those that were given back wait in a queue before they are used again. */
 
 #define HEAD_BYTES 64
 #define RUBBISH_NEW 0xa5
 #define RUBBISH_OLD 0xdd
+#define ARENA_AT ((void *)0x100000000000)
+#define ARENA_BYTES ((size_t)1 << 36) /* of addresses; pages come with their first use */
+#define CLASSES 32
 
 struct block_head {
-    struct block_head *next, *previous;
+    struct block_head *next, *previous; /* of those in use, or in the queue of its class */
     size_t bytes;
+    int class;
 };
+
+static struct {
+    unsigned char *start;
+    size_t used;
+    struct block_head *free_first[CLASSES], *free_last[CLASSES];
+} arena;
 
 static struct block_head *blocks;
 static uint64_t block_count;
 
-static void *take_block(size_t bytes) {
-    void *memory = NULL;
-    if (posix_memalign(&memory, HEAD_BYTES, HEAD_BYTES + bytes) != 0) {
-        abort();
+static void begin_arena(void) {
+    if (arena.start == NULL) {
+        arena.start = mmap(ARENA_AT, ARENA_BYTES, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        TRIB_ASSERT(arena.start != MAP_FAILED);
     }
-    struct block_head *head = memory;
-    *head = (struct block_head){.next = blocks, .bytes = bytes};
+    ASAN_UNPOISON_MEMORY_REGION(arena.start, arena.used);
+    (void)madvise(arena.start, arena.used, MADV_DONTNEED);
+    arena.used = 0;
+    memset(arena.free_first, 0, sizeof arena.free_first);
+    memset(arena.free_last, 0, sizeof arena.free_last);
+}
+
+static struct block_head *pick_block(int class) {
+    struct block_head *head = arena.free_first[class];
+    if (head == NULL) {
+        head = (struct block_head *)(void *)(arena.start + arena.used);
+        arena.used += (size_t)HEAD_BYTES << class;
+        TRIB_ASSERT(arena.used <= ARENA_BYTES);
+        return head;
+    }
+    ASAN_UNPOISON_MEMORY_REGION(head, (size_t)HEAD_BYTES << class);
+    arena.free_first[class] = head->next;
+    return head;
+}
+
+static void *take_block(size_t bytes) {
+    int class = 1;
+    while (((size_t)HEAD_BYTES << class) < HEAD_BYTES + bytes) {
+        class ++;
+    }
+    TRIB_ASSERT(class < CLASSES);
+    struct block_head *head = pick_block(class);
+    *head = (struct block_head){.next = blocks, .bytes = bytes, .class = class};
     if (blocks != NULL) {
         blocks->previous = head;
     }
     blocks = head;
     block_count++;
-    return memset((unsigned char *)memory + HEAD_BYTES, RUBBISH_NEW, bytes);
+    unsigned char *memory = (unsigned char *)head + HEAD_BYTES;
+    ASAN_POISON_MEMORY_REGION(memory + bytes, ((size_t)HEAD_BYTES << class) - HEAD_BYTES - bytes);
+    return memset(memory, RUBBISH_NEW, bytes);
 }
 
 static void give_block(struct block_head *head) {
@@ -54,7 +105,17 @@ static void give_block(struct block_head *head) {
     }
     block_count--;
     memset((unsigned char *)head + HEAD_BYTES, RUBBISH_OLD, head->bytes);
-    free(head);
+    int class = head->class;
+    head->next = NULL;
+    if (arena.free_first[class] == NULL) {
+        arena.free_first[class] = head;
+    } else {
+        ASAN_UNPOISON_MEMORY_REGION(arena.free_last[class], sizeof *head);
+        arena.free_last[class]->next = head;
+        ASAN_POISON_MEMORY_REGION(arena.free_last[class], sizeof *head);
+    }
+    arena.free_last[class] = head;
+    ASAN_POISON_MEMORY_REGION(head, (size_t)HEAD_BYTES << class);
 }
 
 static struct block_head *head_of(void *memory) {
@@ -63,7 +124,7 @@ static struct block_head *head_of(void *memory) {
 
 static void *env_allocate(void *context, size_t bytes) {
     (void)context;
-    return take_block(bytes);
+    return world_refuses_memory(TALLY_NO_MEMORY) ? NULL : take_block(bytes);
 }
 
 static void env_release(void *context, void *memory, size_t bytes) {
@@ -87,7 +148,7 @@ static trib_time_ns env_monotonic(void *context) {
 
 static double env_wall(void *context) {
     (void)context;
-    return 1.7e9 + (double)world.now / 1e9;
+    return 1.7e9 + world.wall_shift + (double)world.now / 1e9;
 }
 
 static void env_entropy(void *context, void *bytes, size_t count) {
@@ -102,7 +163,9 @@ static void env_log(void *context, enum trib_log_level level, const char *line) 
     (void)context;
     world_trace("        daemon %s: %s", levels[level], line);
     if (strncmp(line, "reopened ", 9) == 0) {
+        bool before = world_enter(false);
         judge_begins_anew();
+        (void)world_enter(before);
     }
 }
 
@@ -168,7 +231,9 @@ bool world_step(void) {
     future.items[first] = future.items[--future.count];
     world.now = next.due > world.now ? next.due : world.now;
     world.step_count++;
+    bool before = world_enter(next.owner == WORLD_MACHINE);
     next.act(next.context);
+    (void)world_enter(before);
     return true;
 }
 
@@ -194,6 +259,19 @@ double world_unit(void) {
 bool world_fault(enum tally kind, double probability) {
     bool is_now = !world.is_calm && world_chance(probability);
     tally_add(kind, is_now);
+    return is_now;
+}
+
+bool world_enter(bool is_inside) {
+    bool before = world.is_inside;
+    world.is_inside = is_inside;
+    return before;
+}
+
+bool world_refuses_memory(enum tally kind) {
+    bool is_now =
+        world.is_inside && world.memory_chance > 0 && world_fault(kind, world.memory_chance);
+    world.has_refused_memory |= is_now;
     return is_now;
 }
 
@@ -297,8 +375,10 @@ void world_begin(uint64_t seed, bool is_tracing, const char *directory) {
     world.trace_digest = UINT64_C(14695981039346656037);
     (void)snprintf(world.directory, sizeof world.directory, "%s", directory);
     (void)mkdir(directory, 0700);
+    begin_arena();
     trib_files_memory_init(&world.disk);
     machine_json_begin();
+    machine_index_begin();
     machine_files_begin();
 }
 

@@ -23,13 +23,18 @@ struct world {
     trib_time_ns now;
     uint64_t step_count;
     struct trib_random chance;
-    struct trib_env env;                /* of the daemon */
-    struct trib_files_memory disk;      /* its data directory, but for the SQLite index */
-    char directory[128];                /* a real one, for the index only */
-    struct trib_node *node;             /* NULL: the machine is down */
-    bool is_calm;                       /* no more faults: everything must come to a good end */
-    bool is_crash_wanted;               /* power fails before the next happening */
-    bool is_over;                       /* the loop returns; the world decides what is next */
+    struct trib_env env;           /* of the daemon */
+    struct trib_files_memory disk; /* its data directory, but for the SQLite index */
+    char directory[128];           /* a real one, for the index only */
+    struct trib_node *node;        /* NULL: the machine is down */
+    bool is_calm;                  /* no more faults: everything must come to a good end */
+    bool is_inside;                /* the daemon is at work, not those who watch it or talk to it */
+    double memory_chance;          /* that an allocation of the daemon is refused */
+    bool has_refused_memory;       /* since somebody cleared it */
+    double index_chance;           /* that a file call of SQLite fails */
+    double wall_shift;             /* seconds: the wall clock was set */
+    bool is_crash_wanted;          /* power fails before the next happening */
+    bool is_over;                  /* the loop returns; the world decides what is next */
     uint64_t crashes, starts, requests; /* how much happened, for the summary */
     uint64_t trace_digest; /* of all trace lines: equal in two runs of a seed, or it is no replay */
 };
@@ -60,6 +65,11 @@ trib_time_ns world_delay(trib_time_ns least, trib_time_ns most);
 double world_unit(void);
 /* world_chance(), but never once the world is calm; counted. */
 bool world_fault(enum tally kind, double probability);
+
+/* Whose code runs from now on: only the daemon's runs out of memory. Returns what was before. */
+bool world_enter(bool is_inside);
+/* No memory for the daemon, this time. */
+bool world_refuses_memory(enum tally kind);
 
 /* --- the end of the machine --- */
 

@@ -173,6 +173,77 @@ void machine_files_calm(void) {
     }
 }
 
+/* --- rot ----------------------------------------------------------------------------------------------- */
+
+static struct {
+    char path[160];
+    uint64_t offset;
+    unsigned char byte; /* the rotten one */
+    enum tally kind;
+} rot = {.kind = TALLY_COUNT};
+
+struct pick {
+    char name[64]; /* each of those seen so far with the same chance */
+    uint64_t seen;
+};
+
+static void pick_name(void *visitor, const char *name) {
+    struct pick *pick = visitor;
+    if (strstr(name, ".tmp") == NULL && world_below(++pick->seen) == 0) {
+        (void)snprintf(pick->name, sizeof pick->name, "%s", name);
+    }
+}
+
+enum tally machine_files_rotten(void) {
+    return rot.kind;
+}
+
+void machine_files_rot(const char *run) {
+    static const struct {
+        enum tally kind;
+        const char *folder; /* NULL: the ledger */
+    } places[] = {{TALLY_ROT_LEDGER, NULL},
+                  {TALLY_ROT_SPOOL, "spool"},
+                  {TALLY_ROT_VERSION, "versions"},
+                  {TALLY_ROT_STATE, "state"}};
+    size_t place = (size_t)world_below(sizeof places / sizeof *places);
+    struct pick pick = {.name = "ledger"};
+    char folder[100];
+    (void)snprintf(folder, sizeof folder, "runs/%s%s%s", run,
+                   places[place].folder == NULL ? "" : "/",
+                   places[place].folder == NULL ? "" : places[place].folder);
+    if (places[place].folder != NULL) {
+        pick.name[0] = '\0';
+        (void)world.disk.files.list(&world.disk, folder, pick_name, &pick);
+    }
+    (void)snprintf(rot.path, sizeof rot.path, "%s/%s", folder, pick.name);
+    uint64_t byte_count = 0;
+    if (pick.name[0] == '\0' ||
+        trib_files_memory_durable(&world.disk, rot.path, &byte_count) == NULL || byte_count == 0) {
+        return;
+    }
+    rot.offset = world_below(byte_count);
+    rot.kind = places[place].kind;
+    trib_files_memory_rot(&world.disk, rot.path, rot.offset);
+    rot.byte = ((const unsigned char *)trib_files_memory_durable(&world.disk, rot.path,
+                                                                 &byte_count))[rot.offset];
+    tally_add(rot.kind, 1);
+    world_trace("        one bit of %s at %llu is another", rot.path,
+                (unsigned long long)rot.offset);
+}
+
+void machine_files_mend(void) {
+    uint64_t byte_count = 0;
+    const unsigned char *bytes =
+        rot.kind == TALLY_COUNT ? NULL
+                                : trib_files_memory_durable(&world.disk, rot.path, &byte_count);
+    if (bytes != NULL && rot.offset < byte_count && bytes[rot.offset] == rot.byte) {
+        trib_files_memory_rot(&world.disk, rot.path, rot.offset);
+        world_trace("        %s is as it was", rot.path);
+    }
+    rot.kind = TALLY_COUNT;
+}
+
 /* --- the index over a crash ------------------------------------------------------------------------- */
 
 static void copy_file(const char *from, const char *to) {
@@ -231,6 +302,7 @@ static void remove_run(const char *run) {
 
 void machine_files_begin(void) {
     memset(&machine, 0, sizeof machine);
+    rot.kind = TALLY_COUNT;
 }
 
 void machine_files_end(void) {

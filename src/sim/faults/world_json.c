@@ -5,9 +5,12 @@
  * linker's --wrap). The set is a table with linear probing, removal shifts back. */
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/json_memory.h"
 #include "base/status.h"
 #include "sim/faults/machine.h"
+#include "sim/faults/world.h"
 
 static struct {
     void **places;
@@ -81,7 +84,34 @@ void __wrap_free(void *memory) {
     }
 }
 
+static bool is_reading;
+
+/* Short of memory, jansson's reader drops characters, and may then stop the program over what it
+ * has made of them. So a text is read as a whole or not at all. */
+json_t *__real_json_loadb(const char *, size_t, size_t, json_error_t *); /* NOLINT */
+json_t *__wrap_json_loadb(const char *bytes, size_t count, size_t flags,
+                          json_error_t *error); /* NOLINT */
+json_t *__wrap_json_loadb(const char *bytes, size_t count, size_t flags, json_error_t *error) {
+    if (world_refuses_memory(TALLY_NO_JSON_MEMORY)) {
+        trib_json_note_refusal();
+        return NULL;
+    }
+    is_reading = true;
+    json_t *document = __real_json_loadb(bytes, count, flags, error);
+    is_reading = false;
+    return document;
+}
+
+json_t *__wrap_json_loads(const char *text, size_t flags, json_error_t *error); /* NOLINT */
+json_t *__wrap_json_loads(const char *text, size_t flags, json_error_t *error) {
+    return text == NULL ? NULL : __wrap_json_loadb(text, strlen(text), flags, error);
+}
+
 static void *json_allocate(size_t bytes) {
+    if (!is_reading && world_refuses_memory(TALLY_NO_JSON_MEMORY)) {
+        trib_json_note_refusal();
+        return NULL;
+    }
     if (2 * known.count >= known.place_count) {
         grow();
     }

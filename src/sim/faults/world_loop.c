@@ -45,7 +45,10 @@ enum trib_status trib_loop_new(const struct trib_env *env, const struct trib_loo
                                struct trib_loop **loop) {
     (void)config;
     struct trib_loop *made = trib_allocate(env, 1, sizeof *made);
-    TRIB_ASSERT(made != NULL && running == NULL);
+    TRIB_ASSERT(running == NULL);
+    if (made == NULL) {
+        return TRIB_EMEMORY;
+    }
     made->env = env;
     running = *loop = made;
     return TRIB_OK;
@@ -88,7 +91,9 @@ trib_time_ns trib_loop_now(struct trib_loop *loop) {
 struct trib_timer *trib_timer_new(struct trib_loop *loop, void (*callback)(void *context),
                                   void *context) {
     struct trib_timer *timer = trib_allocate(loop->env, 1, sizeof *timer);
-    TRIB_ASSERT(timer != NULL);
+    if (timer == NULL) {
+        return NULL;
+    }
     *timer = (struct trib_timer){.loop = loop, .callback = callback, .context = context};
     loop->timer_count++;
     return timer;
@@ -172,7 +177,9 @@ enum trib_status trib_work_submit(struct trib_loop *loop, void (*work)(void *con
         return TRIB_EMEMORY; /* the daemon does it itself, or refuses */
     }
     struct work *job = trib_allocate(loop->env, 1, sizeof *job);
-    TRIB_ASSERT(job != NULL);
+    if (job == NULL) {
+        return TRIB_EMEMORY;
+    }
     *job = (struct work){loop, work, done, context};
     loop->work_count++;
     (void)world_schedule(pace(), WORLD_MACHINE, do_work, job);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "net/server.h"
+#include "node/daemon.h"
 #include "sim/faults/judge.h"
 #include "sim/faults/machine.h"
 #include "sim/faults/network.h"
@@ -75,11 +76,26 @@ static void forget(struct trib_exchange *exchange) {
     free(exchange);
 }
 
+static struct {
+    const char *client;
+    trib_time_ns until;
+} partition;
+
+static bool is_cut_off(const struct network_request *request) {
+    return world.now < partition.until && request->client == partition.client && !world.is_calm;
+}
+
+void network_cut_off(const char *client, trib_time_ns duration) {
+    partition.client = client;
+    partition.until = world.now + duration;
+    world_trace("        %s is cut off", client);
+}
+
 /* The client hears how it ended. */
 static void tell_client(void *context) {
     struct trib_exchange *exchange = context;
     struct network_answer answer = {0};
-    if (exchange->is_replied && !exchange->is_reply_lost) {
+    if (exchange->is_replied && !exchange->is_reply_lost && !is_cut_off(&exchange->request)) {
         answer.status = exchange->reply.status;
         answer.body = exchange->body;
         answer.body_bytes = (size_t)exchange->reply.body_bytes;
@@ -268,10 +284,19 @@ static void lose_patience(struct trib_exchange *exchange) {
     }
 }
 
+static bool is_token_dead(const struct network_request *request) {
+    struct trib_token token;
+    return world.node != NULL && strcmp(request->run, judge_run()) == 0 &&
+           trib_token_parse(world.node->directory.key, request->token, strlen(request->token),
+                            &token) &&
+           token.scope == TRIB_TOKEN_CLIENT && strcmp(token.run, judge_run()) == 0 &&
+           judge_is_revoked(token.subject, token.serial);
+}
+
 static void arrive(void *context) {
     struct trib_exchange *exchange = context;
     if (server == NULL || !server->is_listening || server->is_stopping ||
-        world_fault(TALLY_LOST_REQUEST, 0.02)) {
+        is_cut_off(&exchange->request) || world_fault(TALLY_LOST_REQUEST, 0.02)) {
         exchange->is_reply_lost = true;
         exchange->is_ended = true;
         (void)world_schedule(hop(), WORLD_OUTSIDE, tell_client, exchange);
@@ -282,12 +307,15 @@ static void arrive(void *context) {
     size_t head_bytes = write_head(&exchange->request, head, sizeof head);
     TRIB_ASSERT(trib_http_request_parse(head, head_bytes, &request) == NULL);
     exchange->server = server;
+    exchange->request.is_dead = is_token_dead(&exchange->request);
     if (world_fault(TALLY_CUT_BODY, 0.04)) {
         exchange->cut_at = (size_t)world_below(exchange->request.body_bytes + 1);
     }
     exchange->is_reply_lost = world_fault(TALLY_LOST_REPLY, 0.04);
     lose_patience(exchange);
+    bool before = world_enter(true);
     server->handlers->head(server->context, exchange, &request);
+    (void)world_enter(before);
 }
 
 void network_send(const struct network_request *request, network_answered *answered,
@@ -375,8 +403,10 @@ void trib_exchange_reply(struct trib_exchange *exchange, const struct trib_reply
     note_fields(exchange, reply);
     world_trace("%s replied %d %.*s", exchange->peer, reply->status,
                 reply->body == TRIB_REPLY_BYTES ? (int)reply->body_bytes : 0, exchange->body);
+    bool before = world_enter(false);
     judge_replied(&exchange->request, reply->status, exchange->etag, exchange->version,
                   exchange->has_version, exchange->body, (size_t)reply->body_bytes);
+    (void)world_enter(before);
     (void)plan(exchange, hop(), leave);
 }
 
@@ -392,7 +422,9 @@ void trib_exchange_stream(struct trib_exchange *exchange, const struct trib_repl
 
 bool trib_exchange_write(struct trib_exchange *exchange, const void *bytes, size_t count) {
     if (!world_is_dying() && strstr(exchange->request.target, exchange->request.run) != NULL) {
+        bool before = world_enter(false);
         judge_heard(bytes, count);
+        (void)world_enter(before);
     }
     TRIB_ASSERT(exchange->is_stream && !exchange->is_ended && !exchange->is_stream_ended);
     exchange->stream_bytes += count;
@@ -454,10 +486,11 @@ uint64_t trib_exchange_bytes_sent(const struct trib_exchange *exchange) {
 enum trib_status trib_server_new(struct trib_loop *loop, const struct trib_server_config *config,
                                  const struct trib_server_handlers *handlers, void *context,
                                  struct trib_server **made, struct trib_error *error) {
-    (void)error;
     TRIB_ASSERT(server == NULL);
     server = trib_allocate(trib_loop_env(loop), 1, sizeof *server);
-    TRIB_ASSERT(server != NULL);
+    if (server == NULL) {
+        return trib_error_set(error, TRIB_EMEMORY, "no memory for the server");
+    }
     server->env = trib_loop_env(loop);
     server->config = *config;
     server->handlers = handlers;
@@ -542,4 +575,5 @@ void machine_server_crash(void) {
 
 void machine_server_end(void) {
     TRIB_ASSERT(exchanges == NULL && server == NULL);
+    partition.until = 0;
 }
