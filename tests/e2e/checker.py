@@ -146,6 +146,8 @@ class Rules:
                 self.unit_bits += 1
         self.weight_max = max(self.weight(self.largest, staleness)
                               for staleness in range(strategy["staleness_max"] + 1))
+        if self.is_mixing:
+            self.weight_max = 1 << self.unit_bits  # a share of at most 1
 
     def staleness_weight(self, staleness):
         kind = self.strategy["staleness"]

@@ -146,6 +146,9 @@ static json_t *draw_spec(uint64_t trainers) {
     put_text(spec, "checkpoint_every", world_chance(0.5) ? "0s" : ONE_OF("10s", "1m", "10m"));
     put_whole(spec, "updates_pending_max",
               2 * trainers + 2 + world_below(world_chance(0.3) ? 3 : 60));
+    if (world_chance(0.15)) { /* a roster so small that whoever is absent is forgotten */
+        put_whole(spec, "clients_max", 3 + trainers + world_below(2));
+    }
     if (world_chance(0.1)) {
         put(spec, "stop", json_pack("{s:I}", "versions", (json_int_t)(5 + world_below(60))));
     }
@@ -191,7 +194,11 @@ static enum trib_status read_spec(struct choice *choice, const json_t *document,
         size_t count = json_dumpb(complete, choice->spec, sizeof choice->spec - 1, JSON_COMPACT);
         TRIB_ASSERT(count > 0 && count < sizeof choice->spec);
         choice->spec[count] = '\0';
-        rules_read(&choice->judge.spec, complete);
+        if (!rules_read(&choice->judge.spec, complete)) {
+            status = trib_error_set(error, TRIB_EINVALID,
+                                    "strategy: worlds know weights equal and examples, staleness "
+                                    "constant, polynomial, hinge and linear");
+        }
         json_decref(complete);
         choice->slowest = slowest_of(spec);
         choice->is_checkpointed_always = spec->checkpoint_every == 0 && !spec->keep.updates_forever;

@@ -594,6 +594,10 @@ static void fate_answered(void *context, const struct network_answer *answer) {
         ask_fate(nth);
         return;
     }
+    if (answer->status == 403) { /* a full roster has forgotten the client, which may join again */
+        people.heard++;
+        return;
+    }
     uint64_t version;
     json_t *receipt = document_of(answer);
     const char *fate = judge_fate(sent->client, sent->id, &version);

@@ -36,8 +36,11 @@ static double share_of(const struct rules *rules, uint64_t staleness) {
 }
 
 uint64_t rules_weight(const struct rules *rules, uint64_t examples, uint64_t staleness) {
-    double units = ldexp(share_of(rules, staleness), rules->unit_bits);
-    return (uint64_t)lround(units) * (rules->is_equal ? 1 : examples);
+    uint64_t units = (uint64_t)lround(ldexp(share_of(rules, staleness), rules->unit_bits));
+    if (rules->is_mixing && !rules->is_equal) { /* a part of the share */
+        return (uint64_t)((double)units * ((double)examples / (double)rules->examples_max) + 0.5);
+    }
+    return units * (rules->is_equal ? 1 : examples);
 }
 
 static int choose_unit_bits(const struct rules *rules) {
@@ -62,7 +65,16 @@ static void read_server(struct rules_server *server, const json_t *document) {
     server->tau = real_of(document, "tau");
 }
 
-void rules_read(struct rules *rules, const json_t *document) {
+static bool is_one_of(const char *text, const char *const *words) {
+    while (*words != NULL && strcmp(*words, text) != 0) {
+        words++;
+    }
+    return *words != NULL;
+}
+
+bool rules_read(struct rules *rules, const json_t *document) {
+    static const char *const weights[] = {"equal", "examples", NULL};
+    static const char *const staleness[] = {"constant", "polynomial", "hinge", "linear", NULL};
     const json_t *strategy = json_object_get(document, "strategy");
     memset(rules, 0, sizeof *rules);
     rules->is_durable = strcmp(text_of(document, "durability", ""), "spool") == 0;
@@ -80,6 +92,9 @@ void rules_read(struct rules *rules, const json_t *document) {
         uint64_t weight = rules_weight(rules, rules->examples_max, u);
         rules->weight_max = weight > rules->weight_max ? weight : rules->weight_max;
     }
+    if (rules->is_mixing) { /* a share of at most 1 */
+        rules->weight_max = UINT64_C(1) << rules->unit_bits;
+    }
     uint64_t total = rules->is_mixing ? 1 : whole_of(strategy, "weight_total_max");
     rules->total_max = total << rules->unit_bits;
     const char *divide = text_of(strategy, "divide", rules->is_mixing ? "none" : "weight");
@@ -89,6 +104,8 @@ void rules_read(struct rules *rules, const json_t *document) {
     rules->goal = whole_of(strategy, "goal");
     rules->delta_max = real_of(json_object_get(document, "model"), "delta_max");
     read_server(&rules->server, json_object_get(strategy, "server"));
+    return is_one_of(text_of(strategy, "weights", "equal"), weights) &&
+           is_one_of(rules->staleness, staleness);
 }
 
 int rules_shift(const struct rules *rules) {

@@ -40,8 +40,9 @@ struct rules {
     struct rules_server server;
 };
 
-/* document: complete, as GET .../spec gives it; borrowed. */
-void rules_read(struct rules *rules, const json_t *document);
+/* document: complete, as GET .../spec gives it; borrowed. False: it weighs updates by something
+ * that is not known here. */
+bool rules_read(struct rules *rules, const json_t *document);
 /* Units that an update weighs. */
 uint64_t rules_weight(const struct rules *rules, uint64_t examples, uint64_t staleness);
 /* F: the finest for which no term and no sum can leave its range (design section 5). */
