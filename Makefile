@@ -28,6 +28,7 @@ check: all
 
 soak: all
 	$(BUILD)/trib-faults --seeds $(or $(SEEDS),1000:10000)
+	TRIB=$(abspath $(BUILD))/trib python3 tests/e2e/soak_flapping.py $(or $(FLAP_SECONDS),3600)
 
 mutants:
 	./tools/mutants

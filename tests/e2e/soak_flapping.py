@@ -3,9 +3,9 @@ update that was acknowledged is counted once.
 
     TRIB=build/trib python3 tests/e2e/soak_flapping.py [SECONDS]
 
-Part of `make soak`; at least 30 seconds. 900 clients with 4 kB and 100 with 2 MiB join, poll, send an update or half of
-one, hang up wherever they are, and come back, now and then under a new name, so that many more join
-than `clients_max`. Prints what it has measured as a table and ends with 1 if a promise is broken.
+Part of `make soak`; at least 30 seconds. 900 clients with 4 kB and 100 with 2 MiB join, poll, send
+an update or half of one, hang up wherever they are, and come back, now and then under a new name,
+so that many more join than `clients_max`. Prints what it has measured as a table and ends with 1 if a promise is broken.
 The clients are bench/load.c, beside the program under test.
 """
 import collections
