@@ -160,6 +160,27 @@ enum trib_client_result trib_client_submit_values(struct trib_client *client,
                                                   const struct trib_client_task *task,
                                                   const float *const *values, uint64_t examples,
                                                   const char *metrics);
+/* The same in two halves, for participants that keep something which must change exactly when the
+ * update counts, such as SCAFFOLD's control variate: write down what would be sent and what would be
+ * kept, send it, then settle. A process that finds such a note sends the same bytes again.
+ *
+ * pack: the update of the model fetched last into bytes[room]; *byte_count is its size, also when
+ * that is more than room (then nothing is written; bytes may be NULL). */
+enum trib_client_result trib_client_pack(struct trib_client *client,
+                                         const struct trib_client_task *task, void *bytes,
+                                         size_t room, size_t *byte_count);
+enum trib_client_fate {
+    TRIB_CLIENT_OPEN = 0,    /* nobody knows: send the same bytes again */
+    TRIB_CLIENT_COUNTED = 1, /* durable; it counts once, if it did not before */
+    TRIB_CLIENT_UNWANTED = 2 /* refused, dropped, or too late: it does not count and never will */
+};
+/* Send it. Of task only kind, id and version are looked at, so that it may be that of an earlier
+ * process. *fate is set whatever the result is. */
+enum trib_client_result trib_client_submit_packed(struct trib_client *client,
+                                                  const struct trib_client_task *task,
+                                                  uint64_t examples, const char *metrics,
+                                                  const void *bytes, size_t byte_count,
+                                                  enum trib_client_fate *fate);
 /* Answer an evaluate task. metrics as above, at least one. */
 enum trib_client_result trib_client_report(struct trib_client *client,
                                            const struct trib_client_task *task, uint64_t examples,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crash.h"
 #include "cli/check.h"
 #include "cli/command.h"
 #include "cli/data_part.h"
@@ -26,6 +27,7 @@ struct join_options {
     const char *partition;
     uint64_t seed;
     struct trib_option_list attributes;
+    const char *state;
     bool is_once;
     trib_time_ns retry_for;
     struct trib_way_options way;
@@ -52,6 +54,8 @@ static const struct trib_option join_table[] = {
      .most = UINT64_C(1) << 53, .meaning = "of shares and training; the same for all clients"},
     {"attribute", TRIB_OPTION_LIST, AT(attributes), .value = "K=V", .otherwise = "none",
      .meaning = "told to the daemon; a number, true or false where V is one"},
+    {"state", TRIB_OPTION_TEXT, AT(state), .value = "DIR", .otherwise = "nothing is kept",
+     .meaning = "what this client keeps between tasks (scaffold, fedspeed); for it alone"},
     {"once", TRIB_OPTION_FLAG, AT(is_once), .meaning = "end after one task"},
     {"retry-for", TRIB_OPTION_DURATION, AT(retry_for), .value = "DURATION", .initial = "10m",
      .meaning = "how long a daemon that does not answer is tried again"},
@@ -112,7 +116,8 @@ struct joining {
     const struct join_options *options;
     struct trib_client *client;
     struct trib_participant participant;
-    unsigned failure_count; /* in a row */
+    struct trib_keepsake keepsake; /* all zero without --state */
+    unsigned failure_count;        /* in a row */
 };
 
 static void log_result(const struct joining *joining, const struct trib_client_task *task,
@@ -133,8 +138,66 @@ static void log_result(const struct joining *joining, const struct trib_client_t
     }
 }
 
+/* Send what is promised, and settle it (cli/keepsake.h). */
+static enum trib_client_result keep_promise(struct joining *joining) {
+    struct trib_keepsake *keepsake = &joining->keepsake;
+    struct trib_client_task task = {.kind = TRIB_CLIENT_TRAIN, .version = keepsake->base};
+    enum trib_client_fate fate;
+    struct trib_error error = {0};
+    memcpy(task.id, keepsake->task, sizeof task.id);
+    trib_crash_point("update", "send", "before");
+    enum trib_client_result result =
+        trib_client_submit_packed(joining->client, &task, keepsake->examples, keepsake->metrics,
+                                  keepsake->body, keepsake->body_bytes, &fate);
+    trib_crash_point("update", "send", "after");
+    if (fate != TRIB_CLIENT_OPEN &&
+        trib_keepsake_settle(keepsake, fate == TRIB_CLIENT_COUNTED, &error) != TRIB_OK) {
+        trib_log(joining->cli->env, TRIB_LOG_ERROR, "state reason=\"%s\"", error.text);
+        return TRIB_CLIENT_INVALID;
+    }
+    return result;
+}
+
+/* As trib_client_submit(), for a client whose own vector must change with it. */
+static enum trib_client_result submit_kept(struct joining *joining,
+                                           const struct trib_client_task *task,
+                                           const struct trib_participant_result *result) {
+    const struct trib_env *env = joining->cli->env;
+    struct trib_error error = {0};
+    size_t byte_count = 0;
+    enum trib_client_result packed = trib_client_pack(joining->client, task, NULL, 0, &byte_count);
+    if (packed != TRIB_CLIENT_OK) {
+        return packed;
+    }
+    unsigned char *body = trib_allocate(env, byte_count, 1);
+    if (body == NULL) {
+        return TRIB_CLIENT_MEMORY;
+    }
+    packed = trib_client_pack(joining->client, task, body, byte_count, &byte_count);
+    const struct trib_promise promise = {
+        .task = task->id,
+        .base = task->version,
+        .examples = result->examples,
+        .metrics = result->metrics,
+        .body = body,
+        .body_bytes = byte_count,
+        .next_own = result->next_own,
+        .count = result->next_own_count,
+    };
+    if (packed == TRIB_CLIENT_OK &&
+        trib_keepsake_promise(&joining->keepsake, &promise, &error) != TRIB_OK) {
+        trib_log(env, TRIB_LOG_ERROR, "state reason=\"%s\"", error.text);
+        packed = TRIB_CLIENT_INVALID;
+    }
+    trib_release(env, body, byte_count, 1);
+    return packed == TRIB_CLIENT_OK ? keep_promise(joining) : packed;
+}
+
 static enum trib_client_result answer(struct joining *joining, const struct trib_client_task *task,
                                       const struct trib_participant_result *result) {
+    if (result->next_own != NULL) {
+        return submit_kept(joining, task, result);
+    }
     return task->kind == TRIB_CLIENT_TRAIN
                ? trib_client_submit(joining->client, task, result->examples, result->metrics)
                : trib_client_report(joining->client, task, result->examples, result->metrics);
@@ -196,8 +259,17 @@ static enum trib_exit end_of(const struct joining *joining, enum trib_client_res
 
 static enum trib_exit take_part(struct joining *joining) {
     for (;;) {
-        struct trib_client_task task;
-        enum trib_client_result result = trib_client_next(joining->client, &task);
+        struct trib_client_task task = {0};
+        enum trib_client_result result = TRIB_CLIENT_OK;
+        if (joining->keepsake.body != NULL) { /* of an earlier process, or still open */
+            result = keep_promise(joining);
+            result = result == TRIB_CLIENT_REFUSED && joining->keepsake.body == NULL
+                         ? TRIB_CLIENT_OK
+                         : result;
+        }
+        if (result == TRIB_CLIENT_OK) {
+            result = trib_client_next(joining->client, &task);
+        }
         bool is_task = result == TRIB_CLIENT_OK;
         if (is_task) {
             result = do_task(joining, &task);
@@ -284,6 +356,20 @@ static enum trib_exit join_link(struct joining *joining, const struct trib_link 
     return result;
 }
 
+static enum trib_exit open_keepsake(struct joining *joining, const struct trib_link *link) {
+    const struct join_options *options = joining->options;
+    struct trib_error error = {0};
+    if (options->state == NULL) {
+        return TRIB_EXIT_OK;
+    }
+    if (trib_keepsake_open(&joining->keepsake, joining->cli->env, options->state, link->run,
+                           options->client, &error) != TRIB_OK) {
+        return trib_cli_fail(joining->cli, TRIB_EXIT_FAILED, "--state: %s", error.text);
+    }
+    joining->participant.keepsake = &joining->keepsake;
+    return TRIB_EXIT_OK;
+}
+
 static enum trib_exit join_with_data(const struct trib_cli *cli, const struct join_options *options,
                                      const struct trib_link *link) {
     struct trib_data_part share;
@@ -308,8 +394,12 @@ static enum trib_exit join_with_data(const struct trib_cli *cli, const struct jo
                         .client = options->client,
                         .seed = options->seed},
     };
-    enum trib_exit result = join_link(&joining, link);
+    enum trib_exit result = open_keepsake(&joining, link);
+    if (result == TRIB_EXIT_OK) {
+        result = join_link(&joining, link);
+    }
     trib_participant_deinit(&joining.participant);
+    trib_keepsake_close(&joining.keepsake);
     trib_dataset_deinit(&dataset);
     return result;
 }

@@ -606,6 +606,51 @@ enum trib_client_result trib_client_submit_values(struct trib_client *client,
     return carry(client, &errand, &body);
 }
 
+enum trib_client_result trib_client_pack(struct trib_client *client,
+                                         const struct trib_client_task *task, void *bytes,
+                                         size_t room, size_t *byte_count) {
+    struct trib_error error = {0};
+    struct trib_source update;
+    if (!is_answerable(task, TRIB_CLIENT_TRAIN) || !holds(client, task)) {
+        return fail(client, TRIB_CLIENT_INVALID,
+                    "only a train task whose model was fetched last can be packed");
+    }
+    const char *settings = task->settings == NULL ? "{}" : task->settings;
+    enum trib_status status =
+        trib_working_copy_update(&client->copy, settings, NULL, &update, &error);
+    if (status == TRIB_OK) {
+        *byte_count = (size_t)update.byte_count;
+    }
+    if (status == TRIB_OK && bytes != NULL && *byte_count <= room) {
+        status = update.read(update.context, 0, bytes, *byte_count);
+    }
+    return status == TRIB_OK ? TRIB_CLIENT_OK : fail(client, result_of(status), error.text);
+}
+
+enum trib_client_result trib_client_submit_packed(struct trib_client *client,
+                                                  const struct trib_client_task *task,
+                                                  uint64_t examples, const char *metrics,
+                                                  const void *bytes, size_t byte_count,
+                                                  enum trib_client_fate *fate) {
+    struct trib_errand errand = {.kind = TRIB_ERRAND_SUBMIT};
+    *fate = TRIB_CLIENT_OPEN;
+    if (!is_answerable(task, TRIB_CLIENT_TRAIN)) {
+        return fail(client, TRIB_CLIENT_INVALID, "a train task is needed");
+    }
+    if (!fill_answer(client, task, examples, metrics, &errand)) {
+        return TRIB_CLIENT_INVALID;
+    }
+    struct parcel parcel = {.client = client, .update = trib_source_of_memory(bytes, byte_count)};
+    const struct trib_source body = {
+        .context = &parcel,
+        .byte_count = byte_count,
+        .read = read_parcel,
+    };
+    enum trib_client_result result = carry(client, &errand, &body);
+    *fate = client->machine.fate;
+    return result;
+}
+
 enum trib_client_result trib_client_report(struct trib_client *client,
                                            const struct trib_client_task *task, uint64_t examples,
                                            const char *metrics) {

@@ -199,6 +199,12 @@ bool trib_heard_number(const char *object, size_t byte_count, const char *name, 
     return find(&json, object, byte_count, name) && read_number(&json, number);
 }
 
+bool trib_heard_is_dropped(const char *bytes, size_t byte_count) {
+    struct trib_json json;
+    return bytes != NULL && find(&json, bytes, byte_count, "fate") &&
+           trib_json_next(&json) == TRIB_JSON_STRING && trib_json_is(&json, "dropped");
+}
+
 bool trib_heard_strings(const char *object, size_t byte_count, const char *name,
                         bool (*visit)(void *context, const char *text), void *context) {
     struct trib_json json;

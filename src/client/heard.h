@@ -35,6 +35,9 @@ bool trib_heard_task(const char *bytes, size_t byte_count, struct trib_heard_tas
  * fit. */
 bool trib_heard_join(const char *bytes, size_t byte_count, char *token, size_t room);
 
+/* Does the reply to an update say that it has been dropped? */
+bool trib_heard_is_dropped(const char *bytes, size_t byte_count);
+
 struct trib_heard_error {
     char code[32];     /* "" when the body is no error document */
     char message[256]; /* "" likewise, or when too long */

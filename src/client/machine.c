@@ -168,6 +168,7 @@ void trib_machine_begin(struct trib_machine *machine, const struct trib_errand *
     machine->failures = 0;
     machine->result = TRIB_CLIENT_OK;
     machine->text[0] = '\0';
+    machine->fate = TRIB_CLIENT_OPEN;
     machine->turn = TRIB_MACHINE_SEND;
 }
 
@@ -293,6 +294,8 @@ static void hear_success(struct trib_machine *machine, const struct trib_machine
     if (machine->request.kind == TRIB_ERRAND_ASK) {
         hear_task(machine, reply, now);
     } else {
+        machine->fate = trib_heard_is_dropped(reply->body, reply->body_bytes) ? TRIB_CLIENT_UNWANTED
+                                                                              : TRIB_CLIENT_COUNTED;
         trib_machine_end(machine, TRIB_CLIENT_OK, "");
     }
 }
@@ -332,8 +335,12 @@ void trib_machine_hear(struct trib_machine *machine, const struct trib_machine_r
         machine->is_joined = false;
         machine->has_rejoined = true;
     } else if (is_overtaken(reply->status, error.code)) {
+        machine->fate = TRIB_CLIENT_UNWANTED;
         trib_machine_end(machine, TRIB_CLIENT_OK, "");
     } else {
+        /* A bad token says nothing about an update that may have come before. */
+        bool is_about_token = reply->status == 401 || reply->status == 403;
+        machine->fate = is_about_token ? TRIB_CLIENT_OPEN : TRIB_CLIENT_UNWANTED;
         trib_machine_end(machine, TRIB_CLIENT_REFUSED, text);
     }
 }

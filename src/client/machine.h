@@ -87,6 +87,7 @@ struct trib_machine {
     char text[TRIB_MACHINE_TEXT_BYTES];  /* read-only: why the result is not OK; "" when it is */
     struct trib_heard_task task; /* read-only: after ASK; settings borrowed from the reply */
     double lease_s;              /* read-only: 0 until the daemon has said it */
+    enum trib_client_fate fate;  /* read-only: after SUBMIT, of the update */
 
     struct trib_machine_settings settings; /* private */
     struct trib_random random;             /* private */

@@ -33,7 +33,7 @@ static const struct suffix {
 #define SUFFIX_COUNT (sizeof suffixes / sizeof suffixes[0])
 
 static bool is_expected(const struct trib_tensor *tensor) {
-    return tensor->role == TRIB_ROLE_TRAIN || tensor->role == TRIB_ROLE_AVERAGE;
+    return trib_role_is_summed(tensor->role);
 }
 
 /* A head says the same things about the same tensors as the model's own, at most twice (values and

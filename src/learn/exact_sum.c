@@ -12,7 +12,7 @@
 #define TOTAL_LIMIT 0x1p62 /* half the range of int64: rounding up N halves cannot pass the rest */
 
 static bool is_summed(const struct trib_tensor *tensor) {
-    return tensor->role == TRIB_ROLE_TRAIN || tensor->role == TRIB_ROLE_AVERAGE;
+    return trib_role_is_summed(tensor->role);
 }
 
 static bool is_term_exact(const struct trib_resolution *resolution, double delta_max, int shift) {

@@ -104,14 +104,15 @@ static void pull_to_base(const struct trib_merge *merge, const struct stretch *s
 static bool merge_stretch(const struct trib_merge *merge, struct stretch stretch) {
     const uint32_t group = stretch.tensor->group;
     const bool is_train = stretch.tensor->role == TRIB_ROLE_TRAIN;
-    const bool is_summed = is_train || stretch.tensor->role == TRIB_ROLE_AVERAGE;
-    if (!is_summed || merge->sum->update_count[group] == 0) {
+    if (!trib_role_is_summed(stretch.tensor->role) || merge->sum->update_count[group] == 0) {
         keep(merge, &stretch);
         return true;
     }
     const int64_t *totals = (const int64_t *)merge->sum->totals->bytes;
     const double scale = ldexp(1, -merge->resolution->shift[stretch.tensor_index]);
-    const double denominator = denominator_of(merge, group);
+    const double denominator = stretch.tensor->role == TRIB_ROLE_CONTROL
+                                   ? merge->population / merge->weight_unit
+                                   : denominator_of(merge, group);
     const double rate =
         is_train ? trib_optimizer_rate(merge->optimizer, merge->next_state->steps[group]) : 0;
     bool is_finite = true;

@@ -119,6 +119,7 @@ struct trib_merge {
     const struct trib_optimizer *optimizer;
     enum trib_denominator denominator;
     double constant;    /* for TRIB_DENOMINATOR_CONSTANT and _GOAL, > 0 */
+    double population;  /* clients in all, > 0: what control tensors are divided by */
     double weight_unit; /* 2^-k: one weight unit in the weights of the spec; count and constant
                            are divided by it, to be in weight units too */
     const float *base;  /* FedAsync: data section of the version that the only update started from;
@@ -134,7 +135,7 @@ struct trib_merge {
 /* Steps of next_state per group; call once, before the ranges. */
 void trib_merge_begin(const struct trib_merge *merge);
 /* Elements [first, first + count) of the next version: train tensors through the optimizer,
- * average tensors x + mean, others and groups without updates copied (their state too).
+ * average tensors x + mean, control tensors x + sum / population, others and groups without updates copied (their state too).
  * TRIB_ENONFINITE: a result is not finite (error names the tensor); the next version and next
  * state must not be used. Thread: any number, on disjoint ranges. */
 enum trib_status trib_merge_range(const struct trib_merge *merge, uint64_t first, uint64_t count,

@@ -25,6 +25,9 @@ enum trib_status trib_model_import(const struct trib_env *env, const struct trib
                                       spec->model.delta_max, layout, error);
     }
     if (status == TRIB_OK) {
+        status = trib_layout_accompany(*layout, spec->strategy.companions, layout, error);
+    }
+    if (status == TRIB_OK) {
         status = trib_safetensors_import(env, file_layout, file, *layout, version, error);
     }
     if (status != TRIB_OK) {
@@ -46,6 +49,9 @@ enum trib_status trib_model_read_layout(const struct trib_env *env, const struct
     if (status == TRIB_OK) {
         status = trib_layout_of_model(env, stored, spec->model.rules, spec->model.rule_count,
                                       spec->model.delta_max, layout, error);
+    }
+    if (status == TRIB_OK) {
+        status = trib_layout_accompany(*layout, spec->strategy.companions, layout, error);
     }
     trib_layout_free(stored);
     return status;
@@ -256,6 +262,7 @@ enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accum
         .optimizer = &strategy->optimizer,
         .denominator = strategy->denominator,
         .constant = strategy->denominator_constant,
+        .population = (double)strategy->population,
         .weight_unit = weight_unit,
         .base = data_of(model, base),
         .mixing = (double)mixing->weight * weight_unit, /* exact: a power of two */

@@ -21,8 +21,34 @@ struct trib_client *trib_polls_hear(struct trib_run *run, const struct trib_even
     return client;
 }
 
+/* Control variates are means over the trainers of a closed population: nobody else may come, and
+ * nobody may be forgotten or change places. NULL: he may join; else why not. */
+static const char *closed_to(const struct trib_run *run, const struct trib_client *client,
+                             enum trib_client_role role) {
+    uint32_t population = run->spec->strategy.population;
+    if (population == 0 || (client && client->role == role))
+        return NULL;
+    if (client)
+        return "takes part already, and the roles of a closed population do not change";
+    if (run->roster.count == run->roster.clients_max)
+        return "comes too late: clients_max are known, and a closed population forgets nobody";
+    if (role != TRIB_CLIENT_TRAINER)
+        return NULL;
+    uint32_t trainers = 0;
+    for (uint32_t index = 0; index < run->roster.count; index++)
+        trainers += run->roster.clients[index].role == TRIB_CLIENT_TRAINER;
+    return trainers < population ? NULL
+                                 : "comes too late: all trainers of strategy.population are known";
+}
+
 void trib_polls_join(struct trib_run *run, const struct trib_event *event) {
     struct trib_client *client = trib_roster_find(&run->roster, event->client);
+    const char *obstacle = closed_to(run, client, event->role);
+    if (obstacle) {
+        trib_heart_refuse(run, event->request, NULL, TRIB_REFUSE_ROLE, "client %.64s %s",
+                          event->client, obstacle);
+        return;
+    }
     if (!client) {
         client = trib_roster_add(&run->roster, event->client, event->role);
         trib_round_meet(run, client);

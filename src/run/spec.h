@@ -120,6 +120,8 @@ struct trib_spec_strategy {
     double iota;                    /* "floor", with asmu: what is left of it in the end */
     /* round(2^k * s(u)), async: round(2^k * alpha * s(u)), for u = 0..staleness_max; fixed at creation, stored in the spec. */
     uint32_t staleness_table[TRIB_STALENESS_MAX + 1];
+    uint32_t population; /* clients in all, of which control tensors are means; 0: none are kept */
+    uint32_t companions; /* set of enum trib_companion, from the preset */
     struct trib_optimizer optimizer;
     enum trib_denominator denominator; /* as the policy declares them: */
     double denominator_constant;

@@ -115,6 +115,7 @@ static enum trib_status check_counts(const struct trib_spec *spec, struct trib_e
         {"strategy.quorum", quorum, "clients_max", spec->clients_max},
         {"strategy.quorum", quorum, "updates_pending_max", spec->updates_pending_max},
         {"strategy.quorum", quorum, "strategy.weight_total_max", strategy->weight_total_max},
+        {"strategy.population", strategy->population, "clients_max", spec->clients_max},
         {"strategy.weight_max", fresh_weight_max(strategy), "strategy.weight_total_max",
          strategy->weight_total_max},
         {"strategy.goal", strategy->goal, "updates_pending_max", spec->updates_pending_max},
@@ -206,6 +207,31 @@ static enum trib_status check_share(const struct trib_spec *spec, struct trib_er
         "more than %.15g; %s %.0f works",
         fewest, fewest == 1 ? "" : "s", is_goal ? "goal" : "quorum", strategy->weight_share_max,
         is_goal ? "goal" : "quorum", ceil(1 / strategy->weight_share_max));
+}
+
+/* c is the mean of what all clients keep only if every counted update moves it by its share, 1/N. */
+static enum trib_status check_control(const struct trib_spec *spec, struct trib_error *error) {
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    if ((strategy->companions & TRIB_COMPANION_CONTROL) == 0)
+        return TRIB_OK;
+    if (strategy->weights != TRIB_WEIGHT_EQUAL)
+        return trib_error_set(
+            error, TRIB_EINVALID,
+            "strategy.weights: control variates are a mean over clients, not over "
+            "examples; equal works");
+    if (strategy->staleness != TRIB_STALENESS_CONSTANT)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.staleness: a control variate counts whole, however old; "
+                              "constant works");
+    if (trib_spec_caps_shares(spec))
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.weight_share_max: a control variate counts whole; 1 works");
+    if (spec->durability != TRIB_DURABILITY_SPOOL)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "durability: a lost update would leave clients and server with "
+                              "different control variates; spool works");
+    return check_at_most("strategy.quorum", strategy->quorum, "strategy.population",
+                         strategy->population, error);
 }
 
 /* What a preset of one tempo cannot do; what it does not even have is refused by the table. */
@@ -330,6 +356,8 @@ enum trib_status trib_spec_fit(struct trib_spec *spec, struct trib_error *error)
         status = check_evaluation(spec, error);
     if (status == TRIB_OK)
         status = check_tempo(spec, error);
+    if (status == TRIB_OK)
+        status = check_control(spec, error);
     if (status != TRIB_OK)
         return status;
     fill_staleness_table(&spec->strategy);

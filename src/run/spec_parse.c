@@ -320,6 +320,7 @@ static bool read_preset(struct reading *reading, const struct trib_field *field,
     strategy->divide = pace->divide;
     strategy->weight_total_max = 1; /* where it is no field: one update is a version */
     strategy->optimizer = *preset->optimizer;
+    strategy->companions = preset->companions;
     reading->strategy = preset;
     return true;
 }
@@ -489,6 +490,35 @@ static enum trib_status check_pace(struct reading *reading, const json_t *given,
     return TRIB_OK;
 }
 
+/* Most rules read what the server keeps for one preset, and their arithmetic is that of plain steps
+ * of SGD (train/rule.h). */
+static enum trib_status check_rule(struct reading *reading, const json_t *given,
+                                   const json_t *preset) {
+    static const char *const others[] = {"optimizer", "mu", "weight_decay", "clip"};
+    const char *rule = json_string_value(json_object_get(given, "rule"));
+    const char *expected = json_string_value(json_object_get(preset, "rule"));
+    bool is_free =
+        !expected &&
+        (!rule || strcmp(rule, "plain") == 0 ||
+         (strcmp(rule, "fedspeed") == 0 && reading->strategy->pace->tempo == TRIB_TEMPO_ROUNDS));
+    if (rule && !is_free && !(expected && strcmp(rule, expected) == 0))
+        return trib_error_set(reading->error, TRIB_EINVALID,
+                              "train.rule: %s does not go with preset %s; strategy.preset %s works",
+                              rule, reading->strategy->name,
+                              strcmp(rule, "plain") == 0 ? "fedavg" : rule);
+    for (size_t index = 0; index < sizeof others / sizeof *others; index++) {
+        const json_t *value = json_object_get(given, others[index]);
+        const char *word = json_string_value(value);
+        bool is_plain = !value || (word ? strcmp(word, "sgd") == 0 : json_number_value(value) == 0);
+        if (reading->strategy->companions != 0 && !is_plain)
+            return trib_error_set(reading->error, TRIB_EINVALID,
+                                  "train.%s: preset %s counts on plain steps of SGD; leave it out, "
+                                  "or use fedavg",
+                                  others[index], reading->strategy->name);
+    }
+    return TRIB_OK;
+}
+
 /* Policies that give each client its own number of steps take none for all. */
 static enum trib_status check_assigned(struct reading *reading, const json_t *given) {
     static const char *const names[] = {"epochs", "steps"};
@@ -546,6 +576,8 @@ static enum trib_status check_settings(struct reading *reading, const json_t *se
         status = check_pace(reading, settings, preset);
     if (status == TRIB_OK && reading->strategy->pace->policy->assign)
         status = check_assigned(reading, settings);
+    if (status == TRIB_OK)
+        status = check_rule(reading, settings, preset);
     return status;
 }
 

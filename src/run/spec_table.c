@@ -41,6 +41,8 @@
 #define IN_ROUNDS ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS, "presets that work in rounds")
 #define DECAYING_RULES \
     (BIT(TRIB_STALENESS_POLYNOMIAL) | BIT(TRIB_STALENESS_HINGE) | BIT(TRIB_STALENESS_ASMU))
+#define WITH_CONTROL \
+    (BIT(TRIB_COMPANION_CONTROL) | BIT(TRIB_COMPANION_CONTROL | TRIB_COMPANION_MOMENTUM))
 
 static const char *const inits[] = {"upload", "first-client", NULL};
 static const char *const trainers[] = {"softmax", "mlp", "cnn", "lstm", NULL};
@@ -59,6 +61,9 @@ static const char *const places[] = {"clients", "evaluators", NULL};
 static const char *const modes[] = {"max", "min", NULL};
 static const char *const fates[] = {"until-counted", "forever", NULL};
 static const char *const durabilities[] = {"spool", "memory", NULL};
+static const char *const client_optimizers[] = {"sgd", "momentum", "adam", NULL};
+static const char *const client_rules[] = {"plain",      "fedcm",    "scaffold",
+                                           "scaffold_m", "fedspeed", NULL};
 
 static const struct trib_field fields[] = {
     {"name", TRIB_FIELD_NAME, AT(name), .is_required = true,
@@ -229,6 +234,12 @@ static const struct trib_field fields[] = {
              "presets that work in rounds, fedbuff and fedfix"),
      .meaning = "largest share of one client in the weight of a version; what is over does not "
                 "count"},
+    {"strategy.population", TRIB_FIELD_INTEGER, AT(strategy.population), .is_required = true,
+     FROM(1, COUNT_MAX),
+     ONLY_IF(struct trib_spec, strategy.companions, WITH_CONTROL,
+             "presets scaffold and scaffold_m"),
+     .meaning = "all trainers there will ever be (N), of whom the control variates are the mean; "
+                "nobody else may join as one"},
     {"strategy.weight_max", TRIB_FIELD_INTEGER, AT(strategy.weight_max), .initial = "1048576",
      FROM(1, (double)TRIB_WEIGHT_MAX),
      .meaning = "most examples one update may claim; more is refused"},
@@ -288,6 +299,34 @@ static const struct trib_field fields[] = {
      .meaning = "how much less of one that is hardly fresher (upsilon of FedASMU)"},
     {"train.lr_decay", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1), .is_above = true,
      .meaning = "factor on the learning rate per version"},
+    {"train.optimizer", TRIB_FIELD_CHOICE, .otherwise = "by the client",
+     .choices = client_optimizers, .meaning = "of the client; it starts afresh with every task"},
+    {"train.momentum", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1), .is_below = true,
+     .meaning = "optimizer momentum: share of the last step that goes on"},
+    {"train.beta1", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1), .is_below = true,
+     .meaning = "optimizer adam: decay of the mean of the gradients"},
+    {"train.beta2", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1), .is_below = true,
+     .meaning = "optimizer adam: decay of the mean of their squares"},
+    {"train.epsilon", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1),
+     .meaning = "optimizer adam: added to the root"},
+    {"train.weight_decay", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1e6),
+     .meaning = "strength of the pull towards zero"},
+    {"train.clip", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1e6),
+     .meaning = "longest gradient of a batch; 0 = any"},
+    {"train.rule", TRIB_FIELD_CHOICE, .otherwise = "by the preset", .choices = client_rules,
+     .meaning = "what ties a client to the others; all but plain and fedspeed need their preset"},
+    {"train.beta", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1), .is_above = true,
+     .meaning = "rules fedcm and scaffold_m: share of the client's own gradient in a step"},
+    {"train.option", TRIB_FIELD_INTEGER, .otherwise = "by the client", FROM(1, 2),
+     .meaning = "rules scaffold and scaffold_m: 1 costs a pass over all data more than 2"},
+    {"train.lambda", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1e6), .is_above = true,
+     .meaning = "rule fedspeed: 1 / strength of the pull towards the model of the task"},
+    {"train.rho", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1e6),
+     .meaning = "rule fedspeed: step uphill before the second gradient"},
+    {"train.alpha", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1),
+     .meaning = "rule fedspeed: share of the second gradient"},
+    {"train.normalise_ascent", TRIB_FIELD_FLAG, .otherwise = "by the client",
+     .meaning = "rule fedspeed: the step uphill has length rho, whatever the gradient's is"},
 
     {"sites", TRIB_FIELD_SITES, AT(sites), .initial = "[]",
      .meaning = "settings by attribute of the client; the first entry that matches decides"},

@@ -6,6 +6,9 @@
  *   FedAdagrad, FedAdam, FedYogi   Reddi et al. 2021, Algorithm 2: beta1 0.9 (Adagrad 0), beta2
  *                    0.99, tau 0.001, v starting at tau^2.
  *   Nesterov         DiLoCo, Douillard et al. 2023: learning rate 0.7, momentum 0.9.
+ *   FedCM            Xu et al. 2021; as FedAvg-M in Cheng et al. 2024 (ICLR): beta 0.1 as in FedCM.
+ *   SCAFFOLD         Karimireddy et al. 2020, Algorithm 1, option 2; SCAFFOLD-M: Cheng et al. 2024.
+ *   FedSpeed         Sun et al. 2023 (ICLR), Algorithm 1; numbers of the authors' code.
  *   FedBuff          Nguyen et al. 2022, Algorithm 1 and section 5: K 10, updates weighted by
  *                    1/sqrt(1 + staleness), sum divided by K. There is no largest staleness in the
  *                    paper; ours is 100, where the weight is a tenth.
@@ -54,6 +57,16 @@ static const struct trib_pace rounds = {
     .staleness_max = 16,
     .staleness = TRIB_STALENESS_CONSTANT,
     .weights = TRIB_WEIGHT_EXAMPLES,
+    .divide = TRIB_DIVIDE_WEIGHT,
+};
+/* Rules of the clients whose means, c and g, are over clients and not over examples. */
+static const struct trib_pace even_rounds = {
+    .tempo = TRIB_TEMPO_ROUNDS,
+    .policy = &trib_policy_rounds,
+    .deadline = TRIB_DURATION_AUTO,
+    .staleness_max = 16,
+    .staleness = TRIB_STALENESS_CONSTANT,
+    .weights = TRIB_WEIGHT_EQUAL,
     .divide = TRIB_DIVIDE_WEIGHT,
 };
 static const struct trib_pace backed_up = {
@@ -191,6 +204,37 @@ static const struct trib_strategy strategies[] = {
         .pace = &rounds,
         .optimizer = &optimizers[TRIB_OPTIMIZER_YOGI],
         .train = "{}",
+    },
+    {
+        .name = "fedcm",
+        .meaning = "rounds whose clients go along with the mean direction of the round before",
+        .pace = &even_rounds,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{\"rule\": \"fedcm\", \"beta\": 0.1}",
+        .companions = TRIB_COMPANION_MOMENTUM,
+    },
+    {
+        .name = "scaffold",
+        .meaning = "rounds; clients correct their drift by control variates that they keep",
+        .pace = &even_rounds,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{\"rule\": \"scaffold\"}",
+        .companions = TRIB_COMPANION_CONTROL,
+    },
+    {
+        .name = "scaffold_m",
+        .meaning = "scaffold and fedcm in one",
+        .pace = &even_rounds,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{\"rule\": \"scaffold_m\", \"beta\": 0.1}",
+        .companions = TRIB_COMPANION_CONTROL | TRIB_COMPANION_MOMENTUM,
+    },
+    {
+        .name = "fedspeed",
+        .meaning = "rounds; clients look uphill, are pulled back and keep what pulls them",
+        .pace = &even_rounds,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{\"rule\": \"fedspeed\", \"lambda\": 10, \"rho\": 0.1, \"alpha\": 1}",
     },
     {
         .name = "fedbuff",

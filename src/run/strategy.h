@@ -27,8 +27,9 @@ struct trib_strategy {
     const char *meaning; /* one line for people */
     const struct trib_pace *pace;
     const struct trib_optimizer *optimizer;
-    const char *train;  /* JSON object of client settings, added where the spec is silent */
-    bool is_pace_fixed; /* epochs, steps and batch in `train` are what defines the algorithm */
+    const char *train;   /* JSON object of client settings, added where the spec is silent */
+    bool is_pace_fixed;  /* epochs, steps and batch in `train` are what defines the algorithm */
+    uint32_t companions; /* set of enum trib_companion that its versions have */
 };
 
 /* NULL past the end of the table; "fedavg" is the first row. */

@@ -1,10 +1,10 @@
 /* work_native.c - simulated clients that train the native models on a real data set. */
 #include "sim/work_native.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
+#include "train/rule.h"
 #include "train/settings.h"
 
 #define TEST_ROWS_PER_PART 512 /* enough for a product of matrices, few enough to share out */
@@ -12,7 +12,7 @@
 struct trib_work_native {
     const struct trib_env *env;
     struct trib_work_native_options options;
-    json_t *settings;
+    char *settings;
     struct trib_trainer **trainers; /* [hands] */
     size_t parameter_count;
     uint32_t *rows;       /* [row_count] by owner, ascending within one */
@@ -59,11 +59,6 @@ static uint64_t count_examples(void *context, uint64_t client) {
     return native->first_rows[owner + 1] - native->first_rows[owner];
 }
 
-static double find_setting(const void *context, const char *name, double fallback) {
-    const json_t *value = json_object_get(context, name);
-    return json_is_number(value) ? json_number_value(value) : fallback;
-}
-
 static enum trib_status train(void *context, uint32_t hand, const struct trib_work_task *task,
                               const float *base, float *trained, struct trib_work_trained *result,
                               struct trib_error *error) {
@@ -73,8 +68,7 @@ static enum trib_status train(void *context, uint32_t hand, const struct trib_wo
     struct trib_train_settings settings;
     struct trib_train_result outcome;
     memcpy(trained, base, native->parameter_count * sizeof *trained);
-    enum trib_status status =
-        trib_train_settings_read(find_setting, native->settings, &who, &settings, error);
+    enum trib_status status = trib_train_settings_read(native->settings, &who, &settings, error);
     if (task->steps > 0) {
         settings.steps = task->steps;
     }
@@ -148,15 +142,26 @@ static enum trib_status make_trainers(struct trib_work_native *native,
 
 static enum trib_status make(struct trib_work_native *native, struct trib_error *error) {
     const struct trib_work_native_options *options = &native->options;
-    native->settings = json_loads(options->settings, 0, NULL);
-    if (native->settings == NULL) {
-        return trib_error_set(error, TRIB_EINVALID, "settings are not JSON");
-    }
+    struct trib_train_settings settings;
     struct trib_trainer_spec trainer = *options->trainer;
+    enum trib_status status = trib_train_settings_read(
+        options->settings, &(struct trib_train_who){"", 0, 0}, &settings, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    if (settings.rule != TRIB_RULE_PLAIN) {
+        return trib_error_set(error, TRIB_EUNSUPPORTED,
+                              "rule %s: simulated clients keep nothing between tasks; fedavg works",
+                              trib_rule_name(settings.rule));
+    }
+    native->settings = trib_text_copy(native->env, options->settings);
+    if (native->settings == NULL) {
+        return TRIB_EMEMORY;
+    }
     if (trainer.feature_count == 0) { /* sequences of whatever length the data has */
         trainer.feature_count = options->train->feature_count;
     }
-    enum trib_status status = check_data(&trainer, options->train, error);
+    status = check_data(&trainer, options->train, error);
     if (status == TRIB_OK && options->test != NULL) {
         status = check_data(&trainer, options->test, error);
     }
@@ -196,7 +201,7 @@ void trib_work_native_free(struct trib_work_native *native) {
     trib_release(native->env, native->rows, native->options.train->row_count, sizeof *native->rows);
     trib_release(native->env, native->first_rows, (size_t)native->options.owner_count + 1,
                  sizeof *native->first_rows);
-    json_decref(native->settings);
+    trib_text_release(native->env, native->settings);
     trib_release(native->env, native, 1, sizeof *native);
 }
 

@@ -46,10 +46,13 @@ enum trib_role {
     TRIB_ROLE_AVERAGE, /* weighted mean only; default for running_ statistics */
     TRIB_ROLE_FREEZE,  /* fixed by version 0; refused in updates */
     TRIB_ROLE_LOCAL,   /* not in versions; default for integers */
+    TRIB_ROLE_CONTROL, /* sum of the updates divided by the number of all clients; companions only */
 };
 
 const char *trib_role_name(enum trib_role role);
 bool trib_role_from_name(const char *name, enum trib_role *role);
+/* Do updates carry it, to be summed? */
+bool trib_role_is_summed(enum trib_role role);
 
 /* One line of the spec's model.tensors; the first matching glob decides. */
 struct trib_role_rule {
@@ -71,6 +74,7 @@ struct trib_tensor {
     uint64_t byte_offset;    /* from the start of the data section */
     uint64_t element_offset; /* from the first element of the layout, in tensor order */
     double delta_max;        /* bound on |delta|; 0 until roles are assigned */
+    bool is_companion;       /* state of the strategy about another tensor */
 };
 
 struct trib_layout {
@@ -110,7 +114,8 @@ const char *trib_shape_text(const struct trib_tensor *tensor, char *buffer, size
 int trib_name_shown(const char *name);
 
 /* The layout of versions for a model that a client or user brought (`file`): roles and groups by
- * the rules, `local` tensors left out, everything else fp32, canonical offsets (safetensors.h).
+ * the rules, `local` tensors and companions left out, everything else fp32, canonical offsets
+ * (safetensors.h).
  * Groups are numbered by their first tensor in name order; frozen tensors are in none.
  *
  * delta_max  the spec's bound, where a rule gives none.
@@ -122,6 +127,23 @@ enum trib_status trib_layout_of_model(const struct trib_env *env, const struct t
                                       const struct trib_role_rule *rules, size_t rule_count,
                                       double delta_max, struct trib_layout **layout,
                                       struct trib_error *error);
+
+/* What some strategies keep about every train tensor: another one of its shape, group and bound,
+ * whose name is a prefix and the tensor's own, zero in version 0. */
+enum trib_companion {
+    TRIB_COMPANION_CONTROL = 1,  /* "control.": SCAFFOLD's c; role control */
+    TRIB_COMPANION_MOMENTUM = 2, /* "momentum.": FedCM's direction; role average */
+};
+#define TRIB_COMPANION_ALL 3
+const char *trib_companion_prefix(enum trib_companion companion);
+/* Does a tensor have the name of a companion of another tensor of the layout? */
+bool trib_companion_is(const struct trib_layout *layout, const struct trib_tensor *tensor);
+
+/* The layout of versions with companions (a set of bits) besides. `layout` is taken, also on error;
+ * *accompanied is the caller's, NULL on error.
+ * TRIB_ELIMIT: a name becomes too long, or too many tensors; TRIB_EMEMORY. */
+enum trib_status trib_layout_accompany(struct trib_layout *layout, uint32_t companions,
+                                       struct trib_layout **accompanied, struct trib_error *error);
 
 /* For makers of layouts (safetensors.h): begin empty, append, then order once.
  *

@@ -10,10 +10,8 @@
 #include "tensor/safetensors.h"
 
 static const char *const role_names[] = {
-    [TRIB_ROLE_TRAIN] = "train",
-    [TRIB_ROLE_AVERAGE] = "average",
-    [TRIB_ROLE_FREEZE] = "freeze",
-    [TRIB_ROLE_LOCAL] = "local",
+    [TRIB_ROLE_TRAIN] = "train", [TRIB_ROLE_AVERAGE] = "average", [TRIB_ROLE_FREEZE] = "freeze",
+    [TRIB_ROLE_LOCAL] = "local", [TRIB_ROLE_CONTROL] = "control",
 };
 #define ROLE_COUNT (sizeof role_names / sizeof role_names[0])
 
@@ -30,6 +28,10 @@ bool trib_role_from_name(const char *name, enum trib_role *role) {
         }
     }
     return false;
+}
+
+bool trib_role_is_summed(enum trib_role role) {
+    return role == TRIB_ROLE_TRAIN || role == TRIB_ROLE_AVERAGE || role == TRIB_ROLE_CONTROL;
 }
 
 struct rules {
@@ -54,10 +56,6 @@ static enum trib_role default_role(const struct trib_tensor *tensor) {
     return trib_glob_matches("*running_*", tensor->name) ? TRIB_ROLE_AVERAGE : TRIB_ROLE_TRAIN;
 }
 
-static bool is_summed(enum trib_role role) {
-    return role == TRIB_ROLE_TRAIN || role == TRIB_ROLE_AVERAGE;
-}
-
 /* The tensors of `file` that versions have, as fp32 with role and bound, into chosen[]. */
 static enum trib_status choose_tensors(const struct trib_layout *file, const struct rules *rules,
                                        double delta_max, struct trib_tensor *chosen, size_t *count,
@@ -66,9 +64,12 @@ static enum trib_status choose_tensors(const struct trib_layout *file, const str
     *count = 0;
     for (size_t i = 0; i < file->tensor_count; i++) {
         struct trib_tensor tensor = file->tensors[i];
+        if (trib_companion_is(file, &tensor)) { /* a strategy's own; whoever wants it adds it */
+            continue;
+        }
         const struct trib_role_rule *rule = find_rule(rules, tensor.name);
         tensor.role = rule != NULL && rule->has_role ? rule->role : default_role(&tensor);
-        if (is_summed(tensor.role) && !trib_dtype_is_float(tensor.dtype)) {
+        if (trib_role_is_summed(tensor.role) && !trib_dtype_is_float(tensor.dtype)) {
             return trib_error_set(
                 error, TRIB_EDTYPE,
                 "tensor %.*s: rule \"%s\" says %s, but %s values can only be freeze or local",
@@ -94,7 +95,7 @@ static enum trib_status assign_groups(struct trib_layout *layout, const struct r
     for (size_t i = 0; i < layout->tensor_count; i++) {
         struct trib_tensor *tensor = &layout->tensors[i];
         tensor->group = 0;
-        if (!is_summed(tensor->role)) {
+        if (!trib_role_is_summed(tensor->role)) {
             continue;
         }
         const struct trib_role_rule *rule = find_rule(rules, tensor->name);

@@ -53,7 +53,8 @@ struct trib_block *trib_safetensors_block(const struct trib_env *env,
 void trib_safetensors_write_head(const struct trib_layout *layout, void *bytes, size_t room);
 
 /* Version 0 from a model file: every tensor of `layout` (of versions) is read from `source`
- * (described by `file`), converted to fp32 and written into a fresh block, then sealed.
+ * (described by `file`), converted to fp32 and written into a fresh block, then sealed. Companions
+ * are zero.
  *
  * version  the caller's reference; NULL on error.
  *

@@ -57,6 +57,9 @@ enum trib_status trib_safetensors_import(const struct trib_env *env, const struc
     for (size_t i = 0; i < layout->tensor_count && status == TRIB_OK; i++) {
         const struct trib_tensor *target = &layout->tensors[i];
         TRIB_ASSERT(target->dtype == TRIB_F32);
+        if (target->is_companion) { /* begins at zero, whatever another run has left in the file */
+            continue;
+        }
         const struct trib_tensor *origin = trib_layout_find(file, target->name);
         if (origin == NULL) {
             status = trib_error_set(error, TRIB_ENOTFOUND, "tensor %.*s is missing",

@@ -70,6 +70,10 @@ size_t trib_trainer_parameter_count(const struct trib_trainer *trainer) {
     return trainer->model.parameter_count;
 }
 
+const struct trib_env *trib_trainer_env(const struct trib_trainer *trainer) {
+    return trainer->env;
+}
+
 void trib_trainer_initialise(const struct trib_trainer *trainer, uint64_t seed, float *parameters) {
     trib_trainer_model_initialise(&trainer->model, seed, parameters);
 }
@@ -172,31 +176,74 @@ static enum trib_status diverged(struct trib_error *error, uint64_t step) {
                           (unsigned long long)step);
 }
 
+/* What one training needs besides the parameters. */
+struct course {
+    const struct trib_train_settings *settings;
+    struct trib_step step;
+    float *base;   /* [parameter count]; NULL: not needed */
+    float *memory; /* of the optimizer; NULL: not needed */
+    float *second; /* [parameter count]: where fedspeed looks uphill; NULL: it does not */
+    bool is_plain; /* a step is nothing but the gradient */
+};
+
+/* y + rho * gradient, or rho times its direction. Sun et al. 2023, Algorithm 1; the direction is
+ * what the authors' code takes. */
+static void climb(const struct trib_train_settings *settings, const float *parameters,
+                  const float *gradient, size_t count, float *uphill) {
+    const double norm = settings->is_ascent_normalised ? trib_norm(gradient, count) : 1.0;
+    const float rate = (float)(settings->rho / (norm > 0.0 ? norm : 1.0));
+    for (size_t i = 0; i < count; i++) {
+        uphill[i] = parameters[i] + rate * gradient[i];
+    }
+}
+
+/* The gradient that the step takes; the loss is that at the parameters. */
+static double find_gradient(struct trib_trainer *trainer, const struct trib_dataset *dataset,
+                            const uint32_t *rows, size_t row_count, size_t label_count,
+                            const struct course *course, const float *parameters) {
+    const struct trib_train_settings *settings = course->settings;
+    const size_t count = trainer->model.parameter_count;
+    struct trib_gradient gradient = {.values = trainer->gradient, .scale = 1.0F};
+    const double loss =
+        batch_gradient(trainer, dataset, rows, row_count, label_count, parameters, gradient);
+    if (course->second != NULL) {
+        climb(settings, parameters, trainer->gradient, count, course->second);
+        const float rest = (float)(1.0 - settings->alpha);
+        for (size_t i = 0; i < count; i++) {
+            trainer->gradient[i] *= rest;
+        }
+        gradient.keep = 1.0F;
+        gradient.scale = (float)settings->alpha;
+        (void)batch_gradient(trainer, dataset, rows, row_count, label_count, course->second,
+                             gradient);
+    }
+    trib_clip(trainer->gradient, count, settings->clip);
+    return loss;
+}
+
 /* One batch: gradient and step. A step that is nothing but the gradient is taken while the gradient
  * is made, if a slice holds the batch: with two slices the second would see other weights. */
 static double take_step(struct trib_trainer *trainer, const struct trib_dataset *dataset,
                         const uint32_t *rows, size_t row_count, size_t label_count,
-                        const struct trib_train_settings *settings, const float *base,
-                        float *parameters) {
-    if (settings->mu == 0.0 && row_count <= trainer->model.row_count_max) {
+                        const struct course *course, uint64_t number, float *parameters) {
+    if (course->is_plain && row_count <= trainer->model.row_count_max) {
         const struct trib_gradient step = {
-            .values = parameters, .keep = 1.0F, .scale = -(float)settings->lr};
+            .values = parameters, .keep = 1.0F, .scale = -(float)course->settings->lr};
         return batch_gradient(trainer, dataset, rows, row_count, label_count, parameters, step);
     }
-    const struct trib_gradient gradient = {.values = trainer->gradient, .scale = 1.0F};
     const double loss =
-        batch_gradient(trainer, dataset, rows, row_count, label_count, parameters, gradient);
-    trib_sgd_step(parameters, trainer->gradient, base, trainer->model.parameter_count, settings->lr,
-                  settings->mu);
+        find_gradient(trainer, dataset, rows, row_count, label_count, course, parameters);
+    trib_step_take(&course->step, number, parameters, trainer->gradient, course->memory,
+                   trainer->model.parameter_count);
     return loss;
 }
 
-/* The loop itself. order is shuffled in place before each pass; base may be NULL when mu is 0. */
+/* The loop itself. order is shuffled in place before each pass. */
 static enum trib_status run_steps(struct trib_trainer *trainer, const struct trib_dataset *dataset,
-                                  uint32_t *order, size_t row_count,
-                                  const struct trib_train_settings *settings, const float *base,
+                                  uint32_t *order, size_t row_count, const struct course *course,
                                   float *parameters, struct trib_train_result *result,
                                   struct trib_error *error) {
+    const struct trib_train_settings *settings = course->settings;
     const size_t parameter_count = trainer->model.parameter_count;
     const size_t batch =
         settings->batch == 0 || settings->batch > row_count ? row_count : settings->batch;
@@ -217,7 +264,7 @@ static enum trib_status run_steps(struct trib_trainer *trainer, const struct tri
         const size_t count = row_count - first < batch ? row_count - first : batch;
         const size_t label_count = count_labels(trainer, dataset, order + first, count);
         const double batch_loss = take_step(trainer, dataset, order + first, count, label_count,
-                                            settings, base, parameters);
+                                            course, step + 1, parameters);
         if (!isfinite(batch_loss)) {
             return diverged(error, step);
         }
@@ -242,13 +289,72 @@ static enum trib_status run_steps(struct trib_trainer *trainer, const struct tri
 
 static enum trib_status check_settings(const struct trib_train_settings *settings,
                                        struct trib_error *error) {
+    const struct {
+        const char *name;
+        double value;
+    } from_zero[] = {
+        {"mu", settings->mu},
+        {"momentum", settings->momentum},
+        {"rho", settings->rho},
+        {"beta1", settings->beta1},
+        {"beta2", settings->beta2},
+        {"alpha", settings->alpha},
+        {"epsilon", settings->epsilon},
+        {"clip", settings->clip},
+        {"weight_decay", settings->weight_decay},
+    };
     if (!(settings->lr > 0.0 && isfinite(settings->lr))) {
         return trib_error_set(error, TRIB_EINVALID, "lr is %g, must be above 0", settings->lr);
     }
-    if (!(settings->mu >= 0.0 && isfinite(settings->mu))) {
-        return trib_error_set(error, TRIB_EINVALID, "mu is %g, must be 0 or more", settings->mu);
+    for (size_t i = 0; i < sizeof from_zero / sizeof from_zero[0]; i++) {
+        if (!(from_zero[i].value >= 0.0 && isfinite(from_zero[i].value))) {
+            return trib_error_set(error, TRIB_EINVALID, "%s is %g, must be 0 or more",
+                                  from_zero[i].name, from_zero[i].value);
+        }
+    }
+    if (settings->beta1 >= 1.0 || settings->beta2 >= 1.0 || settings->alpha > 1.0 ||
+        (size_t)settings->optimizer >= TRIB_STEP_COUNT) {
+        return trib_error_set(error, TRIB_EINVALID,
+                              "beta1 and beta2 must be below 1, alpha at most 1");
     }
     return TRIB_OK;
+}
+
+/* Vectors of a course, one after the other. */
+static size_t course_vectors(const struct trib_train_settings *settings) {
+    return (settings->mu > 0.0) + (settings->alpha > 0.0) + trib_step_memory(settings->optimizer);
+}
+
+/* vectors  zero, course_vectors() of parameter_count each. */
+static struct course course_of(const struct trib_train_settings *settings, float *vectors,
+                               const float *parameters, size_t parameter_count) {
+    struct course course = {
+        .settings = settings,
+        .step = {.kind = settings->optimizer,
+                 .lr = settings->lr,
+                 .scale = settings->gradient_scale == 0.0 ? 1.0 : settings->gradient_scale,
+                 .shift = settings->shift,
+                 .mu = settings->mu,
+                 .weight_decay = settings->weight_decay,
+                 .momentum = settings->momentum,
+                 .beta1 = settings->beta1,
+                 .beta2 = settings->beta2,
+                 .epsilon = settings->epsilon},
+    };
+    course.is_plain = vectors == NULL && settings->shift == NULL && course.step.scale == 1.0 &&
+                      settings->weight_decay == 0.0 && settings->clip == 0.0;
+    if (settings->mu > 0.0) {
+        course.base = vectors;
+        course.step.base = course.base;
+        memcpy(course.base, parameters, parameter_count * sizeof *vectors);
+        vectors += parameter_count;
+    }
+    if (settings->alpha > 0.0) {
+        course.second = vectors;
+        vectors += parameter_count;
+    }
+    course.memory = vectors;
+    return course;
 }
 
 enum trib_status trib_trainer_train(struct trib_trainer *trainer,
@@ -267,21 +373,19 @@ enum trib_status trib_trainer_train(struct trib_trainer *trainer,
         return status;
     }
 
-    const bool has_base = settings->mu > 0.0;
+    const size_t value_count = course_vectors(settings) * parameter_count;
     uint32_t *order = list_rows(env, dataset, rows, row_count);
-    float *base = has_base ? trib_allocate(env, parameter_count, sizeof *base) : NULL;
-    if (order == NULL || (has_base && base == NULL)) {
+    float *vectors = value_count > 0 ? trib_allocate(env, value_count, sizeof *vectors) : NULL;
+    if (order == NULL || (value_count > 0 && vectors == NULL)) {
         status = trib_error_set(error, TRIB_EMEMORY, "no memory to train on %zu rows", row_count);
     } else {
         struct trib_train_result unused;
-        if (has_base) {
-            memcpy(base, parameters, parameter_count * sizeof *base);
-        }
+        const struct course course = course_of(settings, vectors, parameters, parameter_count);
         trib_products_use_one_thread();
-        status = run_steps(trainer, dataset, order, row_count, settings, base, parameters,
+        status = run_steps(trainer, dataset, order, row_count, &course, parameters,
                            result == NULL ? &unused : result, error);
     }
-    trib_release(env, base, parameter_count, sizeof *base);
+    trib_release(env, vectors, value_count, sizeof *vectors);
     trib_release(env, order, row_count, sizeof *order);
     return status;
 }
@@ -361,20 +465,4 @@ enum trib_status trib_trainer_evaluate(struct trib_trainer *trainer,
         .row_count = dataset->row_count,
     };
     return TRIB_OK;
-}
-
-void trib_sgd_step(float *parameters, const float *gradient, const float *base, size_t count,
-                   double lr, double mu) {
-    const float rate = (float)lr;
-    const float pull = (float)mu;
-    TRIB_ASSERT(mu == 0.0 || base != NULL);
-    if (mu == 0.0) {
-        for (size_t i = 0; i < count; i++) {
-            parameters[i] -= rate * gradient[i];
-        }
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        parameters[i] -= rate * (gradient[i] + pull * (parameters[i] - base[i]));
-    }
 }

@@ -36,6 +36,7 @@
 
 #include "tensor/layout.h"
 #include "train/dataset.h"
+#include "train/step.h"
 
 #define TRIB_TRAINER_HIDDEN_MAX 8    /* hidden layers; fc9 is the last name that sorts in order */
 #define TRIB_TRAINER_WIDTH_MAX 65536 /* units of one hidden layer */
@@ -66,19 +67,49 @@ void trib_trainer_free(struct trib_trainer *trainer); /* NULL allowed */
  * set), as trib_layout_of_tensors() takes them. Owned by the trainer. */
 const struct trib_tensor *trib_trainer_tensors(const struct trib_trainer *trainer, size_t *count);
 size_t trib_trainer_parameter_count(const struct trib_trainer *trainer);
+const struct trib_env *trib_trainer_env(const struct trib_trainer *trainer);
 
 /* The first weights. Drawn per tensor from (seed, name), so that another hidden layer does not
  * shift the draws of the first. The same bits on every machine.
  * parameters  float32[parameter count], written. */
 void trib_trainer_initialise(const struct trib_trainer *trainer, uint64_t seed, float *parameters);
 
+/* Rules that tie a client to the others: train/rule.h. */
+enum trib_rule {
+    TRIB_RULE_PLAIN,
+    TRIB_RULE_FEDCM,
+    TRIB_RULE_SCAFFOLD,
+    TRIB_RULE_SCAFFOLD_M,
+    TRIB_RULE_FEDSPEED,
+    TRIB_RULE_COUNT
+};
+
+/* All zero but lr: plain SGD. */
 struct trib_train_settings {
     uint32_t epochs; /* passes over the rows; 0 = 1. Not used when steps > 0 */
     uint64_t steps;  /* batches to take, over as many passes as that needs; 0 = by epochs */
     size_t batch;    /* rows per step; 0 or more than there are = all of them */
     double lr;       /* learning rate, > 0 */
-    double mu;       /* FedProx: pull towards the parameters at the start; 0 = plain SGD */
+    double mu;       /* FedProx: pull towards the parameters at the start; 0 = none */
     uint64_t seed;   /* order of the rows; give each task its own */
+
+    enum trib_step_kind optimizer; /* starts afresh with each training; numbers as in step.h: */
+    double momentum;
+    double beta1, beta2;
+    double epsilon;
+    double weight_decay;
+    double clip; /* longest gradient of a batch; longer ones are scaled down; 0 = any */
+
+    enum trib_rule rule;       /* for trib_rule_train(); trib_trainer_train() does not look at it */
+    double beta;               /* fedcm, scaffold_m: share of the client's own gradient */
+    uint32_t scaffold_option;  /* scaffold, scaffold_m: 1, or 0 or 2 for option 2 */
+    double lambda;             /* fedspeed; its rho and alpha are: */
+    double rho;                /* step uphill before the second gradient */
+    double alpha;              /* share of the second gradient; 0 = it is not computed */
+    bool is_ascent_normalised; /* the step uphill has length rho, whatever the gradient's is */
+
+    double gradient_scale; /* factor on each gradient; 0 = 1 */
+    const float *shift;    /* float32[parameter count] added to each gradient; NULL = none */
 };
 
 struct trib_train_result {
@@ -87,7 +118,7 @@ struct trib_train_result {
     uint64_t step_count;
 };
 
-/* Train by mini-batch SGD from `parameters`, in place. Each pass visits the rows in a fresh order;
+/* Train on mini-batches from `parameters`, in place. Each pass visits the rows in a fresh order;
  * the last batch of a pass may be smaller; its gradient is the mean over the rows it has.
  *
  * dataset     feature_count as the model's, class_count not above it: else TRIB_ESHAPE.
@@ -97,7 +128,7 @@ struct trib_train_result {
  *
  * TRIB_EINVALID: settings, or no rows; TRIB_ENONFINITE: training diverged (error says at which
  * step); TRIB_EMEMORY.
- * Source: McMahan et al. 2017, ClientUpdate; Li et al. 2020, equation 2. */
+ * Source: McMahan et al. 2017, ClientUpdate. */
 enum trib_status trib_trainer_train(struct trib_trainer *trainer,
                                     const struct trib_dataset *dataset, const uint32_t *rows,
                                     size_t row_count, const struct trib_train_settings *settings,
@@ -124,10 +155,5 @@ enum trib_status trib_trainer_evaluate(struct trib_trainer *trainer,
                                        const struct trib_dataset *dataset, const float *parameters,
                                        struct trib_evaluate_result *result,
                                        struct trib_error *error);
-
-/* One step of the rule alone: w -= lr * (g + mu * (w - base)), element by element in float.
- * base may be NULL when mu is 0. Arrays are float32[count]; equal or disjoint. */
-void trib_sgd_step(float *parameters, const float *gradient, const float *base, size_t count,
-                   double lr, double mu);
 
 #endif

@@ -364,6 +364,7 @@ static void presets_fill_in_the_server_and_the_client(void **state) {
 
 /* --- errors --- */
 
+#define SCAFFOLD "'preset':'scaffold','population':5"
 #define MLP "'trainer':'mlp','features':4,'classes':3"
 
 /* What stands in a spec that is otherwise good, and the whole text of its error. */
@@ -480,6 +481,35 @@ static const struct {
     {"'strategy':{'preset':'fedsgd'},'train':{'batch':10}",
      "train.batch: preset fedsgd fixes {\"steps\": 1, \"batch\": 0}; use fedavg for local "
      "training"},
+    /* rules of the clients and what they need of the server */
+    {"'strategy':{'preset':'scaffold'}",
+     "strategy.population: required: all trainers there will ever be (N), of whom the control "
+     "variates are the mean; nobody else may join as one"},
+    {"'strategy':{'population':5}",
+     "strategy.population: only with presets scaffold and scaffold_m"},
+    {"'strategy':{" SCAFFOLD ",'weights':'examples'}",
+     "strategy.weights: control variates are a mean over clients, not over examples; equal works"},
+    {"'strategy':{" SCAFFOLD ",'staleness':'polynomial'}",
+     "strategy.staleness: a control variate counts whole, however old; constant works"},
+    {"'strategy':{" SCAFFOLD "},'durability':'memory'",
+     "durability: a lost update would leave clients and server with different control variates; "
+     "spool works"},
+    {"'strategy':{" SCAFFOLD ",'quorum':6}", "strategy.quorum: 6 is over strategy.population, 5"},
+    {"'strategy':{" SCAFFOLD "},'clients_max':4", "strategy.population: 5 is over clients_max, 4"},
+    {"'strategy':{" SCAFFOLD "},'train':{'optimizer':'adam'}",
+     "train.optimizer: preset scaffold counts on plain steps of SGD; leave it out, or use fedavg"},
+    {"'strategy':{" SCAFFOLD "},'train':{'mu':0.1}",
+     "train.mu: preset scaffold counts on plain steps of SGD; leave it out, or use fedavg"},
+    {"'strategy':{'preset':'fedasync'},'train':{'rule':'scaffold'}",
+     "train.rule: scaffold does not go with preset fedasync; strategy.preset scaffold works"},
+    {"'train':{'rule':'fedcm'}",
+     "train.rule: fedcm does not go with preset fedavg; strategy.preset fedcm works"},
+    {"'strategy':{'preset':'fedbuff'},'train':{'rule':'fedspeed'}",
+     "train.rule: fedspeed does not go with preset fedbuff; strategy.preset fedspeed works"},
+    {"'strategy':{'preset':'fedcm'},'train':{'rule':'plain'}",
+     "train.rule: plain does not go with preset fedcm; strategy.preset fedavg works"},
+    {"'train':{'optimizer':'adagrad'}",
+     "train.optimizer: must be one of sgd, momentum, adam, not \"adagrad\""},
     {"'strategy':{'goal':5}", "strategy.goal: only with presets fedbuff and asyncfedavg"},
     {"'strategy':{'tick':5}", "strategy.tick: only with preset fedfix"},
     {"'strategy':{'divide':'goal'}",

@@ -179,7 +179,8 @@ static void a_step_is_the_gradient_and_then_the_step(void **state) {
         assert_int_equal(trib_trainer_gradient(world->trainer, &world->dataset, NULL, 0, by_hand,
                                                world->gradient, &loss, NULL),
                          TRIB_OK);
-        trib_sgd_step(by_hand, world->gradient, NULL, world->parameter_count, 0.5, 0.0);
+        const struct trib_step by_rule = {.lr = 0.5, .scale = 1.0};
+        trib_step_take(&by_rule, 1, by_hand, world->gradient, NULL, world->parameter_count);
         assert_int_equal(trib_trainer_train(world->trainer, &world->dataset, NULL, 0, &settings,
                                             world->parameters, NULL, NULL),
                          TRIB_OK);

@@ -96,26 +96,6 @@ static void the_gradient_of_many_rows_is_the_slope_of_the_mean_loss(void **state
     trib_trainer_free(trainer);
 }
 
-/* F(w) = sum a/2 (w - b)^2 with a = (1, 4), b = (2, -1), from w = (0, 0); mu 0.5, lr 0.1. By hand,
- * w' = w - 0.1 (a (w - b) + 0.5 w): 0 -> 0.2 -> 0.37 -> 0.5145 and 0 -> -0.4 -> -0.62 -> -0.741.
- * Source of the rule: Li et al. 2020, equation 2. */
-static void the_step_follows_fedprox(void **state) {
-    (void)state;
-    static const double expected[3][2] = {{0.2, -0.4}, {0.37, -0.62}, {0.5145, -0.741}};
-    const float base[2] = {0.0F, 0.0F};
-    float w[2] = {0.0F, 0.0F};
-    for (size_t step = 0; step < 3; step++) {
-        const float gradient[2] = {w[0] - 2.0F, 4.0F * (w[1] + 1.0F)};
-        trib_sgd_step(w, gradient, base, 2, 0.1, 0.5);
-        assert_true(fabs((double)w[0] - expected[step][0]) < 2e-6);
-        assert_true(fabs((double)w[1] - expected[step][1]) < 2e-6);
-    }
-    const float gradient[2] = {1.0F, -2.0F};
-    trib_sgd_step(w, gradient, NULL, 2, 0.5, 0.0);
-    assert_true(fabs((double)w[0] - (0.5145 - 0.5)) < 2e-6);
-    assert_true(fabs((double)w[1] - (-0.741 + 1.0)) < 2e-6);
-}
-
 /* A full batch is a single one in any order, so training must equal gradient and step by hand,
  * up to the order in which rows are summed. */
 static void training_is_the_gradient_and_the_step_repeated(void **state) {
@@ -140,7 +120,8 @@ static void training_is_the_gradient_and_the_step_repeated(void **state) {
             assert_int_equal(
                 trib_trainer_gradient(trainer, &noise, NULL, 0, by_hand, gradient, &loss, NULL),
                 TRIB_OK);
-            trib_sgd_step(by_hand, gradient, base, count, 0.5, mus[k]);
+            const struct trib_step by_rule = {.lr = 0.5, .scale = 1.0, .mu = mus[k], .base = base};
+            trib_step_take(&by_rule, 1, by_hand, gradient, NULL, count);
             loss_sum += loss;
         }
         assert_true(fabs(result.loss - loss_sum / 4.0) < 1e-6);
@@ -374,8 +355,15 @@ static void settings_and_data_that_do_not_fit_are_refused(void **state) {
     double loss = 0.0;
     struct trib_trainer *trainer = trainer_of(&small_mlp, parameters);
     const struct trib_train_settings bad[] = {
-        {.lr = 0},        {.lr = -1},          {.lr = NAN},
-        {.lr = INFINITY}, {.lr = 1, .mu = -1}, {.lr = 1, .mu = NAN},
+        {.lr = 0},
+        {.lr = -1},
+        {.lr = NAN},
+        {.lr = INFINITY},
+        {.lr = 1, .mu = -1},
+        {.lr = 1, .mu = NAN},
+        {.lr = 1, .clip = -1},
+        {.lr = 1, .beta2 = 1},
+        {.lr = 1, .optimizer = TRIB_STEP_COUNT},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(
@@ -458,7 +446,6 @@ static void memory_may_run_out_anywhere(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_gradient_of_many_rows_is_the_slope_of_the_mean_loss),
-        cmocka_unit_test(the_step_follows_fedprox),
         cmocka_unit_test(training_is_the_gradient_and_the_step_repeated),
         cmocka_unit_test(a_pass_visits_every_row_once),
         cmocka_unit_test(steps_and_rows_are_counted),
