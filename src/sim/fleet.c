@@ -251,6 +251,12 @@ static enum trib_status check_options(const struct trib_fleet_options *options,
     bool has_metric_rule = !isnan(stop->target) || stop->patience > 0;
     TRIB_ASSERT(options->threads > 0 && options->threads <= TRIB_HANDS_MAX);
     bool ends_itself = options->spec->strategy.tempo == TRIB_TEMPO_SUM;
+    if (options->spec->strategy.companions != 0) {
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.preset: %s is not simulated, its clients keep or send more "
+                              "than a model; fedavg works",
+                              options->spec->strategy.preset);
+    }
     if (stop->versions == 0 && stop->after == 0 && !(has_metric_rule && can_evaluate) &&
         !ends_itself) {
         return trib_error_set(error, TRIB_EINVALID,

@@ -191,6 +191,7 @@ static void (*const carriers[])(struct trib_fleet *fleet, const struct trib_effe
     [TRIB_EFFECT_PERSIST] = carry_persist,   [TRIB_EFFECT_PUBLISH] = carry_publish,
     [TRIB_EFFECT_RECORD] = carry_record,     [TRIB_EFFECT_BEST] = carry_nothing,
     [TRIB_EFFECT_EVALUATED] = carry_nothing, [TRIB_EFFECT_STATE] = carry_state,
+    [TRIB_EFFECT_SET_ASIDE] = carry_nothing,
 };
 
 void trib_fleet_carry(struct trib_fleet *fleet, const struct trib_effect *effect) {

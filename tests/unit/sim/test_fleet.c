@@ -206,6 +206,9 @@ static void every_preset_runs(void **state) {
         .clients = "12", .speed = "uniform:5s,40s", .per = "task", .dropout = "0.05"};
     const struct trib_strategy *strategy;
     for (size_t index = 0; (strategy = trib_strategy_at(index)) != NULL; index++) {
+        if (strategy->companions != 0) { /* refused */
+            continue;
+        }
         bool is_sum = strcmp(strategy->name, "sum") == 0; /* made once, stops by itself */
         trib_version versions = is_sum ? 1 : 12;
         struct trial *trial =
@@ -277,6 +280,22 @@ static void a_run_without_an_end_is_refused(void **state) {
     end(trial);
 }
 
+static void a_strategy_with_companions_is_refused(void **state) {
+    (void)state;
+    const struct trib_population_texts texts = {.clients = "2"};
+    struct trial *trial = begin(json_pack("{s:s}", "preset", "fedcm"), 3, &texts);
+    const struct trib_fleet_options options = {.spec = trial->spec,
+                                               .population = &trial->population,
+                                               .model = trial->model,
+                                               .work = &trial->work,
+                                               .threads = 1};
+    struct trib_error error = {0};
+    assert_int_equal(trib_fleet_run(trib_env_system(), &options, &trial->report, &error),
+                     TRIB_EINVALID);
+    assert_non_null(strstr(error.text, "fedcm"));
+    end(trial);
+}
+
 /* --- memory ------------------------------------------------------------------------------------- */
 
 /* As many different clients train in both, and so little that the roster is far from growing. */
@@ -340,6 +359,7 @@ int main(void) {
         cmocka_unit_test(the_silent_are_replaced),
         cmocka_unit_test(a_run_that_cannot_go_on_ends),
         cmocka_unit_test(a_run_without_an_end_is_refused),
+        cmocka_unit_test(a_strategy_with_companions_is_refused),
         cmocka_unit_test(an_idle_client_costs_next_to_nothing),
         cmocka_unit_test(every_allocation_may_fail),
     };
