@@ -26,9 +26,9 @@ check: all
 	$(C_FILES) | xargs clang-format --dry-run -Werror
 	./tools/count.py $(BUILD) --no-suite e2e
 
+# SOAK takes the options of tools/soak: make soak SOAK="--seeds 1:2000 --flapping 600 --fuzz 60"
 soak: all
-	$(BUILD)/trib-faults --seeds $(or $(SEEDS),1000:10000)
-	TRIB=$(abspath $(BUILD))/trib python3 tests/e2e/soak_flapping.py $(or $(FLAP_SECONDS),3600)
+	./tools/soak --build $(BUILD) $(SOAK)
 
 mutants:
 	./tools/mutants

@@ -10,6 +10,7 @@
 #include "cli/interrupt.h"
 #include "cli/model_file.h"
 #include "cli/native.h"
+#include "cli/sim_faults.h"
 #include "cli/sim_show.h"
 #include "cli/spec_files.h"
 #include "node/model.h"
@@ -34,6 +35,9 @@ struct sim_options {
     uint64_t threads;
     const char *json;
     const char *plots;
+    bool is_faulty;
+    const char *seeds;
+    bool is_tracing;
 };
 
 #define AT(member) offsetof(struct sim_options, member)
@@ -66,6 +70,12 @@ static const struct trib_option sim_table[] = {
      .meaning = "write a line for each version and one for each run; - is standard output"},
     {"plots", TRIB_OPTION_TEXT, AT(plots), .value = "DIR", .otherwise = "none",
      .meaning = "write SVG plots of accuracy and loss into this folder"},
+    {"faults", TRIB_OPTION_FLAG, AT(is_faulty),
+     .meaning = "instead: run the spec through seeds of crashes, failing disks, networks and "
+                "clocks, and look after every promise"},
+    {"seeds", TRIB_OPTION_TEXT, AT(seeds), .value = "FIRST:COUNT", .initial = "1:100",
+     .meaning = "with --faults: which worlds"},
+    {"trace", TRIB_OPTION_FLAG, AT(is_tracing), .meaning = "with --faults: tell every step"},
     {0},
 };
 
@@ -435,6 +445,13 @@ static enum trib_exit simulate_all(struct simulation *simulation) {
 
 static enum trib_exit sim(const struct trib_cli *cli, const void *given) {
     const struct sim_options *options = given;
+    if (options->is_faulty) {
+        struct trib_sim_faults faults = {options->specs.items[0], options->seeds,
+                                         options->is_tracing};
+        return options->specs.count == 1
+                   ? trib_sim_faults_run(cli, &faults)
+                   : trib_cli_fail(cli, TRIB_EXIT_USAGE, "--faults takes one spec");
+    }
     if (options->data == NULL && !options->is_untrained) {
         return trib_cli_fail(cli, TRIB_EXIT_USAGE, "give --data, or --no-train");
     }
@@ -475,7 +492,12 @@ const struct trib_command trib_command_sim = {
         "\n"
         "HOW (a distribution) is A alone, uniform:A,B, exponential:A, halfnormal:A,\n"
         "lognormal:MEDIAN,SIGMA, pareto:LEAST,SHAPE or trace:FILE, with A a duration such as 30s,\n"
-        "bytes such as 2MB, or a number; groups of devices are '70% 5s + 30% pareto:20s,2'.\n",
+        "bytes such as 2MB, or a number; groups of devices are '70% 5s + 30% pareto:20s,2'.\n"
+        "\n"
+        "With --faults nobody trains: a few clients send random updates of a small model to the\n"
+        "whole daemon while power fails, disks fail, fill up and rot, memory runs out and\n"
+        "connections break. Every version is computed again. A world that breaks a promise prints\n"
+        "the command that shows it again, step by step.\n",
     .options = sim_table,
     .options_bytes = sizeof(struct sim_options),
     .run = sim,

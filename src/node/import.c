@@ -130,10 +130,11 @@ static void free_import(struct trib_import *import) {
     trib_hosted_job_done(hosted);
 }
 
-static void reply_model(struct trib_import *import, int status) {
+/* first: of version 0; the run may be further by now. */
+static void reply_model(struct trib_import *import, int status, const struct trib_digest *first) {
     const struct trib_model *model = &import->hosted->model;
     char hex[TRIB_DIGEST_HEX_BYTES];
-    trib_digest_to_hex(&model->digest, hex);
+    trib_digest_to_hex(first, hex);
     trib_call_reply(import->call, status,
                     json_pack("{s:I, s:s, s:I, s:I, s:f, s:f}", "version", (json_int_t)0, "digest",
                               hex, "parameters", (json_int_t)model->layout->element_count,
@@ -171,7 +172,7 @@ static void compare(struct trib_import *import) {
         return;
     }
     if (is_known && trib_digest_equal(&first, &import->digest)) {
-        reply_model(import, 200);
+        reply_model(import, 200, &first);
     } else {
         trib_call_refuse(import->call, "conflict", "run %s has another version 0",
                          hosted->spec->name);
@@ -226,7 +227,7 @@ void trib_import_recorded(struct trib_hosted *hosted, enum trib_status status) {
     if (is_creation(import)) {
         trib_call_reply_run(import->call, 201, hosted);
     } else if (import->call != NULL) {
-        reply_model(import, 201);
+        reply_model(import, 201, &hosted->model.digest);
     }
     free_import(import);
 }

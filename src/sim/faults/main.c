@@ -41,7 +41,9 @@ static struct {
 } plan;
 
 struct options {
-    const char *program; /* how it is called, for the command that replays a seed */
+    const char *program;
+    const char
+        *command; /* --as: what a user calls this, to be told with a seed; NULL: the program */
     uint64_t first, count;
     const char *spec_path; /* NULL: each world has a spec of its own */
     json_t *spec;
@@ -364,7 +366,7 @@ static bool read_options(int argc, char **argv, struct options *options) {
         } else if (strcmp(argv[i], "--spec") == 0 && has_value) {
             options->spec_path = argv[++i];
         } else if (strcmp(argv[i], "--as") == 0 && has_value) {
-            options->program = argv[++i];
+            options->command = argv[++i];
         } else if (strcmp(argv[i], "--trace") == 0) {
             options->is_tracing = true;
         } else if (strcmp(argv[i], "--verbose") == 0) {
@@ -389,8 +391,12 @@ int main(int argc, char **argv) {
         return 2;
     }
     bool has_spec = options.spec_path != NULL;
-    (void)snprintf(replay, sizeof replay, "%s%s%s", options.program, has_spec ? " --spec " : "",
-                   has_spec ? options.spec_path : "");
+    if (options.command != NULL) {
+        (void)snprintf(replay, sizeof replay, "%s", options.command);
+    } else {
+        (void)snprintf(replay, sizeof replay, "%s%s%s", options.program, has_spec ? " --spec " : "",
+                       has_spec ? options.spec_path : "");
+    }
     const char *temporary = getenv("TMPDIR");
     char directory[200];
     (void)snprintf(directory, sizeof directory, "%s/trib-faults-XXXXXX",

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/json_memory.h"
 #include "support/check.h"
 #include "support/json_faulty.h"
 
@@ -567,9 +568,28 @@ static void readers_survive_every_failed_allocation(void **state) {
     assert_true(nth > 5);
 }
 
+/* Jansson may have dropped characters where memory was refused: what it made is not believed. */
+static void what_was_made_without_memory_is_not_believed(void **state) {
+    (void)state;
+    json_t *document = (json_t *)&document;
+    struct trib_error error = {0};
+    trib_json_note_refusal();
+    assert_int_equal(trib_document_read(BYTES("{\"a\": 1}"), &document, &error), TRIB_EMEMORY);
+    assert_null(document);
+    struct trib_text text;
+    trib_text_init(&text, trib_env_system());
+    document = json_pack("{s:i}", "a", 1);
+    trib_json_note_refusal();
+    trib_document_write(&text, document);
+    assert_true(text.is_failed);
+    json_decref(document);
+    trib_text_deinit(&text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_one_json_object_is_a_body),
+        cmocka_unit_test(what_was_made_without_memory_is_not_believed),
         cmocka_unit_test(numbers_are_written_with_the_fewest_digits),
         cmocka_unit_test(every_written_number_reads_back_the_same),
         cmocka_unit_test(a_missing_document_fails_the_text),
