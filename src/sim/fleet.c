@@ -102,8 +102,9 @@ static void play_next(struct trib_fleet *fleet) {
 
 static void play(struct trib_fleet *fleet) {
     struct trib_event event = {.kind = TRIB_EVENT_MODEL};
+    trib_fleet_places_open(fleet); /* first, so that a cohort is drawn from everybody */
     trib_fleet_feed(fleet, &event);
-    trib_fleet_places_open(fleet);
+    trib_fleet_settle(fleet);
     for (uint64_t moment = 0; !fleet->is_over; moment++) {
         if (moment % MOMENTS_PER_LOOK == 0 && !may_go_on(fleet)) {
             end(fleet, "interrupted", "");

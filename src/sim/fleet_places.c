@@ -373,7 +373,7 @@ void trib_fleet_places_open(struct trib_fleet *fleet) {
         trib_fleet_places_ask(fleet, fleet->place_count);
     }
     for (uint32_t number = 0; number < fleet->place_count; number++) {
-        trib_fleet_put(fleet, 0, TRIB_MOMENT_CHECK_IN, number);
+        check_in(fleet, number);
     }
 }
 

@@ -66,14 +66,19 @@ enum trib_status trib_dataset_load(const struct trib_env *env, const char *path,
     } else if (ends_with(path, ".tsv") || ends_with(path, ".tsv.gz") || ends_with(path, ".txt") ||
                ends_with(path, ".txt.gz")) {
         status = trib_dataset_load_text(env, path, request, &loaded, error);
+    } else if (ends_with(path, ".arff") || ends_with(path, ".arff.gz")) {
+        status = trib_dataset_load_wisdm(env, path, request, &loaded, error);
+    } else if (holds(path, "processed.cleveland.data")) {
+        status = trib_dataset_load_heart(env, path, request, &loaded, error);
     } else if (holds(path, "train-labels-idx1-ubyte")) {
         status = trib_dataset_load_idx(env, path, request, &loaded, error);
     } else if (holds(path, "train.csv")) {
         status = trib_dataset_load_csv_folder(env, path, request, &loaded, error);
     } else {
         return trib_error_set(error, TRIB_ENOTFOUND,
-                              "%s: no .csv, .tsv or .txt file, and no folder with "
-                              "train-labels-idx1-ubyte or train.csv (or each with .gz)",
+                              "%s: no .csv, .tsv, .txt or .arff file, and no folder with "
+                              "train-labels-idx1-ubyte, train.csv or processed.cleveland.data "
+                              "(or each with .gz)",
                               path);
     }
     if (status == TRIB_OK) {

@@ -21,6 +21,12 @@
  *   has one owner and is split after 90 % of its characters. Each part of an owner is read from
  *   symbol 256 on, with a newline after each line, and cut into windows that do not overlap.
  *
+ *   a folder with processed.cleveland.data, .hungarian, .switzerland and .va (UCI heart disease):
+ *   four hospitals are the owners, and the label is whether the disease was found. Or a .arff file
+ *   of WISDM 1.1: 36 people are the owners, six activities the labels. Features are centred and
+ *   scaled as the training rows are spread, what is missing becomes 0. Every fifth row of each owner
+ *   is the test part.
+ *
  * Every file may also be gzip with ".gz" at the end of its name. Nothing is written anywhere. */
 #ifndef TRIB_TRAIN_DATASET_H
 #define TRIB_TRAIN_DATASET_H

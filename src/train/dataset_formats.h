@@ -37,5 +37,11 @@ enum trib_status trib_dataset_load_csv_file(const struct trib_env *env, const ch
 enum trib_status trib_dataset_load_text(const struct trib_env *env, const char *path,
                                         const struct trib_dataset_request *request,
                                         struct trib_dataset *dataset, struct trib_error *error);
+enum trib_status trib_dataset_load_heart(const struct trib_env *env, const char *folder,
+                                         const struct trib_dataset_request *request,
+                                         struct trib_dataset *dataset, struct trib_error *error);
+enum trib_status trib_dataset_load_wisdm(const struct trib_env *env, const char *path,
+                                         const struct trib_dataset_request *request,
+                                         struct trib_dataset *dataset, struct trib_error *error);
 
 #endif
