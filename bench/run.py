@@ -212,6 +212,20 @@ def measure_simulation(bench):
     return figures
 
 
+def measure_python(megabytes, count=8):
+    def measure(bench):
+        folder = bench.build / "python"
+        if not list(folder.glob("tributary/_client*.so")):
+            bench.missing.add("the Python package's extension")
+            return {}
+        os.environ["PYTHONPATH"] = str(folder)
+        with bench.daemon(megabytes * 10**6, {"preset": "fedbuff", "goal": 1}) as daemon:
+            link = f"{daemon.url}/bench"
+            return {**bench.samples(bench.build / "bench" / "bench_submit", link, count),
+                    **bench.samples(bench.python, HERE / "bench_python.py", link, count)}
+    return measure
+
+
 # --- the table --------------------------------------------------------------------------------------------------
 
 # (name for --only, measurement, rows)
@@ -225,6 +239,9 @@ MEASUREMENTS = [
           (64, 4000, "memory", ""), (64, 4000, "spool", ""),
           (32, 4000000, "memory", "0.85 of the sink"), (32, 4000000, "spool", ""),
           (8, 100000000, "memory", "0.85 of the sink"), (8, 100000000, "spool", ""))),
+    *((f"python-{megabytes}MB", measure_python(megabytes), [
+        Row(f"task to acknowledgement, {megabytes} MB, from Python: ms", "submit.python",
+            (("the C library", "submit.c"),), "< 1.05")]) for megabytes in (4, 64)),
     ("round-trip", measure_round_trip, [
         Row("round trip of a 4 kB update, memory: p50 ms", "memory.p50", (("bare libuv sink", "sink"),), "< 0.3"),
         Row("the same: p99 ms", "memory.p99"),

@@ -82,7 +82,7 @@ class Flower(Daemon):
         class Wrapped:
             numpy_client = client
 
-        flower.run(Wrapped(), run.link, "a", names=names)
+        flower.run(Wrapped(), run.link, "b", names=names)  # "a" gave its task back, and rests
         self.assertEqual(set(run.model(like="numpy")), {"layer.weight"})
 
 

@@ -24,23 +24,27 @@ def run(*command, **options):
 
 
 class Install(unittest.TestCase):
-    def setUp(self):
+    @classmethod
+    def setUpClass(cls):
         folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.python = str(self.folder / "venv/bin/python")
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = pathlib.Path(folder.name)
+        cls.python = str(cls.folder / "venv/bin/python")
         try:
-            run(sys.executable, "-m", "venv", str(self.folder / "venv"))
+            run(sys.executable, "-m", "venv", str(cls.folder / "venv"))
         except AssertionError as error:
-            self.skipTest(f"no venv module: {str(error).splitlines()[-1]}")
+            raise unittest.SkipTest(f"no venv module: {str(error).splitlines()[-1]}") from None
+
+    def setUp(self):
+        self.addCleanup(self.pip, "uninstall", "-y", "tributary")
 
     def pip(self, *arguments, **environment):
         return run(self.python, "-m", "pip", "--disable-pip-version-check", *arguments,
                    cwd=self.folder, env={**os.environ, "PIP_NO_INDEX": "1", **environment})
 
-    def backend(self):
-        """Which client a user of the environment gets."""
-        return run(self.python, "-c", CHECK, cwd=self.folder,
+    def say(self, script):
+        """What the script prints for a user of the environment."""
+        return run(self.python, "-c", script, cwd=self.folder,
                    env={key: value for key, value in os.environ.items()
                         if key not in ("TRIBUTARY_PURE", "PYTHONPATH")})
 
@@ -52,26 +56,25 @@ class Install(unittest.TestCase):
     def test_with_a_compiler_there_is_the_extension(self):
         self.has_headers()
         self.pip("install", str(PACKAGE), TRIBUTARY_PURE="")
-        self.assertEqual(self.backend(), "tributary._client")
+        self.assertEqual(self.say(CHECK), "tributary._client")
         self.assertIn("0.1.0", self.pip("show", "tributary"))
         self.pip("check")
-        self.pip("uninstall", "-y", "tributary")
 
     def test_without_one_it_is_pure_python(self):
         self.pip("install", str(PACKAGE), TRIBUTARY_PURE="", CC="no-such-compiler")
-        self.assertEqual(self.backend(), "tributary._pure")
+        self.assertEqual(self.say(CHECK), "tributary._pure")
 
     def test_a_source_distribution_is_enough(self):
         self.has_headers()
         made = run(sys.executable, "-c", f"import build_backend; "
                    f"print(build_backend.build_sdist({str(self.folder)!r}))", cwd=PACKAGE)
         self.pip("install", str(self.folder / made), TRIBUTARY_PURE="")
-        self.assertEqual(self.backend(), "tributary._client")
+        self.assertEqual(self.say(CHECK), "tributary._client")
 
     def test_editable_installs_import_this_folder(self):
         self.pip("install", "--editable", str(PACKAGE), TRIBUTARY_PURE="1")
-        self.assertEqual(run(self.python, "-c", "import tributary; print(tributary.__file__)",
-                             cwd=self.folder), str(PACKAGE / "tributary/__init__.py"))
+        self.assertEqual(self.say("import tributary; print(tributary.__file__)"),
+                         str(PACKAGE / "tributary/__init__.py"))
 
 
 class Package(unittest.TestCase):
