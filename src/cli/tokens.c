@@ -36,7 +36,8 @@ static const char *text_of(const json_t *object, const char *key) {
 static const struct trib_option create_table[] = {
     RUN_ROW,
     {"scope", TRIB_OPTION_TEXT, AT(scope), .value = "SCOPE", .initial = "join",
-     .meaning = "join (become a client), observe (read the run) or admin (control it)"},
+     .meaning = "join (become a client), observe (read the run), merge (combine its updates, which "
+                "it reads) or admin (control it)"},
     {"client", TRIB_OPTION_TEXT, AT(client), .value = "ID", .otherwise = "any, taken ones too",
      .meaning = "of a join token: the only client that it lets in"},
     {"label", TRIB_OPTION_TEXT, AT(label), .value = "NAME", .otherwise = "none",

@@ -131,6 +131,9 @@ void trib_access_end_revoked(struct trib_hosted *hosted) {
             call->waits = false;
             trib_hosted_feed(hosted, &leave);
             trib_call_refuse(call, "revoked", "the token has been revoked");
+        } else if (call->offer_until > 0) {
+            call->offer_until = 0;
+            trib_call_refuse(call, "revoked", "the token has been revoked");
         } else if (route == TRIB_ROUTE_EVENTS) {
             trib_exchange_abort(call->exchange);
         }
@@ -206,6 +209,8 @@ static bool is_allowed(const struct trib_call *call) {
     case TRIB_ACCESS_MODEL:
         return is_client && call->hosted != NULL &&
                call->hosted->spec->model.init == TRIB_INIT_FIRST_CLIENT;
+    case TRIB_ACCESS_MERGE:
+        return is_of_run && token->scope == TRIB_TOKEN_MERGE;
     default:
         return false;
     }
@@ -221,6 +226,7 @@ static bool is_permitted(struct trib_call *call) {
         [TRIB_ACCESS_JOIN] = "a join token for this client of the run, or the admin token",
         [TRIB_ACCESS_CLIENT] = "the token that joining this run returned",
         [TRIB_ACCESS_MODEL] = "the admin token",
+        [TRIB_ACCESS_MERGE] = "a token of scope merge for this run, or the admin token",
         [TRIB_ACCESS_CONTROL] = "the admin token (file admin.token in the data directory)",
     };
     bool has_token = call->token.scope != TRIB_TOKEN_NONE;

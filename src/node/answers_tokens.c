@@ -8,7 +8,8 @@
 
 /* Which scopes can be had for the asking; clients get theirs by joining. */
 static bool is_given(enum trib_token_scope scope) {
-    return scope == TRIB_TOKEN_JOIN || scope == TRIB_TOKEN_OBSERVE || scope == TRIB_TOKEN_ADMIN;
+    return scope == TRIB_TOKEN_JOIN || scope == TRIB_TOKEN_OBSERVE || scope == TRIB_TOKEN_MERGE ||
+           scope == TRIB_TOKEN_ADMIN;
 }
 
 static void draw_token(struct trib_call *call, const struct trib_token_request *request,
@@ -34,7 +35,7 @@ void trib_answer_token_create(struct trib_call *call) {
     }
     struct trib_token token = {.scope = trib_token_scope_of(request.scope)};
     if (!is_given(token.scope)) {
-        trib_call_refuse(call, "malformed", "scope: one of join, observe, admin");
+        trib_call_refuse(call, "malformed", "scope: one of join, observe, merge, admin");
         return;
     }
     draw_token(call, &request, &token);

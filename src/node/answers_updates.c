@@ -144,6 +144,10 @@ static void look_inside(void *context) {
     }
 }
 
+static bool is_combined(const struct trib_call *call) {
+    return call->target.rule->route == TRIB_ROUTE_COMBINED_PUT;
+}
+
 static void go_on(struct trib_upload *upload) {
     struct trib_call *call = upload->call;
     if (upload->is_orphan) {
@@ -152,6 +156,8 @@ static void go_on(struct trib_upload *upload) {
         trib_call_refuse(call, trib_upload_error_code(upload), "%s",
                          upload->error.status != TRIB_OK ? upload->error.text
                                                          : trib_status_text(upload->status));
+    } else if (is_combined(call)) {
+        trib_call_combined_complete(call, upload);
     } else if (upload->is_compare) {
         send_repeat(call, upload);
     } else {
@@ -168,11 +174,15 @@ static void looked_inside(void *context) {
 }
 
 void trib_call_upload_complete(struct trib_call *call, struct trib_upload *upload) {
-    if (!call->has_length) {
+    if (!call->has_length && !is_combined(call)) { /* a quota is a client's */
         trib_quotas_add(&call->hosted->quotas, call->token.subject, upload->byte_count);
     }
     if (upload->status != TRIB_OK) {
         trib_call_refuse_error(call, &upload->error);
+        return;
+    }
+    if (is_combined(call) && !upload->is_compare) {
+        trib_call_combined_complete(call, upload);
         return;
     }
     if (!upload->is_compare && upload->head.has_base && upload->head.has_examples) {

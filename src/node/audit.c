@@ -30,7 +30,7 @@ struct audit {
 static enum trib_status keep_body(void *context, const struct trib_spool_entry *entry) {
     struct audit *audit = context;
     bool is_repeat;
-    if (entry->kind != TRIB_SPOOL_UPDATE || entry->place.is_body_missing) {
+    if (entry->kind == TRIB_SPOOL_DROP || entry->place.is_body_missing) {
         return TRIB_OK;
     }
     return trib_bodies_add(&audit->bodies, entry, &is_repeat) ? TRIB_OK : TRIB_EMEMORY;

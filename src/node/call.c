@@ -35,6 +35,9 @@ const struct trib_answer trib_answers[TRIB_ROUTE_COUNT] = {
     [TRIB_ROUTE_UPDATE_PUT] = {.head = trib_answer_update_put},
     [TRIB_ROUTE_UPDATE_GET] = {.head = trib_answer_update_get},
     [TRIB_ROUTE_EVALUATION_PUT] = {.body = trib_answer_evaluation},
+    [TRIB_ROUTE_OFFER_GET] = {.head = trib_answer_offer},
+    [TRIB_ROUTE_OFFER_UPDATE_GET] = {.head = trib_answer_offer_update},
+    [TRIB_ROUTE_COMBINED_PUT] = {.head = trib_answer_combined_put},
     [TRIB_ROUTE_EVENTS] = {.head = trib_answer_events},
     [TRIB_ROUTE_LEDGER] = {.head = trib_answer_ledger},
     [TRIB_ROUTE_LEDGER_HEAD] = {.head = trib_answer_ledger_head},
@@ -126,6 +129,10 @@ void trib_call_reply_page(struct trib_call *call, struct trib_text *text) {
     send_reply(call, &reply);
 }
 
+void trib_call_reply_file(struct trib_call *call, const struct trib_reply *reply) {
+    send_reply(call, reply);
+}
+
 void trib_call_reply(struct trib_call *call, int status, json_t *document) {
     struct trib_text text;
     trib_text_init(&text, call->node->env);
@@ -151,6 +158,11 @@ void trib_call_refuse(struct trib_call *call, const char *code, const char *form
     va_start(arguments, format);
     (void)vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    trib_call_refuse_document(call, code, message, trib_error_document(code, message, NULL));
+}
+
+void trib_call_refuse_document(struct trib_call *call, const char *code, const char *message,
+                               json_t *document) {
     trib_refusals_add(&call->node->refusals, code);
     if (call->hosted != NULL) {
         trib_refusals_add(&call->hosted->refusals, code);
@@ -161,7 +173,7 @@ void trib_call_refuse(struct trib_call *call, const char *code, const char *form
              "refused code=%s run=%s client=%s update=%s peer=%s reason=\"%s\"", code,
              call->target.run, call->token.subject, call->target.id,
              trib_exchange_peer(call->exchange), message);
-    trib_call_reply(call, trib_code_http_status(code), trib_error_document(code, message, NULL));
+    trib_call_reply(call, trib_code_http_status(code), document);
 }
 
 void trib_call_refuse_error(struct trib_call *call, const struct trib_error *error) {
@@ -345,7 +357,8 @@ static void on_filled(void *context, struct trib_exchange *exchange, size_t coun
     }
     node->update_bytes_received += count;
     trib_upload_filled(call->upload, count);
-    if (trib_node_now(node) - call->alive_at >= TRIB_SECOND) {
+    bool is_client = call->token.scope == TRIB_TOKEN_CLIENT;
+    if (is_client && trib_node_now(node) - call->alive_at >= TRIB_SECOND) {
         call->alive_at = trib_node_now(node);
         struct trib_event alive = {.kind = TRIB_EVENT_ALIVE, .client = call->token.subject};
         trib_hosted_feed(call->hosted, &alive);
@@ -375,6 +388,7 @@ static void end_call(struct trib_call *call) {
     }
     if (call->hosted != NULL) {
         trib_watchers_remove(&call->hosted->watchers, call->exchange);
+        trib_combining_forget_call(call);
     }
     if (call->import != NULL) {
         trib_import_forget_call(call->import);

@@ -43,7 +43,8 @@ struct trib_call {
     struct trib_record *record; /* that this call waits for (reading the ledger) */
     struct trib_join *join;     /* decoded bodies, for the effect that answers */
     struct trib_evaluation *evaluation;
-    struct trib_file *file; /* that a reply is sent from */
+    struct trib_file *file;   /* that a reply is sent from */
+    trib_time_ns offer_until; /* it waits so long for an offer (combining.h); 0: it does not */
     struct trib_call *next, *previous;
 };
 
@@ -54,6 +55,9 @@ void trib_call_reply(struct trib_call *call, int status, json_t *document);
 /* Answer with an error document; code decides the status (docs/protocol.md). */
 void trib_call_refuse(struct trib_call *call, const char *code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same with a document that says more; takes it. */
+void trib_call_refuse_document(struct trib_call *call, const char *code, const char *message,
+                               json_t *document);
 void trib_call_refuse_error(struct trib_call *call, const struct trib_error *error);
 /* What came in is not good ("malformed", "spec"), unless it was memory that ran out on reading it. */
 void trib_call_refuse_input(struct trib_call *call, const char *code,
@@ -62,6 +66,8 @@ void trib_call_reply_text(struct trib_call *call, const char *content_type, stru
 /* The console's page: nothing from elsewhere may run in it or frame it. */
 void trib_call_reply_page(struct trib_call *call, struct trib_text *text);
 void trib_call_reply_empty(struct trib_call *call, int status);
+/* Answer with (a part of) call->file. */
+void trib_call_reply_file(struct trib_call *call, const struct trib_reply *reply);
 /* The document of a run that was created or was there (answers_runs.c). */
 void trib_call_reply_run(struct trib_call *call, int status, struct trib_hosted *hosted);
 /* The reading of the call's body may go on. NULL allowed. */
@@ -105,6 +111,9 @@ void trib_answer_renew(struct trib_call *call);
 void trib_answer_update_put(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_update_get(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_evaluation(struct trib_call *call);
+void trib_answer_offer(struct trib_call *call, const struct trib_http_request *request);
+void trib_answer_offer_update(struct trib_call *call, const struct trib_http_request *request);
+void trib_answer_combined_put(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_events(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_ledger(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_ledger_head(struct trib_call *call, const struct trib_http_request *request);
@@ -119,5 +128,14 @@ void trib_answer_console(struct trib_call *call, const struct trib_http_request 
 
 /* The body is complete; upload->status says whether it could be stored. */
 void trib_call_upload_complete(struct trib_call *call, struct trib_upload *upload);
+
+/* --- combining (answers_merge.c) --- */
+
+/* The same for what an external combiner sends; with upload->is_compare its digest is there. */
+void trib_call_combined_complete(struct trib_call *call, struct trib_upload *upload);
+/* Answer with the open offer. */
+void trib_call_reply_offer(struct trib_call *call);
+/* Answer whoever sent the combined delta of this version, which is published. */
+void trib_call_reply_combined(struct trib_call *call, trib_version version);
 
 #endif

@@ -224,25 +224,12 @@ static void carry_acknowledge(struct trib_hosted *hosted, const struct trib_effe
 /* --- bodies --------------------------------------------------------------------------------------- */
 
 static void carry_receive(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    (void)hosted; /* the call knows it */
     struct trib_call *call = call_of(effect);
-    struct trib_error error = {0};
-    uint64_t length = call->request->has_length ? call->request->content_length : UINT64_MAX;
-    uint64_t bytes_max = trib_report_update_bytes_max(hosted);
     call->waits = false;
-    if (call->request->has_length && length > bytes_max) {
-        trib_call_refuse(call, "too_large", "body of %" PRIu64 " bytes (at most %" PRIu64 ")",
-                         length, bytes_max);
-        return;
+    if (trib_upload_begin(call, effect->kind == TRIB_EFFECT_COMPARE)) {
+        call->upload->head = *call->head;
     }
-    struct trib_upload *upload = trib_upload_new(hosted, call, length, &error);
-    if (upload == NULL) {
-        trib_call_refuse_error(call, &error);
-        return;
-    }
-    upload->is_compare = effect->kind == TRIB_EFFECT_COMPARE;
-    call->upload = upload;
-    upload->head = *call->head;
-    trib_exchange_receive(call->exchange, bytes_max);
 }
 
 static void carry_spool(struct trib_hosted *hosted, const struct trib_effect *effect) {
@@ -279,8 +266,19 @@ static void carry_fold(struct trib_hosted *hosted, const struct trib_effect *eff
     trib_folding_add(hosted, hosted->slots[effect->slot], effect->accumulator);
 }
 
+static void carry_combine(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    trib_combining_offer(hosted, effect->version);
+    tell(hosted, "offer",
+         json_pack("{s:I, s:I}", "version", (json_int_t)effect->version, "updates",
+                   (json_int_t)hosted->combining.slot_count));
+}
+
 static void carry_merge(struct trib_hosted *hosted, const struct trib_effect *effect) {
-    trib_folding_merge(hosted, effect->accumulator);
+    if (hosted->spec->strategy.combiner == TRIB_COMBINER_EXTERNAL) {
+        trib_combining_merge(hosted, effect->accumulator);
+    } else {
+        trib_folding_merge(hosted, effect->accumulator);
+    }
 }
 
 static void carry_persist(struct trib_hosted *hosted, const struct trib_effect *effect) {
@@ -293,6 +291,7 @@ static void carry_publish(struct trib_hosted *hosted, const struct trib_effect *
     hosted->version_at = trib_node_now(hosted->node);
     hosted->node->versions_published++;
     tell(hosted, "version", trib_report_version(hosted, effect->version));
+    trib_combining_published(hosted);
 }
 
 static void carry_record(struct trib_hosted *hosted, const struct trib_effect *effect) {
@@ -324,18 +323,21 @@ static void carry_state(struct trib_hosted *hosted, const struct trib_effect *ef
     trib_log(hosted->node->env, TRIB_LOG_INFO, "state run=%s state=%s reason=\"%s\"",
              hosted->spec->name, state, effect->text);
     tell(hosted, "state", json_pack("{s:s, s:s}", "state", state, "reason", effect->text));
+    if (effect->state == TRIB_RUN_STOPPED || effect->state == TRIB_RUN_FAILED) {
+        trib_combining_withdraw(hosted, effect->text);
+    }
 }
 
 static void (*const carriers[])(struct trib_hosted *hosted, const struct trib_effect *effect) = {
-    [TRIB_EFFECT_JOINED] = carry_joined,       [TRIB_EFFECT_TASK] = carry_task,
-    [TRIB_EFFECT_DONE] = carry_done,           [TRIB_EFFECT_REFUSE] = carry_refuse,
-    [TRIB_EFFECT_RECEIVE] = carry_receive,     [TRIB_EFFECT_COMPARE] = carry_receive,
-    [TRIB_EFFECT_SPOOL] = carry_spool,         [TRIB_EFFECT_ACKNOWLEDGE] = carry_acknowledge,
-    [TRIB_EFFECT_FOLD] = carry_fold,           [TRIB_EFFECT_MERGE] = carry_merge,
-    [TRIB_EFFECT_PERSIST] = carry_persist,     [TRIB_EFFECT_PUBLISH] = carry_publish,
-    [TRIB_EFFECT_RECORD] = carry_record,       [TRIB_EFFECT_BEST] = carry_best,
-    [TRIB_EFFECT_EVALUATED] = carry_evaluated, [TRIB_EFFECT_STATE] = carry_state,
-    [TRIB_EFFECT_SET_ASIDE] = carry_set_aside,
+    [TRIB_EFFECT_JOINED] = carry_joined,   [TRIB_EFFECT_TASK] = carry_task,
+    [TRIB_EFFECT_DONE] = carry_done,       [TRIB_EFFECT_REFUSE] = carry_refuse,
+    [TRIB_EFFECT_RECEIVE] = carry_receive, [TRIB_EFFECT_COMPARE] = carry_receive,
+    [TRIB_EFFECT_SPOOL] = carry_spool,     [TRIB_EFFECT_ACKNOWLEDGE] = carry_acknowledge,
+    [TRIB_EFFECT_FOLD] = carry_fold,       [TRIB_EFFECT_COMBINE] = carry_combine,
+    [TRIB_EFFECT_MERGE] = carry_merge,     [TRIB_EFFECT_PERSIST] = carry_persist,
+    [TRIB_EFFECT_PUBLISH] = carry_publish, [TRIB_EFFECT_RECORD] = carry_record,
+    [TRIB_EFFECT_BEST] = carry_best,       [TRIB_EFFECT_EVALUATED] = carry_evaluated,
+    [TRIB_EFFECT_STATE] = carry_state,     [TRIB_EFFECT_SET_ASIDE] = carry_set_aside,
 };
 
 void trib_hosted_carry(struct trib_hosted *hosted, const struct trib_effect *effect) {

@@ -117,7 +117,11 @@ static void batch_done(void *context, enum trib_status status) {
         struct trib_event event = {
             .kind = TRIB_EVENT_FOLDED, .slot = upload->slot, .status = status};
         trib_upload_drop_body(upload);
-        trib_hosted_feed(hosted, &event);
+        if (upload->entry.kind == TRIB_SPOOL_COMBINED) {
+            trib_combining_folded(hosted, status);
+        } else {
+            trib_hosted_feed(hosted, &event);
+        }
     }
     trib_hosted_job_done(hosted);
 }

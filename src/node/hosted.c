@@ -54,6 +54,7 @@ static void turn_away(struct trib_call *call) {
     }
     trib_upload_free(call->upload);
     call->upload = NULL;
+    trib_combining_forget_call(call);
     trib_call_refuse(call, "closing", "the daemon is closing run %s", call->hosted->spec->name);
 }
 
@@ -80,6 +81,7 @@ void trib_hosted_free(struct trib_hosted *hosted) {
     }
     const struct trib_env *env = hosted->node->env;
     free_uploads(hosted);
+    trib_combining_deinit(hosted);
     TRIB_ASSERT(hosted->jobs == 0);
     trib_timer_free(hosted->timer);
     trib_run_free(hosted->run);

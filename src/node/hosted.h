@@ -11,6 +11,7 @@
 #ifndef TRIB_NODE_HOSTED_H
 #define TRIB_NODE_HOSTED_H
 
+#include "node/combining.h"
 #include "node/model.h"
 #include "node/phases.h"
 #include "node/pruning.h"
@@ -91,6 +92,7 @@ struct trib_hosted {
     struct trib_phases merging;
     uint32_t merging_accumulator;
     struct trib_error merge_error;
+    struct trib_combining combining; /* combining.c: where the combiner is external */
 
     /* record.c: the recording job */
     struct trib_record *recorded, *recorded_last; /* waiting */

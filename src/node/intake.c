@@ -54,7 +54,7 @@ static enum trib_status check_values(struct trib_upload *upload, const struct tr
     double norm;
     enum trib_status status = codec->open(upload->hosted->node->env, model->layout, source, &update,
                                           &metadata, &upload->error);
-    if (status == TRIB_OK) {
+    if (status == TRIB_OK && upload->entry.kind == TRIB_SPOOL_UPDATE) {
         status = trib_upload_read_metadata(upload, &metadata);
     }
     if (status == TRIB_OK) {
@@ -75,7 +75,9 @@ static void check(void *context) {
     if (status == TRIB_OK && upload->file != NULL && needs_sync) {
         status = trib_spool_body_finish(upload->file);
     }
-    if (status == TRIB_OK && needs_sync) { /* signing costs more than many a small update */
+    bool is_update = upload->entry.kind == TRIB_SPOOL_UPDATE;
+    if (status == TRIB_OK && needs_sync &&
+        is_update) { /* signing costs more than many a small update */
         char line[TRIB_SIGNED_TEXT_BYTES];
         upload->receipt =
             trib_text_copy(upload->hosted->node->env, trib_upload_receipt(upload, line));
@@ -91,7 +93,8 @@ static void check(void *context) {
 static bool waits_for_others(const struct trib_upload *upload) {
     const struct trib_spec *spec = upload->hosted->spec;
     return spec->durability == TRIB_DURABILITY_SPOOL &&
-           (upload->entry.target == 0 || trib_spec_caps_shares(spec));
+           (upload->entry.target == 0 || trib_spec_caps_shares(spec) ||
+            spec->strategy.combiner == TRIB_COMBINER_EXTERNAL);
 }
 
 static void report(struct trib_upload *upload) {
@@ -105,6 +108,10 @@ static void report(struct trib_upload *upload) {
     upload->is_spooled = upload->status == TRIB_OK;
     if (upload->is_spooled && waits_for_others(upload)) {
         trib_upload_drop_body(upload);
+    }
+    if (upload->entry.kind == TRIB_SPOOL_COMBINED) {
+        trib_combining_stored(upload);
+        return;
     }
     trib_hosted_feed(hosted, &event);
     if (!upload->is_spooled) {

@@ -57,9 +57,15 @@ enum trib_status trib_model_read_layout(const struct trib_env *env, const struct
     return status;
 }
 
-/* Bound of the sums, in weight units. */
-static uint64_t weight_total_max_units(const struct trib_spec *spec) {
-    return spec->strategy.weight_total_max << spec->strategy.weight_unit_bits;
+/* Bounds of the sums, in weight units. A delta that was combined outside is alone, with weight 1: so
+ * it is taken as finely as numbers of its size can be. */
+static enum trib_status make_resolution(struct trib_model *model, struct trib_error *error) {
+    const struct trib_spec *spec = model->spec;
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    bool is_alone = strategy->combiner == TRIB_COMBINER_EXTERNAL;
+    return trib_resolution_init(
+        &model->resolution, model->env, model->layout, is_alone ? 1 : trib_spec_weight_max(spec),
+        is_alone ? 1 : strategy->weight_total_max << strategy->weight_unit_bits, error);
 }
 
 /* Room for the versions that updates may still have as their base, besides the current one. */
@@ -89,8 +95,7 @@ enum trib_status trib_model_init(struct trib_model *model, const struct trib_env
     trib_digest_of(current->bytes, current->byte_count, &model->digest);
     enum trib_status status = make_recent(model);
     if (status == TRIB_OK) {
-        status = trib_resolution_init(&model->resolution, env, layout, trib_spec_weight_max(spec),
-                                      weight_total_max_units(spec), error);
+        status = make_resolution(model, error);
     }
     for (uint32_t i = 0; status == TRIB_OK && i < accumulator_count; i++) {
         status = trib_exact_sum_init(&model->sums[i], env, layout, &model->resolution);

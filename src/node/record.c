@@ -147,6 +147,17 @@ static void take_uploads(struct trib_record *record, list_slots *list) {
     trib_release(env, slots, count, sizeof *slots);
 }
 
+/* Where the combiner is external: what the version is made of instead of its updates. */
+static void add_combined(struct trib_record *record) {
+    const struct trib_combining *combining = &record->hosted->combining;
+    record->combined = combining->upload;
+    if (record->combined != NULL) {
+        trib_record_put(record, "combined",
+                        json_pack("{s:s, s:o}", "by", combining->by, "digest",
+                                  trib_record_hex(&record->combined->entry.digest)));
+    }
+}
+
 void trib_record_version(struct trib_hosted *hosted, trib_version version) {
     struct trib_model *model = &hosted->model;
     struct trib_record *record =
@@ -155,6 +166,7 @@ void trib_record_version(struct trib_hosted *hosted, trib_version version) {
     if (record != NULL) {
         take_uploads(record, slots_of_version);
         add_totals(record);
+        add_combined(record);
         trib_recording_add(record);
     }
 }

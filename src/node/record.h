@@ -3,6 +3,7 @@
  *   {"type": "run", "spec": {...}}                                        the first record
  *   {"type": "version", "version": n, "model": sha256, "state": sha256, "updates": [{"client", "update", "base",
  *    "staleness", "weight", "examples", "digest"}...], "weight", "bytes", "seconds", "train": {metrics}, "checkpoint": bool, "time"}
+ *     and, where the combiner is external, "combined": {"by", "digest"}: the version is made of this body alone
  *   {"type": "state", "state": "paused", "reason", "dropped": [{"client", "update", "digest"}...], "time"}
  *   {"type": "client", "client", "role", "attributes", "time"}            joined, or other attributes
  *   {"type": "set_aside", "client", "time"}                               until a state "running"

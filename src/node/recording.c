@@ -211,6 +211,9 @@ static void release_spooled(struct trib_hosted *hosted, const struct trib_record
     for (size_t i = 0; i < record->upload_count; i++) {
         (void)trib_places_add(hosted->node->env, places, &record->uploads[i]->entry.place);
     }
+    if (record->combined != NULL) {
+        (void)trib_places_add(hosted->node->env, places, &record->combined->entry.place);
+    }
     if (record->is_checkpoint) {
         for (size_t i = 0; i < hosted->uncheckpointed.count; i++) {
             trib_intake_release(hosted, &hosted->uncheckpointed.items[i]);
@@ -314,6 +317,9 @@ static void settle_uploads(const struct trib_record *record) {
     for (size_t i = 0; i < record->upload_count; i++) {
         hosted->slots[record->uploads[i]->slot] = NULL;
         trib_upload_free(record->uploads[i]);
+    }
+    if (record->combined != NULL) {
+        trib_combining_settle(hosted);
     }
 }
 

@@ -31,13 +31,14 @@ struct trib_record {
     const struct trib_block *block; /* of the version; borrowed from the model */
     struct trib_upload **uploads;   /* counted in the version, sorted by client, then id */
     size_t upload_count;
-    struct trib_call *call;      /* CALL, HEAD, READ: who waits; NULL: has gone */
-    json_t *answer;              /* CALL: owned; NULL: 204 */
-    int answer_status;           /* of `answer` */
-    struct trib_text text;       /* HEAD: JSON; READ: JSON lines */
-    uint64_t from;               /* READ: first record wanted */
-    struct trib_pruning pruning; /* of a version with a checkpoint */
-    enum trib_status status;     /* not TRIB_OK before it is queued: it cannot be written */
+    const struct trib_upload *combined; /* what the version was made of instead; NULL: of these */
+    struct trib_call *call;             /* CALL, HEAD, READ: who waits; NULL: has gone */
+    json_t *answer;                     /* CALL: owned; NULL: 204 */
+    int answer_status;                  /* of `answer` */
+    struct trib_text text;              /* HEAD: JSON; READ: JSON lines */
+    uint64_t from;                      /* READ: first record wanted */
+    struct trib_pruning pruning;        /* of a version with a checkpoint */
+    enum trib_status status;            /* not TRIB_OK before it is queued: it cannot be written */
     struct trib_record *next;
 };
 

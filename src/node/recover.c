@@ -49,6 +49,14 @@ static void note_version(struct trib_restored *state, const json_t *document) {
     state->ran_for = (trib_time_ns)(json_number_value(json_object_get(document, "ran")) * 1e9);
 }
 
+/* Whoever combined the newest version may not have heard of it. */
+static void note_combined(struct trib_combining *combining, const json_t *document) {
+    const json_t *combined = json_object_get(document, "combined");
+    if (trib_record_digest(combined, "digest", &combining->done.digest)) {
+        combining->done.version = trib_record_number(document, "version");
+    }
+}
+
 static void note_state(struct trib_restored *state, const json_t *document) {
     const char *reason = json_string_value(json_object_get(document, "reason"));
     state->state = state_from_name(json_string_value(json_object_get(document, "state")));
@@ -79,6 +87,7 @@ static enum trib_status first_pass(void *context, const struct trib_ledger_recor
     }
     if (strcmp(trib_record_type(document), "version") == 0) {
         note_version(&recovery->state, document);
+        note_combined(&recovery->hosted->combining, document);
         recovery->has_start |= trib_replay_start_read(document, &recovery->start);
     } else if (strcmp(trib_record_type(document), "state") == 0) {
         note_state(&recovery->state, document);
@@ -259,6 +268,14 @@ static enum trib_status load_checkpoint(struct recovery *recovery) {
 
 /* --- 3: spool ------------------------------------------------------------------------------------------- */
 
+/* Is it of a version that is to be made again? One whose version is not on record is of no use: that
+ * version will be offered anew, and may have more updates then. */
+static bool is_combined_recently(const struct recovery *recovery,
+                                 const struct trib_spool_entry *entry) {
+    return entry->kind == TRIB_SPOOL_COMBINED && entry->target > recovery->start.version &&
+           entry->target <= recovery->state.version;
+}
+
 static enum trib_status sort_entry(void *context, const struct trib_spool_entry *entry) {
     struct recovery *recovery = context;
     struct trib_hosted *hosted = recovery->hosted;
@@ -270,6 +287,7 @@ static enum trib_status sort_entry(void *context, const struct trib_spool_entry 
     bool is_pending = status == TRIB_ENOTFOUND && entry->kind == TRIB_SPOOL_UPDATE;
     bool is_recent = status == TRIB_OK && row.fate == TRIB_INDEX_COUNTED &&
                      row.version > recovery->start.version;
+    is_recent |= is_combined_recently(recovery, entry);
     if (status != TRIB_OK && status != TRIB_ENOTFOUND) {
         return status;
     }
@@ -425,6 +443,9 @@ static enum trib_status restore_all_pending(struct recovery *recovery) {
     for (size_t i = 0; status == TRIB_OK && i < recovery->bodies.count; i++) {
         const struct trib_spool_entry *entry = &recovery->bodies.items[i];
         struct trib_index_update row;
+        if (entry->kind != TRIB_SPOOL_UPDATE) {
+            continue;
+        }
         enum trib_status found =
             trib_index_get_update(recovery->hosted->index, entry->client, entry->update, &row);
         bool is_pending = found == TRIB_ENOTFOUND;

@@ -31,10 +31,18 @@ static size_t make_key(const char *client, const char *update, char key[KEY_BYTE
     return (size_t)snprintf(key, KEY_BYTES, "%s/%s", client, update);
 }
 
+static size_t make_combined_key(const struct trib_digest *digest, char key[KEY_BYTES]) {
+    char hex[TRIB_DIGEST_HEX_BYTES];
+    trib_digest_to_hex(digest, hex);
+    return make_key("", hex, key); /* no client is called so */
+}
+
 bool trib_bodies_add(struct trib_bodies *bodies, const struct trib_spool_entry *entry,
                      bool *is_repeat) {
     char key[KEY_BYTES];
-    size_t key_bytes = make_key(entry->client, entry->update, key);
+    size_t key_bytes = entry->kind == TRIB_SPOOL_COMBINED
+                           ? make_combined_key(&entry->digest, key)
+                           : make_key(entry->client, entry->update, key);
     *is_repeat = trib_map_get(&bodies->map, key, key_bytes, NULL);
     if (*is_repeat) {
         return true;
@@ -56,12 +64,22 @@ bool trib_bodies_add(struct trib_bodies *bodies, const struct trib_spool_entry *
     return true;
 }
 
+static const struct trib_spool_entry *find(const struct trib_bodies *bodies, const char *key,
+                                           size_t key_bytes) {
+    uint64_t index;
+    return trib_map_get(&bodies->map, key, key_bytes, &index) ? &bodies->items[index] : NULL;
+}
+
 const struct trib_spool_entry *trib_bodies_find(const struct trib_bodies *bodies,
                                                 const char *client, const char *update) {
     char key[KEY_BYTES];
-    uint64_t index;
-    size_t key_bytes = make_key(client, update, key);
-    return trib_map_get(&bodies->map, key, key_bytes, &index) ? &bodies->items[index] : NULL;
+    return find(bodies, key, make_key(client, update, key));
+}
+
+const struct trib_spool_entry *trib_bodies_find_combined(const struct trib_bodies *bodies,
+                                                         const struct trib_digest *digest) {
+    char key[KEY_BYTES];
+    return find(bodies, key, make_combined_key(digest, key));
 }
 
 /* --- from files ------------------------------------------------------------------------------------ */
@@ -215,11 +233,23 @@ static enum trib_status merge(struct trib_model *model, const json_t *record,
     return TRIB_OK;
 }
 
-enum trib_status trib_replay_version(struct trib_model *model, const struct trib_spool *spool,
+static enum trib_status fold_combined(struct trib_model *model, const struct trib_spool *spool,
+                                      const struct trib_bodies *bodies, const json_t *combined,
+                                      struct trib_error *error) {
+    struct trib_digest digest;
+    if (!trib_record_digest(combined, "digest", &digest)) {
+        return trib_error_set(error, TRIB_ECORRUPT, "the record of what was combined is malformed");
+    }
+    const struct trib_spool_entry *entry = trib_bodies_find_combined(bodies, &digest);
+    if (entry == NULL) {
+        return trib_error_set(error, TRIB_ENOTFOUND, "what was combined is no longer kept");
+    }
+    return fold_one(model, spool, entry, 1, error);
+}
+
+static enum trib_status fold_updates(struct trib_model *model, const struct trib_spool *spool,
                                      const struct trib_bodies *bodies, const json_t *record,
                                      struct trib_error *error) {
-    uint64_t version = trib_record_number(record, "version");
-    TRIB_ASSERT(version == model->version + 1);
     const json_t *updates = json_object_get(record, "updates");
     enum trib_status status = find_all(bodies, updates, error);
     size_t i;
@@ -233,6 +263,18 @@ enum trib_status trib_replay_version(struct trib_model *model, const struct trib
         status = fold_one(model, spool, trib_bodies_find(bodies, counted.client, counted.update),
                           counted.weight, error);
     }
+    return status;
+}
+
+enum trib_status trib_replay_version(struct trib_model *model, const struct trib_spool *spool,
+                                     const struct trib_bodies *bodies, const json_t *record,
+                                     struct trib_error *error) {
+    uint64_t version = trib_record_number(record, "version");
+    TRIB_ASSERT(version == model->version + 1);
+    const json_t *combined = json_object_get(record, "combined");
+    enum trib_status status = combined != NULL
+                                  ? fold_combined(model, spool, bodies, combined, error)
+                                  : fold_updates(model, spool, bodies, record, error);
     if (status == TRIB_OK) {
         status = merge(model, record, error);
     }

@@ -1,7 +1,8 @@
 /* replay.h - make recorded versions again from the spool: after a restart, and to prove a ledger.
  *
  * A version record lists its updates with the weights of their admission; with the version before, the optimizer's
- * state and the bodies, the same code gives the same bits, which the record's digest confirms. */
+ * state and the bodies, the same code gives the same bits, which the record's digest confirms. Of a version that was
+ * combined outside, the combined body is all that is needed. */
 #ifndef TRIB_NODE_REPLAY_H
 #define TRIB_NODE_REPLAY_H
 
@@ -12,7 +13,7 @@
 #include "store/checkpoint.h"
 #include "store/spool.h"
 
-/* Bodies by (client, update). */
+/* Bodies by (client, update); those of external combiners by what is in them. */
 struct trib_bodies {
     const struct trib_env *env;     /* private */
     struct trib_map map;            /* private: name of the update -> index of items */
@@ -28,6 +29,8 @@ bool trib_bodies_add(struct trib_bodies *bodies, const struct trib_spool_entry *
 /* NULL when there is none. */
 const struct trib_spool_entry *trib_bodies_find(const struct trib_bodies *bodies,
                                                 const char *client, const char *update);
+const struct trib_spool_entry *trib_bodies_find_combined(const struct trib_bodies *bodies,
+                                                         const struct trib_digest *digest);
 
 /* The spec of a run from its spec.json. The caller owns *spec. */
 enum trib_status trib_replay_read_spec(const struct trib_env *env, const struct trib_files *files,

@@ -264,6 +264,13 @@ json_t *trib_report_status(struct trib_hosted *hosted) {
                       "wanted", (json_int_t)status.wanted, "quorum", (json_int_t)status.quorum,
                       "deadline_s", deadline_of(hosted, status.deadline)));
     }
+    if (status.is_offered) {
+        double since = (double)(trib_node_now(hosted->node) - status.offered_at) / 1e9;
+        (void)json_object_set_new(document, "offer",
+                                  json_pack("{s:I, s:I, s:f}", "version",
+                                            (json_int_t)status.version + 1, "updates",
+                                            (json_int_t)status.received, "since_s", since));
+    }
     add_model(hosted, &status, document);
     add_evaluations(hosted, &status, document);
     return document;
@@ -306,6 +313,12 @@ static void run_metrics(struct trib_hosted *hosted, struct trib_text *text) {
         const struct trib_refusals_row *row = &hosted->refusals.rows[i];
         trib_text_format(text, "tributary_run_refused_total{run=\"%s\",reason=\"%s\"} %llu\n",
                          hosted->spec->name, row->code, (unsigned long long)row->count);
+    }
+    if (hosted->spec->strategy.combiner == TRIB_COMBINER_EXTERNAL) {
+        trib_time_ns now = trib_node_now(hosted->node);
+        double waited = status.is_offered ? (double)(now - status.offered_at) / 1e9 : 0.0;
+        trib_text_format(text, "tributary_run_offer_seconds{run=\"%s\"} %.3f\n", hosted->spec->name,
+                         waited);
     }
     if (status.has_evaluated) {
         trib_text_format(text, "tributary_run_metric{run=\"%s\",name=\"%s\"} %.17g\n",

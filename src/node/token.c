@@ -9,7 +9,7 @@
 
 static const char *const scope_names[] = {
     [TRIB_TOKEN_NONE] = "",           [TRIB_TOKEN_ADMIN] = "admin",   [TRIB_TOKEN_JOIN] = "join",
-    [TRIB_TOKEN_OBSERVE] = "observe", [TRIB_TOKEN_CLIENT] = "client",
+    [TRIB_TOKEN_OBSERVE] = "observe", [TRIB_TOKEN_CLIENT] = "client", [TRIB_TOKEN_MERGE] = "merge",
 };
 #define SCOPE_COUNT (sizeof scope_names / sizeof *scope_names)
 
@@ -83,6 +83,7 @@ static bool has_expected_fields(const struct trib_token *token) {
         return has_run || token->serial == 0; /* no list of revoked ones but a run's */
     case TRIB_TOKEN_JOIN:
     case TRIB_TOKEN_OBSERVE:
+    case TRIB_TOKEN_MERGE:
         return has_run;
     case TRIB_TOKEN_CLIENT:
         return has_run && token->subject[0] != '\0';

@@ -25,6 +25,7 @@ enum trib_token_scope {
     TRIB_TOKEN_JOIN,    /* become a client of one run; with a subject: that client only */
     TRIB_TOKEN_OBSERVE, /* read one run: status, versions, events, ledger */
     TRIB_TOKEN_CLIENT,  /* be one client of one run */
+    TRIB_TOKEN_MERGE,   /* combine the updates of one run: read each of them; and observe it */
 };
 
 struct trib_token {

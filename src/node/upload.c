@@ -11,6 +11,7 @@
 #include "node/pruning.h"
 #include "node/report.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* A body that the disk cannot hold is refused at its head, after room has been made for it. */
@@ -32,8 +33,9 @@ static enum trib_status begin_file(struct trib_upload *upload, uint64_t content_
     return trib_spool_body_begin(hosted->spool, expected, &upload->file, error);
 }
 
-struct trib_upload *trib_upload_new(struct trib_hosted *hosted, struct trib_call *call,
-                                    uint64_t content_length, struct trib_error *error) {
+/* content_length: UINT64_MAX when unknown (chunked). */
+static struct trib_upload *new_upload(struct trib_hosted *hosted, struct trib_call *call,
+                                      uint64_t content_length, struct trib_error *error) {
     struct trib_node *node = hosted->node;
     struct trib_upload *upload = trib_allocate(node->env, 1, sizeof *upload);
     if (upload == NULL) {
@@ -59,6 +61,27 @@ struct trib_upload *trib_upload_new(struct trib_hosted *hosted, struct trib_call
     }
     node->body_bytes += content_length;
     return upload;
+}
+
+bool trib_upload_begin(struct trib_call *call, bool is_compare) {
+    const struct trib_http_request *request = call->request;
+    struct trib_error error = {0};
+    uint64_t length = request->has_length ? request->content_length : UINT64_MAX;
+    uint64_t bytes_max = trib_report_update_bytes_max(call->hosted);
+    if (request->has_length && length > bytes_max) {
+        trib_call_refuse(call, "too_large", "body of %" PRIu64 " bytes (at most %" PRIu64 ")",
+                         length, bytes_max);
+        return false;
+    }
+    struct trib_upload *upload = new_upload(call->hosted, call, length, &error);
+    if (upload == NULL) {
+        trib_call_refuse_error(call, &error);
+        return false;
+    }
+    upload->is_compare = is_compare;
+    call->upload = upload;
+    trib_exchange_receive(call->exchange, bytes_max);
+    return true;
 }
 
 /* --- chunks ------------------------------------------------------------------------------------- */

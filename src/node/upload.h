@@ -50,10 +50,9 @@ struct trib_upload {
     struct trib_upload *next; /* in the queue it stands in */
 };
 
-/* Start to take a body for `call`. content_length: UINT64_MAX when unknown (chunked).
- * NULL: no memory, the budget for bodies is used up, or no file (error says which). */
-struct trib_upload *trib_upload_new(struct trib_hosted *hosted, struct trib_call *call,
-                                    uint64_t content_length, struct trib_error *error);
+/* Start to take the body of `call`, whose head is being answered, into call->upload. False: the call has
+ * been refused (no memory, the budget for bodies is used up, or no file). */
+bool trib_upload_begin(struct trib_call *call, bool is_compare);
 /* Forget an upload that the heart did not admit, or that has been folded and settled. */
 void trib_upload_free(struct trib_upload *upload);
 

@@ -59,6 +59,10 @@ static void fix_weight(const struct trib_run *run, struct trib_admitted *admitte
     admitted->weight = weight > 0 ? weight : 1;
 }
 
+static bool is_combined_outside(const struct trib_run *run) {
+    return run->spec->strategy.combiner == TRIB_COMBINER_EXTERNAL;
+}
+
 void trib_buffer_release(struct trib_run *run, const uint32_t holds[2]) {
     trib_slot next = run->held.first_durable;
     uint32_t left = run->held.durable, writing = run->held.writing;
@@ -184,9 +188,23 @@ static bool is_weighed(struct trib_run *run, struct trib_buffer *buffer) {
     return true;
 }
 
+/* Where somebody else combines them, durable is all that they need to be. */
+static void take_waiting(struct trib_run *run, struct trib_buffer *buffer) {
+    for (; buffer->durable > 0; buffer->durable--) {
+        struct trib_admitted *admitted = &run->slots.items[buffer->first_durable];
+        admitted->state = TRIB_SLOT_FOLDED;
+        buffer->first_durable = admitted->next;
+        buffer->folded++;
+    }
+}
+
 /* Usually that is the one update that has just become durable; hundreds after a merge or a
  * restart. */
 static void fold_waiting(struct trib_run *run, struct trib_buffer *buffer) {
+    if (is_combined_outside(run)) {
+        take_waiting(run, buffer);
+        return;
+    }
     if (!is_weighed(run, buffer))
         return;
     lend_accumulator(run, buffer);
@@ -220,6 +238,13 @@ void trib_buffers_folded(struct trib_run *run, const struct trib_event *event) {
 
 /* --- merge, persist, publish ------------------------------------------------------------------ */
 
+static void merge(struct trib_run *run, uint32_t accumulator) {
+    struct trib_effect *effect = trib_heart_emit(run, TRIB_EFFECT_MERGE);
+    effect->version = run->version + 1;
+    effect->accumulator = accumulator;
+    run->buffers[0].state = TRIB_BUFFER_MERGING;
+}
+
 static void merge_closed(struct trib_run *run) {
     struct trib_buffer *buffer = &run->buffers[0];
     if (buffer->state != TRIB_BUFFER_CLOSED || buffer->writing > 0 || buffer->durable > 0 ||
@@ -230,10 +255,20 @@ static void merge_closed(struct trib_run *run) {
         buffer->state = TRIB_BUFFER_COLLECTING;
         return;
     }
-    buffer->state = TRIB_BUFFER_MERGING;
-    struct trib_effect *effect = trib_heart_emit(run, TRIB_EFFECT_MERGE);
-    effect->version = run->version + 1;
-    effect->accumulator = buffer->accumulator;
+    if (is_combined_outside(run)) {
+        buffer->state = TRIB_BUFFER_OFFERED;
+        buffer->offered_at = run->now;
+        trib_heart_emit(run, TRIB_EFFECT_COMBINE)->version = run->version + 1;
+    } else {
+        merge(run, buffer->accumulator);
+    }
+}
+
+void trib_buffers_combined(struct trib_run *run, const struct trib_event *event) {
+    bool is_offered = run->buffers[0].state == TRIB_BUFFER_OFFERED &&
+                      event->version == run->version + 1 && may_fold(run);
+    if (is_offered)
+        merge(run, 0); /* nothing else is ever summed */
 }
 
 void trib_buffers_merged(struct trib_run *run, const struct trib_event *event) {

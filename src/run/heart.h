@@ -32,10 +32,12 @@
  * the one after, takes updates as soon as buffers[0] is closed.
  *
  *   COLLECTING --> CLOSED --> MERGING --> PERSISTING --> (published: buffers[1] moves up)
- *        ^----------'  every update of it turned out bad */
+ *        ^----------'  '--> OFFERED --^   where the combiner is external
+ *         every update of it turned out bad */
 enum trib_buffer_state {
     TRIB_BUFFER_COLLECTING,
-    TRIB_BUFFER_CLOSED, /* admits no more; what was admitted is written and folded */
+    TRIB_BUFFER_CLOSED,  /* admits no more; what was admitted is written and folded */
+    TRIB_BUFFER_OFFERED, /* waits for its combined delta; a stop may still drop it */
     TRIB_BUFFER_MERGING,
     TRIB_BUFFER_PERSISTING, /* its accumulator is free again */
 };
@@ -50,6 +52,7 @@ struct trib_buffer {
     uint32_t folded;
     uint64_t weight_total; /* of all of these */
     bool is_capped;        /* closed, and weights are cut: weight_share_max */
+    trib_time_ns offered_at;
 };
 
 /* The round that fills buffers[0]: seats are tasks that are given out and still waited for. Where
@@ -227,6 +230,7 @@ struct trib_buffer *trib_buffer_of(struct trib_run *run, trib_version target);
 void trib_buffer_release(struct trib_run *run, const uint32_t holds[2]);
 uint64_t trib_buffer_weight_max(const struct trib_run *run);
 void trib_buffers_folded(struct trib_run *run, const struct trib_event *event);
+void trib_buffers_combined(struct trib_run *run, const struct trib_event *event);
 void trib_buffers_merged(struct trib_run *run, const struct trib_event *event);
 void trib_buffers_persisted(struct trib_run *run, const struct trib_event *event);
 /* Nothing of any update is under way. */

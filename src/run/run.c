@@ -250,6 +250,7 @@ static void (*const handlers[])(struct trib_run *run, const struct trib_event *e
     [TRIB_EVENT_REPEAT] = trib_admission_repeat,
     [TRIB_EVENT_SPOOLED] = trib_admission_spooled,
     [TRIB_EVENT_FOLDED] = trib_buffers_folded,
+    [TRIB_EVENT_COMBINED] = trib_buffers_combined,
     [TRIB_EVENT_MERGED] = trib_buffers_merged,
     [TRIB_EVENT_PERSISTED] = trib_buffers_persisted,
     [TRIB_EVENT_EVALUATION] = trib_reports_evaluation,

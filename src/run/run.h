@@ -14,6 +14,9 @@
  *                     FOLDED;  the policy closes the buffer, nothing of it is under way -> MERGE
  *                     MERGED -> PERSIST;  PERSISTED -> PUBLISH, tasks
  *
+ * With strategy.combiner external nothing is folded: when the buffer is closed and durable it is
+ * COMBINE, and MERGE when somebody has COMBINED it. A stop does not wait for that.
+ *
  * Two versions can be in the making. Updates go into the next one until its buffer is closed (by
  * the policy, or because an update would pass weight_total_max: that one goes into the version
  * after, and the full buffer need not wait for its quorum). Staleness is counted against the
@@ -123,6 +126,8 @@ enum trib_event_kind {
     TRIB_EVENT_REPEAT,     /* request, client, id, digest, settled: a body for a known id */
     TRIB_EVENT_SPOOLED,    /* slot, status, digest */
     TRIB_EVENT_FOLDED,     /* slot, status */
+    TRIB_EVENT_COMBINED,   /* version: what somebody has made of its updates is durable. Nothing
+                              comes of it unless the version waits for that */
     TRIB_EVENT_MERGED,     /* version, status */
     TRIB_EVENT_PERSISTED,  /* version, status */
     TRIB_EVENT_EVALUATION, /* request, client, version, examples, metric, has_metric, settled:
@@ -169,6 +174,8 @@ enum trib_effect_kind {
                                 waits for its version */
     TRIB_EFFECT_FOLD,        /* slot into accumulator, then send FOLDED; version, staleness and
                                 weight are final */
+    TRIB_EFFECT_COMBINE,     /* version: offer its slots, whose staleness and weight are final; then
+                                send COMBINED, or nothing at all */
     TRIB_EFFECT_MERGE,       /* version, accumulator: merge, clear it, then send MERGED */
     TRIB_EFFECT_PERSIST,     /* version: record with the buffer's slots, then send PERSISTED */
     TRIB_EFFECT_PUBLISH,     /* version is current from now on; its slots are free already */
@@ -287,7 +294,9 @@ struct trib_run_status {
     uint32_t unselected; /* present trainers that `select` leaves out */
     uint32_t asked, received, wanted, quorum;
     bool round_open;
-    trib_time_ns deadline; /* absolute; TRIB_TIME_NEVER */
+    trib_time_ns deadline;   /* absolute; TRIB_TIME_NEVER */
+    bool is_offered;         /* version + 1 waits for an external combiner, */
+    trib_time_ns offered_at; /* absolute: since then */
     uint64_t counted, pending, dropped;
     trib_time_ns ran_for; /* time in the state RUNNING; to be restored after a restart */
     bool has_best, has_evaluated;

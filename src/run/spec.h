@@ -55,6 +55,11 @@ enum trib_tempo {
     TRIB_TEMPO_GROUPS,
     TRIB_TEMPO_SUM,
 };
+/* What makes one delta of the updates of a version. */
+enum trib_combiner {
+    TRIB_COMBINER_SUM,      /* their exact weighted sum, divided */
+    TRIB_COMBINER_EXTERNAL, /* whoever holds a token of scope merge */
+};
 enum trib_durability { TRIB_DURABILITY_SPOOL, TRIB_DURABILITY_MEMORY };
 
 #define TRIB_DURATION_AUTO INT64_C(-1)
@@ -110,7 +115,8 @@ struct trib_spec_strategy {
     double staleness_a, staleness_b;
     enum trib_weight_rule weights;
     char weight_attribute[TRIB_ATTRIBUTE_NAME_BYTES]; /* weights: attribute */
-    double weight_share_max;        /* of one client in a version, 0 < s <= 1; 0 or 1: no cap */
+    double weight_share_max; /* of one client in a version, 0 < s <= 1; 0 or 1: no cap */
+    enum trib_combiner combiner;
     enum trib_policy_divide divide; /* what the weighted sum is divided by */
     uint32_t clients;               /* divide clients: N */
     uint64_t weight_max;            /* most examples one update may claim */

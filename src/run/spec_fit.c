@@ -234,6 +234,33 @@ static enum trib_status check_control(const struct trib_spec *spec, struct trib_
                          strategy->population, error);
 }
 
+/* Somebody else makes the delta, from bodies that must be there to be read. */
+static enum trib_status check_combiner(const struct trib_spec *spec, struct trib_error *error) {
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    if (strategy->combiner != TRIB_COMBINER_EXTERNAL)
+        return TRIB_OK;
+    if (strategy->tempo == TRIB_TEMPO_ASYNC)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.combiner: external combines the updates of a version, and "
+                              "preset %s mixes each into the one before; preset fedbuff with goal "
+                              "1 works",
+                              strategy->preset);
+    if (strategy->tempo == TRIB_TEMPO_SUM || strategy->companions != 0)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.combiner: external, and preset %s is a rule for what the "
+                              "exact sum gives; preset fedavg works",
+                              strategy->preset);
+    if (spec->durability == TRIB_DURABILITY_MEMORY)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.combiner: external reads updates from the disk, and "
+                              "durability memory puts none there; durability spool works");
+    if (trib_spec_caps_shares(spec))
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.weight_share_max: what a client's share is, is up to the "
+                              "external combiner; leave it out, or set strategy.combiner to sum");
+    return TRIB_OK;
+}
+
 /* What a preset of one tempo cannot do; what it does not even have is refused by the table. */
 static enum trib_status check_tempo(const struct trib_spec *spec, struct trib_error *error) {
     const struct trib_spec_strategy *strategy = &spec->strategy;
@@ -341,6 +368,9 @@ static void declare_needs(struct trib_spec *spec) {
     spec->strategy.denominator_constant = needs.constant;
     spec->strategy.base_versions = needs.base_versions;
     spec->strategy.is_mixing = needs.is_mixing;
+    if (spec->strategy.combiner ==
+        TRIB_COMBINER_EXTERNAL) /* what is summed is one delta, of weight 1 */
+        spec->strategy.denominator = TRIB_DENOMINATOR_WEIGHT;
 }
 
 enum trib_status trib_spec_fit(struct trib_spec *spec, struct trib_error *error) {
@@ -354,6 +384,8 @@ enum trib_status trib_spec_fit(struct trib_spec *spec, struct trib_error *error)
         status = check_model(spec, error);
     if (status == TRIB_OK)
         status = check_evaluation(spec, error);
+    if (status == TRIB_OK)
+        status = check_combiner(spec, error);
     if (status == TRIB_OK)
         status = check_tempo(spec, error);
     if (status == TRIB_OK)

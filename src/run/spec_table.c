@@ -53,6 +53,7 @@ static const char *const late_rules[] = {"count", "refuse", NULL};
 static const char *const staleness_rules[] = {"constant",      "polynomial", "hinge", "linear",
                                               "participation", "asmu",       NULL};
 static const char *const divide_rules[] = {"weight", "goal", "none", "clients", NULL};
+static const char *const combiners[] = {"sum", "external", NULL};
 static const char *const weight_rules[] = {"examples", "equal", "attribute", NULL};
 static const char *const optimizers[] = {"sgd",  "momentum", "nesterov", "adagrad",
                                          "adam", "yogi",     NULL};
@@ -217,6 +218,11 @@ static const struct trib_field fields[] = {
      .is_required = true,
      ONLY_IF(struct trib_spec, strategy.weights, BIT(TRIB_WEIGHT_ATTRIBUTE), "weights attribute"),
      .meaning = "the attribute; clients without a whole number from 1 to weight_max are not asked"},
+    {"strategy.combiner", TRIB_FIELD_CHOICE, AT(strategy.combiner), .initial = "\"sum\"",
+     .choices = combiners,
+     .meaning =
+         "what makes one delta of a version's updates: their exact weighted sum, or a program "
+         "of yours that holds a token of scope merge"},
     {"strategy.divide", TRIB_FIELD_CHOICE, AT(strategy.divide),
      .otherwise = "goal with fedbuff, weight with fedfix, clients with asyncfedavg and fedcompass",
      .choices = divide_rules,

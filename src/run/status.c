@@ -171,11 +171,21 @@ static void tell_missing(const struct trib_run *run, char *sentence) {
                plural(missing), present, needed, selection);
 }
 
+static void tell_offer(const struct trib_run *run, trib_time_ns now, char *sentence) {
+    const struct trib_buffer *buffer = &run->buffers[0];
+    trib_words(sentence, SENTENCE_BYTES,
+               "a combiner to merge version %" PRIu64 " (%u update%s, for %.1f s now)",
+               run->version + 1, buffer->folded, plural(buffer->folded),
+               (double)(now - buffer->offered_at) / (double)TRIB_SECOND);
+}
+
 static void tell_running(const struct trib_run *run, trib_time_ns now, char *sentence) {
     if (run->ending.is_set && now < run->ending.until)
         trib_words(sentence, SENTENCE_BYTES, "the evaluation of version %" PRIu64, run->version);
     else if (run->ending.is_set)
         trib_words(sentence, SENTENCE_BYTES, "the record of its stop (%s)", run->ending.reason);
+    else if (run->buffers[0].state == TRIB_BUFFER_OFFERED)
+        tell_offer(run, now, sentence);
     else if (run->buffers[0].state == TRIB_BUFFER_PERSISTING)
         trib_words(sentence, SENTENCE_BYTES, "writing version %" PRIu64, run->version + 1);
     else if (run->buffers[0].state != TRIB_BUFFER_COLLECTING)
@@ -225,6 +235,8 @@ void trib_run_status(const struct trib_run *run, trib_time_ns now, struct trib_r
         .quorum = round->plan.quorum,
         .round_open = round->is_open && is_collecting,
         .deadline = round->is_open ? round->plan.deadline : TRIB_TIME_NEVER,
+        .is_offered = run->buffers[0].state == TRIB_BUFFER_OFFERED,
+        .offered_at = run->buffers[0].offered_at,
         .counted = run->counted,
         .pending = run->slots.used,
         .dropped = run->dropped,

@@ -192,6 +192,11 @@ static enum trib_status make_model(struct trib_fleet *fleet) {
 }
 
 static enum trib_status make(struct trib_fleet *fleet) {
+    if (fleet->spec->strategy.combiner == TRIB_COMBINER_EXTERNAL) {
+        return trib_error_set(fleet->error, TRIB_EUNSUPPORTED,
+                              "strategy.combiner: external, and a simulated fleet has nobody who "
+                              "combines; sum works");
+    }
     const struct trib_run_limits limits = {.accumulators = TRIB_ACCUMULATORS_MAX};
     trib_calendar_init(&fleet->calendar, fleet->env);
     fleet->answer_capacity = ANSWERS_FIRST;

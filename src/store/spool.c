@@ -219,7 +219,7 @@ static enum trib_status take_entry(void *context, uint32_t kind, uint64_t offset
         .kind = (enum trib_spool_kind)kind,
         .place = {.segment = scan->segment->number, .offset = offset},
     };
-    if (kind != TRIB_SPOOL_UPDATE && kind != TRIB_SPOOL_DROP)
+    if (!trib_spool_entry_is_kind(kind))
         return trib_error_set(scan->error, TRIB_EUNSUPPORTED,
                               "entry at offset %llu is of the unknown kind %u",
                               (unsigned long long)offset, (unsigned)kind);

@@ -38,6 +38,7 @@ struct trib_spool_body; /* a large body while it arrives */
 enum trib_spool_kind {
     TRIB_SPOOL_UPDATE = 1,
     TRIB_SPOOL_DROP = 2, /* a marker: this client's update will not be counted, with the reason */
+    TRIB_SPOOL_COMBINED = 3, /* what an external combiner has made of the updates of a version */
 };
 
 /* Where an entry lies; small, the caller keeps it for reading and release. */
@@ -135,8 +136,8 @@ void trib_spool_body_abandon(struct trib_spool_body *body);
 struct trib_spool_reader {
     struct trib_source source;      /* read-only: pass &reader.source */
     const struct trib_files *files; /* private */
-    struct trib_file *file;         /* private */
-    uint64_t offset;                /* private */
+    struct trib_file *file;         /* read-only: the body begins at */
+    uint64_t offset;                /* read-only: this place of it */
 };
 
 /* TRIB_ENOTFOUND: released; TRIB_ETRUNCATED: the file is shorter than the entry says. */

@@ -76,12 +76,16 @@ bool trib_spool_entry_decode(const void *payload, size_t payload_bytes, uint64_t
     return outer.bytes_left == entry->place.body_bytes;
 }
 
+bool trib_spool_entry_is_kind(uint32_t kind) {
+    return kind >= TRIB_SPOOL_UPDATE && kind <= TRIB_SPOOL_COMBINED;
+}
+
 static bool text_ends(const char *text, size_t room) {
     return memchr(text, '\0', room) != NULL;
 }
 
 bool trib_spool_entry_is_valid(const struct trib_spool_entry *entry) {
-    return (entry->kind == TRIB_SPOOL_UPDATE || entry->kind == TRIB_SPOOL_DROP) &&
+    return trib_spool_entry_is_kind(entry->kind) &&
            text_ends(entry->client, sizeof entry->client) &&
            text_ends(entry->update, sizeof entry->update) &&
            text_ends(entry->codec, sizeof entry->codec) &&

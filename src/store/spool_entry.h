@@ -6,6 +6,8 @@
 
 #define TRIB_SPOOL_ENTRY_BYTES_MAX 2048u /* of everything but the small body */
 
+/* One of trib_spool_kind. */
+bool trib_spool_entry_is_kind(uint32_t kind);
 /* Kind and texts are allowed and end, names are names. */
 bool trib_spool_entry_is_valid(const struct trib_spool_entry *entry);
 

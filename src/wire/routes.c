@@ -61,6 +61,9 @@ static const struct trib_route_rule rules[] = {
     ROW(UPDATE_GET, GET, RUN "/updates/{id}", CLIENT, HEAD_TOO),
     ROW(UPDATE_PUT, PUT, RUN "/updates/{id}", CLIENT, TENSORS),
     ROW(EVALUATION_PUT, PUT, RUN "/evaluations/{id}", CLIENT, JSON),
+    ROW(OFFER_GET, GET, RUN "/merge", MERGE, QUERY(WAIT)),
+    ROW(OFFER_UPDATE_GET, GET, RUN "/merge/{number}/{index}", MERGE, NO_BODY),
+    ROW(COMBINED_PUT, PUT, RUN "/merge/{number}", MERGE, TENSORS),
     ROW(EVENTS, GET, RUN "/events", READ, NO_BODY),
     ROW(LEDGER, GET, RUN "/ledger", READ, HEAD_TOO, QUERY(FROM)),
     ROW(LEDGER_HEAD, GET, RUN "/ledger/head", READ, NO_BODY),
@@ -206,6 +209,17 @@ static enum trib_status read_variable(const char *variable, const char *text,
                                         "%s in the path: a name is 1 to 64 characters of A-Z a-z "
                                         "0-9 . _ -, the first a letter or digit",
                                         names[index].variable);
+    }
+    const struct {
+        const char *variable;
+        uint64_t *number;
+    } numbers[] = {{"{number}", &target->version}, {"{index}", &target->index}};
+    for (size_t index = 0; index < COUNT(numbers); index++) {
+        if (strncmp(variable, numbers[index].variable, strlen(numbers[index].variable)) == 0)
+            return trib_number_read(text, numbers[index].number)
+                       ? TRIB_OK
+                       : trib_error_set(error, TRIB_EINVALID, "%s in the path: a number",
+                                        numbers[index].variable);
     }
     return read_version(text, target)
                ? TRIB_OK

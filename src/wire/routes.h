@@ -42,6 +42,9 @@ enum trib_route {
     TRIB_ROUTE_UPDATE_PUT,
     TRIB_ROUTE_UPDATE_GET,
     TRIB_ROUTE_EVALUATION_PUT,
+    TRIB_ROUTE_OFFER_GET,
+    TRIB_ROUTE_OFFER_UPDATE_GET,
+    TRIB_ROUTE_COMBINED_PUT,
     TRIB_ROUTE_EVENTS,
     TRIB_ROUTE_LEDGER,
     TRIB_ROUTE_LEDGER_HEAD,
@@ -60,6 +63,7 @@ enum trib_access {
     TRIB_ACCESS_JOIN,    /* nothing on loopback, else join, admin or the client's own token */
     TRIB_ACCESS_CLIENT,  /* the token that joining returned */
     TRIB_ACCESS_MODEL,   /* control; a client's token when model.init is first-client */
+    TRIB_ACCESS_MERGE,   /* a token of scope merge or admin, always: single updates are read */
     TRIB_ACCESS_CONTROL, /* an admin token, always */
 };
 
@@ -98,7 +102,8 @@ struct trib_target {
     char asset[TRIB_NAME_BYTES]; /* console file; "" is the page itself */
     enum trib_version_selector selector;
     uint64_t version;            /* for TRIB_VERSION_NUMBER */
-    uint32_t wait_s;             /* task: 0 .. TRIB_TASK_WAIT_S_MAX */
+    uint64_t index;              /* of an update in an offer */
+    uint32_t wait_s;             /* task, offer: 0 .. TRIB_TASK_WAIT_S_MAX */
     uint64_t from;               /* ledger: first record */
     char after[TRIB_NAME_BYTES]; /* clients: those behind this one; "": all */
     enum trib_representation as;

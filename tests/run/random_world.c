@@ -122,6 +122,8 @@ static void choose_selection(struct play *play) {
     const struct trib_policy *policy = play->spec.strategy.policy;
     if (policy != &trib_policy_async && !policy->arrive && chance(play, 0.3))
         play->spec.strategy.weight_share_max = 0.2 + 0.6 * trib_random_unit(&play->random);
+    else if (policy != &trib_policy_async && chance(play, 0.2))
+        play->spec.strategy.combiner = TRIB_COMBINER_EXTERNAL;
 }
 
 static void choose_spec(struct play *play, uint64_t seed) {
@@ -406,9 +408,9 @@ static void deliver_answers(struct play *play, struct listener *listener) {
 
 static trib_time_ns job_takes(struct play *play, const struct world_job *job) {
     static const trib_time_ns usual[] = {
-        [WORLD_SPOOL] = 20 * TRIB_MILLISECOND,  [WORLD_FOLD] = 30 * TRIB_MILLISECOND,
-        [WORLD_MERGE] = 500 * TRIB_MILLISECOND, [WORLD_PERSIST] = 300 * TRIB_MILLISECOND,
-        [WORLD_RECORD] = 10 * TRIB_MILLISECOND,
+        [WORLD_SPOOL] = 20 * TRIB_MILLISECOND,    [WORLD_FOLD] = 30 * TRIB_MILLISECOND,
+        [WORLD_COMBINE] = 900 * TRIB_MILLISECOND, [WORLD_MERGE] = 500 * TRIB_MILLISECOND,
+        [WORLD_PERSIST] = 300 * TRIB_MILLISECOND, [WORLD_RECORD] = 10 * TRIB_MILLISECOND,
     };
     return 1 + around(play, chance(play, 0.1) ? 100 * usual[job->kind] : usual[job->kind]);
 }
@@ -418,7 +420,8 @@ static enum trib_status job_ends(struct play *play, const struct world_job *job)
         return chance(play, 0.5) ? TRIB_ENONFINITE : TRIB_EBOUND;
     if (job->kind == WORLD_SPOOL && trouble(play, 0.03))
         return chance(play, 0.5) ? TRIB_EIO : TRIB_EFULL;
-    return trouble(play, 0.002) ? TRIB_EIO : TRIB_OK;
+    bool can_fail = job->kind != WORLD_COMBINE; /* who combines tries again until it is good */
+    return can_fail && trouble(play, 0.002) ? TRIB_EIO : TRIB_OK;
 }
 
 /* --- operator and crashes --------------------------------------------------------------------- */

@@ -84,6 +84,7 @@ static const struct field spec_fields[] = {
     {"first_deadline", FIELD_SECONDS, AT(strategy.first_deadline), {0}},
     {"short", FIELD_WORD, AT(strategy.if_short), {"wait", "go", "pause"}},
     {"late", FIELD_WORD, AT(strategy.late), {"count", "refuse"}},
+    {"combiner", FIELD_WORD, AT(strategy.combiner), {"sum", "external"}},
     {"staleness_max", FIELD_U32, AT(strategy.staleness_max), {0}},
     {"weight_share_max", FIELD_DOUBLE, AT(strategy.weight_share_max), {0}},
     {"weights", FIELD_WORD, AT(strategy.weights), {"examples", "equal", "attribute"}},
@@ -215,7 +216,7 @@ static bool set_select(struct trib_spec_select *select, char **words, size_t cou
     return true;
 }
 
-static const char *const job_names[] = {"spool", "fold", "merge", "persist", "record"};
+static const char *const job_names[] = {"spool", "fold", "combine", "merge", "persist", "record"};
 
 static void set_scene(struct player *player, char **words, size_t count) {
     assert_null(player->world); /* The scene is set before the first event. */
@@ -374,6 +375,12 @@ static void listen(struct world *world, const struct trib_effect *effect) {
         break;
     case TRIB_EFFECT_FOLD:
         say(player, "fold %s/%s into %u", view.client, view.id, effect->accumulator);
+        break;
+    case TRIB_EFFECT_COMBINE:
+        list_updates(player, slots,
+                     trib_run_slots_of(world->run, effect->version, slots, WORLD_SLOTS_MAX),
+                     updates, sizeof updates);
+        say(player, "combine version %" PRIu64 ": %s", effect->version, updates);
         break;
     case TRIB_EFFECT_MERGE:
         say(player, "merge version %" PRIu64 " from %u", effect->version, effect->accumulator);

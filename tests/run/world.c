@@ -200,15 +200,10 @@ static void acknowledge(struct world *world, const struct trib_effect *effect) {
 }
 
 /* A held update gets its version, which stays. */
-static void take_version(struct world *world, const struct trib_effect *effect,
-                         struct world_update *update) {
+static void take_version(struct world *world, trib_slot slot, struct world_update *update) {
     struct trib_slot_view view;
-    trib_run_slot(world->run, effect->slot, &view);
+    trib_run_slot(world->run, slot, &view);
     check_admitted(world, &view);
-    world_require(world,
-                  effect->version == view.target && effect->weight == view.weight &&
-                      effect->staleness == view.staleness,
-                  "a fold tells what is final");
     update->target = view.target;
     update->staleness = view.staleness;
     update->weight = view.weight;
@@ -218,7 +213,10 @@ static void fold(struct world *world, const struct trib_effect *effect) {
     struct world_update *update = update_in(world, effect->slot);
     world_require(world, update->is_durable, "only durable updates are folded");
     if (update->target == 0)
-        take_version(world, effect, update);
+        take_version(world, effect->slot, update);
+    world_require(world,
+                  effect->version == update->target && effect->staleness == update->staleness,
+                  "a fold tells what is final");
     update->counted = effect->weight;
     world_require(world, update->counted > 0 && update->counted <= update->weight,
                   "an update counts, and at most with its weight");
@@ -235,6 +233,25 @@ static void fold(struct world *world, const struct trib_effect *effect) {
     job->slot = effect->slot;
     job->update = world->slots[effect->slot] - 1;
     job->accumulator = effect->accumulator;
+}
+
+/* Somebody else sums them: at once, for this world. */
+static void combine(struct world *world, const struct trib_effect *effect) {
+    trib_slot slots[WORLD_SLOTS_MAX];
+    size_t count = trib_run_slots_of(world->run, effect->version, slots, WORLD_SLOTS_MAX);
+    world_require(world, count > 0, "nobody is asked to combine nothing");
+    for (size_t place = 0; place < count; place++) {
+        struct world_update *update = update_in(world, slots[place]);
+        world_require(world, update->is_durable, "only durable updates are combined");
+        world_require(world, ++update->folds == 1, "an update is combined once");
+        if (update->target == 0)
+            take_version(world, slots[place], update);
+        update->counted = update->weight;
+        update->is_folded = true;
+        world->sums[0] += update->weight;
+    }
+    world->summed[0] = effect->version;
+    add_job(world, WORLD_COMBINE)->version = effect->version;
 }
 
 static void merge(struct world *world, const struct trib_effect *effect) {
@@ -423,6 +440,9 @@ static void carry_out(struct world *world, const struct trib_effect *effect) {
     case TRIB_EFFECT_FOLD:
         fold(world, effect);
         break;
+    case TRIB_EFFECT_COMBINE:
+        combine(world, effect);
+        break;
     case TRIB_EFFECT_MERGE:
         merge(world, effect);
         break;
@@ -537,9 +557,9 @@ static void make_durable(struct world *world, const struct world_job *job) {
 static struct trib_event event_of(struct world *world, const struct world_job *job,
                                   enum trib_status status) {
     static const enum trib_event_kind kinds[] = {
-        [WORLD_SPOOL] = TRIB_EVENT_SPOOLED,   [WORLD_FOLD] = TRIB_EVENT_FOLDED,
-        [WORLD_MERGE] = TRIB_EVENT_MERGED,    [WORLD_PERSIST] = TRIB_EVENT_PERSISTED,
-        [WORLD_RECORD] = TRIB_EVENT_RECORDED,
+        [WORLD_SPOOL] = TRIB_EVENT_SPOOLED,     [WORLD_FOLD] = TRIB_EVENT_FOLDED,
+        [WORLD_COMBINE] = TRIB_EVENT_COMBINED,  [WORLD_MERGE] = TRIB_EVENT_MERGED,
+        [WORLD_PERSIST] = TRIB_EVENT_PERSISTED, [WORLD_RECORD] = TRIB_EVENT_RECORDED,
     };
     struct trib_event event = {.kind = kinds[job->kind],
                                .slot = job->slot,

@@ -45,7 +45,14 @@ struct world_request {
     bool is_open;
 };
 
-enum world_job_kind { WORLD_SPOOL, WORLD_FOLD, WORLD_MERGE, WORLD_PERSIST, WORLD_RECORD };
+enum world_job_kind {
+    WORLD_SPOOL,
+    WORLD_FOLD,
+    WORLD_COMBINE,
+    WORLD_MERGE,
+    WORLD_PERSIST,
+    WORLD_RECORD,
+};
 
 struct world_job {
     enum world_job_kind kind;

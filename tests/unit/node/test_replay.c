@@ -1,4 +1,4 @@
-/* test_replay.c - bodies are found by client and update, and the first of a name stays. */
+/* test_replay.c - bodies are found by client and update, combined ones by their digest; the first stays. */
 #include "node/replay.h"
 
 #include "support/check.h"
@@ -31,6 +31,29 @@ static void the_first_of_a_name_stays(void **state) {
     trib_bodies_deinit(&bodies);
 }
 
+/* A client may call itself and its update as it likes: it never stands in for a combiner. */
+static void what_was_combined_is_found_by_its_digest_alone(void **state) {
+    (void)state;
+    struct trib_bodies bodies;
+    bool is_repeat;
+    char hex[TRIB_DIGEST_HEX_BYTES];
+    trib_bodies_init(&bodies, trib_env_system());
+    struct trib_spool_entry first = entry("combiner", "1", 1), second = entry("combiner", "1", 2);
+    first.kind = second.kind = TRIB_SPOOL_COMBINED;
+    first.digest.bytes[0] = 7;
+    trib_digest_to_hex(&first.digest, hex);
+    struct trib_spool_entry others[] = {entry("combiner", "1", 3), entry("combiner", hex, 4)};
+    struct trib_spool_entry all[] = {others[0], others[1], first, second};
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(trib_bodies_add(&bodies, &all[i], &is_repeat));
+        assert_false(is_repeat);
+    }
+    assert_int_equal(trib_bodies_find_combined(&bodies, &first.digest)->place.offset, 1);
+    assert_int_equal(trib_bodies_find_combined(&bodies, &second.digest)->place.offset, 2);
+    assert_int_equal(trib_bodies_find(&bodies, "combiner", "1")->place.offset, 3);
+    trib_bodies_deinit(&bodies);
+}
+
 static void no_memory_is_said_and_leaves_nothing(void **state) {
     (void)state;
     struct trib_env_faulty faulty;
@@ -58,6 +81,7 @@ static void no_memory_is_said_and_leaves_nothing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_of_a_name_stays),
+        cmocka_unit_test(what_was_combined_is_found_by_its_digest_alone),
         cmocka_unit_test(no_memory_is_said_and_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@ static void a_token_says_what_it_was_made_for(void **state) {
         {.scope = TRIB_TOKEN_JOIN, .run = "r"},
         {.scope = TRIB_TOKEN_JOIN, .run = "r", .subject = "mercy", .serial = UINT64_MAX},
         {.scope = TRIB_TOKEN_OBSERVE, .run = "r", .expiry = UINT64_MAX},
+        {.scope = TRIB_TOKEN_MERGE, .run = "r", .subject = "robust", .serial = 7},
         client_token(),
     };
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
@@ -77,6 +78,7 @@ static void fields_must_fit_the_scope(void **state) {
     struct trib_token odd[] = {
         {.scope = TRIB_TOKEN_JOIN},
         {.scope = TRIB_TOKEN_OBSERVE, .subject = "s"},
+        {.scope = TRIB_TOKEN_MERGE, .subject = "s"},
         {.scope = TRIB_TOKEN_ADMIN, .serial = 1}, /* no run, so nobody could revoke it */
         {.scope = TRIB_TOKEN_CLIENT, .run = "r"},
         {.scope = TRIB_TOKEN_NONE, .run = "r", .subject = "s"},

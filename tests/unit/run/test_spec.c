@@ -43,7 +43,7 @@ static const char defaults[] =
     "'model':{'init':'upload','tensors':[],'delta_max':16.0},"
     "'strategy':{'preset':'fedavg','fraction':1.0,'over_selection':0.0,'backup':'none','quorum':1,"
     "'deadline':'auto','first_deadline':'6h','short':'wait','late':'count','staleness_max':16,"
-    "'staleness':'constant','weights':'examples','weight_share_max':1.0,'weight_max':1048576,"
+    "'staleness':'constant','weights':'examples','combiner':'sum','weight_share_max':1.0,'weight_max':1048576,"
     "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}},"
     "'train':{},'sites':[],'select':{'require':{},'prefer':{},'never':{},'quota':{}},"
     "'evaluate':{'every':1,'on':['evaluators'],'metric':'accuracy','mode':'max','min_clients':1,"
@@ -99,57 +99,70 @@ static void check_strategy(const char *given, const char *expected) {
 
 static void each_tempo_has_fields_and_defaults_of_its_own(void **state) {
     (void)state;
-    check_strategy("'preset':'fedbuff'",
-                   "{'preset':'fedbuff','goal':10,'concurrency':0,'quorum':1,'deadline':'none',"
-                   "'staleness_max':100,'staleness':'polynomial','staleness_a':0.5,"
-                   "'weights':'equal','divide':'goal','weight_share_max':1.0,'weight_max':1048576,"
-                   "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy(
+        "'preset':'fedbuff'",
+        "{'preset':'fedbuff','goal':10,'concurrency':0,'quorum':1,'deadline':'none',"
+        "'staleness_max':100,'staleness':'polynomial','staleness_a':0.5,"
+        "'weights':'equal','combiner':'sum','divide':'goal','weight_share_max':1.0,'weight_max':1048576,"
+        "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy(
         "'preset':'fedbuff','goal':3,'concurrency':7,'quorum':2,'deadline':'10m',"
         "'staleness':'constant','weights':'examples','divide':'none'",
         "{'preset':'fedbuff','goal':3,'concurrency':7,'quorum':2,'deadline':'10m',"
-        "'staleness_max':100,'staleness':'constant','weights':'examples',"
+        "'staleness_max':100,'staleness':'constant','weights':'examples','combiner':'sum',"
         "'divide':'none','weight_share_max':1.0,'weight_max':1048576,'weight_total_max':1073741824,"
         "'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy("'preset':'fedasync'",
                    "{'preset':'fedasync','concurrency':0,'alpha':0.6,'staleness_max':16,"
-                   "'staleness':'polynomial','staleness_a':0.5,'weights':'equal',"
+                   "'staleness':'polynomial','staleness_a':0.5,'weights':'equal','combiner':'sum',"
                    "'weight_max':1048576,'server':{'optimizer':'sgd','lr':1.0}}");
-    check_strategy("'preset':'fedasmu','staleness_a':0.25",
-                   "{'preset':'fedasmu','concurrency':0,'alpha':1.0,'staleness_max':16,"
-                   "'staleness':'asmu','floor':0.1,'staleness_a':0.25,'weights':'equal',"
-                   "'weight_max':1048576,'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy(
+        "'preset':'fedasmu','staleness_a':0.25",
+        "{'preset':'fedasmu','concurrency':0,'alpha':1.0,'staleness_max':16,"
+        "'staleness':'asmu','floor':0.1,'staleness_a':0.25,'weights':'equal','combiner':'sum',"
+        "'weight_max':1048576,'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy("'preset':'fedfix'",
                    "{'preset':'fedfix','tick':'1m','quorum':1,'staleness_max':16,"
-                   "'staleness':'linear','weights':'equal','divide':'weight',"
+                   "'staleness':'linear','weights':'equal','combiner':'sum','divide':'weight',"
                    "'weight_share_max':1.0,'weight_max':1048576,'weight_total_max':1073741824,"
                    "'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy(
         "'preset':'asyncfedavg','clients':3",
         "{'preset':'asyncfedavg','goal':1,'concurrency':0,'quorum':1,"
         "'deadline':'none','staleness_max':100,'staleness':'participation',"
-        "'weights':'equal','divide':'clients','clients':3,'weight_share_max':1.0,'weight_max':1048576,"
+        "'weights':'equal','combiner':'sum','divide':'clients','clients':3,'weight_share_max':1.0,'weight_max':1048576,"
         "'weight_total_max':1073741824,'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy(
         "'preset':'dbw','noise':2",
         "{'preset':'dbw','fraction':1.0,'over_selection':0.0,'backup':'dynamic',"
         "'noise':2.0,'quorum':1,'deadline':'auto','first_deadline':'6h',"
         "'short':'wait','late':'count','staleness_max':16,'staleness':'constant',"
-        "'weights':'examples','weight_share_max':1.0,'weight_max':1048576,'weight_total_max':1073741824,"
+        "'weights':'examples','combiner':'sum','weight_share_max':1.0,'weight_max':1048576,'weight_total_max':1073741824,"
         "'server':{'optimizer':'sgd','lr':1.0}}");
-    check_strategy("'preset':'fedcompass'",
-                   "{'preset':'fedcompass','steps_min':20,'steps_max':100,'slack':1.5,"
-                   "'speed_beta':0.9,'staleness_max':100,'staleness':'polynomial',"
-                   "'staleness_a':0.5,'weights':'equal','divide':'clients','clients':10,"
-                   "'weight_max':1048576,'weight_total_max':1073741824,"
-                   "'server':{'optimizer':'sgd','lr':0.9}}");
+    check_strategy(
+        "'preset':'fedcompass'",
+        "{'preset':'fedcompass','steps_min':20,'steps_max':100,'slack':1.5,"
+        "'speed_beta':0.9,'staleness_max':100,'staleness':'polynomial',"
+        "'staleness_a':0.5,'weights':'equal','combiner':'sum','divide':'clients','clients':10,"
+        "'weight_max':1048576,'weight_total_max':1073741824,"
+        "'server':{'optimizer':'sgd','lr':0.9}}");
     check_strategy(
         "'preset':'fedavg','deadline':'none','weights':'equal','weight_total_max':5",
         "{'preset':'fedavg','fraction':1.0,'over_selection':0.0,'backup':'none','quorum':1,"
         "'deadline':'none','first_deadline':'6h','short':'wait','late':'count',"
-        "'staleness_max':16,'staleness':'constant','weights':'equal',"
+        "'staleness_max':16,'staleness':'constant','weights':'equal','combiner':'sum',"
         "'weight_share_max':1.0,'weight_max':1048576,'weight_total_max':5,"
         "'server':{'optimizer':'sgd','lr':1.0}}");
+}
+
+/* One delta of weight 1, whatever the updates are divided by elsewhere. */
+static void what_is_combined_outside_is_divided_by_nothing(void **state) {
+    (void)state;
+    struct trib_spec *spec =
+        parse("{'name':'a','model':{},'strategy':{'preset':'fedbuff','combiner':'external'}}");
+    assert_int_equal(spec->strategy.combiner, TRIB_COMBINER_EXTERNAL);
+    assert_int_equal(spec->strategy.denominator, TRIB_DENOMINATOR_WEIGHT);
+    trib_spec_free(spec);
 }
 
 static void the_policy_declares_the_denominator(void **state) {
@@ -192,7 +205,7 @@ static const char everything[] =
     "'backup':'none','quorum':3,"
     "'deadline':'90s','first_deadline':'1500ms','short':'pause','late':'refuse',"
     "'staleness_max':4,'staleness':'hinge','staleness_a':0.7,'staleness_b':2.0,"
-    "'weights':'attribute','weight_attribute':'beds','weight_share_max':0.5,'weight_max':1000,"
+    "'weights':'attribute','weight_attribute':'beds','combiner':'sum','weight_share_max':0.5,'weight_max':1000,"
     "'weight_total_max':100000,"
     "'server':{'optimizer':'yogi','lr':0.02,'beta1':0.8,'beta2':0.95,'tau':0.01,"
     "'variant':'standard'}},"
@@ -560,6 +573,18 @@ static const struct {
     {"'strategy':{'preset':'fedbuff','weight_share_max':0.3}",
      "strategy.weight_share_max: a share of what is not divided by the weight; strategy.divide "
      "weight works"},
+    {"'strategy':{'preset':'fedasync','combiner':'external'}",
+     "strategy.combiner: external combines the updates of a version, and preset fedasync mixes each "
+     "into the one before; preset fedbuff with goal 1 works"},
+    {"'strategy':{'preset':'sum','combiner':'external'}",
+     "strategy.combiner: external, and preset sum is a rule for what the exact sum gives; preset "
+     "fedavg works"},
+    {"'strategy':{'combiner':'external'},'durability':'memory'",
+     "strategy.combiner: external reads updates from the disk, and durability memory puts none "
+     "there; durability spool works"},
+    {"'strategy':{'combiner':'external','quorum':4,'weight_share_max':0.3}",
+     "strategy.weight_share_max: what a client's share is, is up to the external combiner; leave "
+     "it out, or set strategy.combiner to sum"},
     {"'strategy':{'weights':'attribute'}",
      "strategy.weight_attribute: required: the attribute; clients without a whole number from 1 to "
      "weight_max are not asked"},
@@ -1010,6 +1035,7 @@ int main(void) {
         cmocka_unit_test(durations_and_sizes_are_text_or_numbers),
         cmocka_unit_test(whole_numbers_may_have_a_point),
         cmocka_unit_test(each_tempo_has_fields_and_defaults_of_its_own),
+        cmocka_unit_test(what_is_combined_outside_is_divided_by_nothing),
         cmocka_unit_test(the_policy_declares_the_denominator),
         cmocka_unit_test(linear_weights_are_whole),
         cmocka_unit_test(rare_participants_weigh_what_they_are_rare_by),

@@ -88,7 +88,7 @@ static void test_every_bad_field_is_refused(void **state) {
     strcpy(entry.update, "../x");
     assert_false(trib_spool_entry_is_valid(&entry));
     entry = make_entry();
-    entry.kind = (enum trib_spool_kind)3;
+    entry.kind = (enum trib_spool_kind)4;
     assert_false(trib_spool_entry_is_valid(&entry));
     entry = make_entry();
     memset(entry.metrics, 'm', sizeof entry.metrics); /* does not end */
