@@ -20,6 +20,7 @@ static const struct trib_command *const commands[] = {
     &trib_command_run_list,
     &trib_command_run_show,
     &trib_command_run_clients,
+    &trib_command_run_set,
     &trib_command_run_pause,
     &trib_command_run_resume,
     &trib_command_run_stop,

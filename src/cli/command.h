@@ -47,6 +47,7 @@ extern const struct trib_command trib_command_run_validate;
 extern const struct trib_command trib_command_run_list;
 extern const struct trib_command trib_command_run_show;
 extern const struct trib_command trib_command_run_clients;
+extern const struct trib_command trib_command_run_set;
 extern const struct trib_command trib_command_run_pause;
 extern const struct trib_command trib_command_run_resume;
 extern const struct trib_command trib_command_run_stop;

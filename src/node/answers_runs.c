@@ -153,6 +153,37 @@ void trib_answer_run_control(struct trib_call *call) {
     trib_hosted_feed(call->hosted, &event);
 }
 
+/* Does the model go with the spec: its sums, and what its optimizer remembers? */
+static bool fits_model(struct trib_call *call, const struct trib_spec *spec) {
+    struct trib_error error = {0};
+    enum trib_status status = trib_model_check(&call->hosted->model, spec, &error);
+    if (status != TRIB_OK) {
+        trib_call_refuse(call, "spec", "%s", error.text);
+    }
+    return status == TRIB_OK;
+}
+
+void trib_answer_run_change(struct trib_call *call) {
+    struct trib_error error = {0};
+    json_t *patch = NULL;
+    if (trib_document_read((const char *)call->body, call->body_bytes, &patch, &error) != TRIB_OK) {
+        trib_call_refuse(call, "malformed", "%s", error.text);
+        return;
+    }
+    struct trib_hosted *hosted = call->hosted;
+    const struct trib_spec *newest = hosted->revised != NULL ? hosted->revised : hosted->spec;
+    enum trib_status status = trib_spec_change(newest, patch, &call->revised, &error);
+    json_decref(patch);
+    if (status != TRIB_OK) {
+        trib_call_refuse(call, "spec", "%s", error.text);
+    } else if (!hosted->has_model) {
+        trib_call_refuse(call, "conflict", "run %s has no model yet", call->target.run);
+    } else if (fits_model(call, call->revised)) {
+        struct trib_event event = trib_call_event(call, TRIB_EVENT_REVISE);
+        trib_hosted_feed(hosted, &event);
+    }
+}
+
 void trib_answer_run_delete(struct trib_call *call) {
     struct trib_hosted *hosted = call->hosted;
     call->hosted = NULL;

@@ -17,7 +17,9 @@ struct audit {
     const struct trib_env *env;
     const struct trib_files *files;
     char path[TRIB_DIRECTORY_PATH_BYTES]; /* "runs/<run>" */
-    struct trib_spec *spec;
+    struct trib_spec *spec;               /* of the version that is looked at */
+    struct trib_revisions revisions;
+    const json_t *spec_document; /* of `spec`; NULL: the run's first */
     struct trib_ledger *ledger;
     struct trib_spool *spool;
     struct trib_bodies bodies;
@@ -74,6 +76,27 @@ static void try_checkpoint(struct audit *audit, const json_t *record) {
     trib_block_unref(block);
 }
 
+/* Go on with the spec that makes this version. */
+static enum trib_status follow_revision(struct audit *audit, trib_version version) {
+    const json_t *document = trib_revisions_find(&audit->revisions, version);
+    if (document == audit->spec_document) {
+        return TRIB_OK;
+    }
+    struct trib_spec *spec;
+    enum trib_status status = trib_spec_parse(audit->env, document, &spec, audit->error);
+    if (status == TRIB_OK && audit->has_model) {
+        status = trib_model_change(&audit->model, spec, audit->error);
+    }
+    if (status != TRIB_OK) {
+        trib_spec_free(spec);
+        return trib_error_prefix(audit->error, status, "the spec of version %" PRIu64, version);
+    }
+    trib_spec_free(audit->spec);
+    audit->spec = spec;
+    audit->spec_document = document;
+    return TRIB_OK;
+}
+
 static enum trib_status recompute(struct audit *audit, const json_t *record) {
     enum trib_status status =
         trib_replay_version(&audit->model, audit->spool, &audit->bodies, record, audit->error);
@@ -96,6 +119,9 @@ static enum trib_status audit_version(struct audit *audit, const json_t *record)
     audit->report->versions += version > 0;
     audit->report->updates += json_array_size(json_object_get(record, "updates"));
     enum trib_status status = check_file(audit, version, &digest);
+    if (status == TRIB_OK) {
+        status = follow_revision(audit, version);
+    }
     if (status == TRIB_OK && audit->has_model) {
         status = recompute(audit, record);
     }
@@ -112,8 +138,8 @@ static enum trib_status audit_record(void *context, const struct trib_ledger_rec
         return trib_error_set(audit->error, TRIB_ECORRUPT, "record %" PRIu64 " is not JSON",
                               record->index);
     }
-    enum trib_status status = TRIB_OK;
-    if (strcmp(trib_record_type(document), "version") == 0) {
+    enum trib_status status = trib_revisions_take(&audit->revisions, document);
+    if (status == TRIB_OK && strcmp(trib_record_type(document), "version") == 0) {
         status = audit_version(audit, document);
     }
     json_decref(document);
@@ -155,6 +181,7 @@ enum trib_status trib_audit_run(const struct trib_env *env, const char *data_dir
     struct audit audit = {.env = env, .files = files, .report = report, .error = error};
     (void)trib_directory_path(audit.path, run, NULL);
     trib_bodies_init(&audit.bodies, env);
+    trib_revisions_init(&audit.revisions, env);
     status = walk(&audit, run);
     if (status != TRIB_OK && error != NULL && error->status == TRIB_OK) {
         (void)trib_error_set(error, status, "%s", trib_status_text(status));
@@ -163,6 +190,7 @@ enum trib_status trib_audit_run(const struct trib_env *env, const char *data_dir
         trib_model_deinit(&audit.model);
     }
     trib_bodies_deinit(&audit.bodies);
+    trib_revisions_deinit(&audit.revisions);
     trib_ledger_close(audit.ledger);
     trib_spool_close(audit.spool);
     trib_spec_free(audit.spec);

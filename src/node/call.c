@@ -21,6 +21,7 @@ const struct trib_answer trib_answers[TRIB_ROUTE_COUNT] = {
     [TRIB_ROUTE_RUN_PAUSE] = {.body = trib_answer_run_control},
     [TRIB_ROUTE_RUN_RESUME] = {.body = trib_answer_run_control},
     [TRIB_ROUTE_RUN_STOP] = {.body = trib_answer_run_control},
+    [TRIB_ROUTE_RUN_CHANGE] = {.body = trib_answer_run_change},
     [TRIB_ROUTE_RUN_DELETE] = {.body = trib_answer_run_delete},
     [TRIB_ROUTE_MODEL_PUT] = {.body = trib_answer_model_put},
     [TRIB_ROUTE_MODEL_GET] = {.head = trib_answer_model_get},
@@ -268,7 +269,8 @@ static void on_head(void *context, struct trib_exchange *exchange,
         return;
     }
     if (call->target.run[0] != '\0' && trib_node_is_closing(node, call->target.run)) {
-        trib_call_refuse(call, "closing", "the daemon is closing run %s", call->target.run);
+        trib_call_refuse(call, "closing", "run %s is being closed, or opened again",
+                         call->target.run);
         return;
     }
     const struct trib_resting *resting = trib_node_find_resting(node, call->target.run);
@@ -403,6 +405,7 @@ static void end_call(struct trib_call *call) {
     trib_call_release_body(node, call->body, call->body_room, call->budget);
     trib_release(node->env, call->join, 1, sizeof *call->join);
     trib_release(node->env, call->evaluation, 1, sizeof *call->evaluation);
+    trib_spec_free(call->revised);
     if (call->previous != NULL) {
         call->previous->next = call->next;
     } else {

@@ -43,8 +43,9 @@ struct trib_call {
     struct trib_record *record; /* that this call waits for (reading the ledger) */
     struct trib_join *join;     /* decoded bodies, for the effect that answers */
     struct trib_evaluation *evaluation;
-    struct trib_file *file;   /* that a reply is sent from */
-    trib_time_ns offer_until; /* it waits so long for an offer (combining.h); 0: it does not */
+    struct trib_spec *revised; /* of a change: the spec that it makes */
+    struct trib_file *file;    /* that a reply is sent from */
+    trib_time_ns offer_until;  /* it waits so long for an offer (combining.h); 0: it does not */
     struct trib_call *next, *previous;
 };
 
@@ -97,6 +98,7 @@ void trib_answer_run_list(struct trib_call *call, const struct trib_http_request
 void trib_answer_run_status(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_run_spec(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_run_control(struct trib_call *call);
+void trib_answer_run_change(struct trib_call *call);
 void trib_answer_run_delete(struct trib_call *call);
 void trib_answer_model_put(struct trib_call *call);
 void trib_answer_model_get(struct trib_call *call, const struct trib_http_request *request);

@@ -142,6 +142,11 @@ static void carry_done(struct trib_hosted *hosted, const struct trib_effect *eff
         trib_call_reply(call, 200,
                         json_pack("{s:s, s:I}", "evaluation", call->target.id, "version",
                                   (json_int_t)call->evaluation->version));
+    } else if (call->target.rule->route == TRIB_ROUTE_RUN_CHANGE) {
+        trib_call_reply(call, 200,
+                        json_pack("{s:s, s:I, s:o}", "run", hosted->spec->name, "version",
+                                  (json_int_t)hosted->revised_from, "spec",
+                                  trib_spec_document(hosted->revised)));
     } else {
         struct trib_run_status status;
         trib_run_status(hosted->run, trib_node_now(hosted->node), &status);
@@ -295,7 +300,9 @@ static void carry_publish(struct trib_hosted *hosted, const struct trib_effect *
 }
 
 static void carry_record(struct trib_hosted *hosted, const struct trib_effect *effect) {
-    if (effect->record_kind == TRIB_RECORD_EVALUATION) {
+    if (effect->record_kind == TRIB_RECORD_REVISION) {
+        trib_record_revision(hosted, effect, call_of(effect));
+    } else if (effect->record_kind == TRIB_RECORD_EVALUATION) {
         trib_record_evaluation(hosted, effect, call_of(effect));
     } else {
         trib_record_state(hosted, effect, call_of(effect));
@@ -328,6 +335,14 @@ static void carry_state(struct trib_hosted *hosted, const struct trib_effect *ef
     }
 }
 
+/* What the operator has changed holds from here on. */
+static void carry_reopen(struct trib_hosted *hosted, const struct trib_effect *effect) {
+    trib_log(hosted->node->env, TRIB_LOG_INFO, "revised run=%s from_version=%llu",
+             hosted->spec->name, (unsigned long long)effect->version);
+    hosted->is_reopening = true;
+    trib_timer_arm(hosted->node->pulse, trib_node_now(hosted->node));
+}
+
 static void (*const carriers[])(struct trib_hosted *hosted, const struct trib_effect *effect) = {
     [TRIB_EFFECT_JOINED] = carry_joined,   [TRIB_EFFECT_TASK] = carry_task,
     [TRIB_EFFECT_DONE] = carry_done,       [TRIB_EFFECT_REFUSE] = carry_refuse,
@@ -338,6 +353,7 @@ static void (*const carriers[])(struct trib_hosted *hosted, const struct trib_ef
     [TRIB_EFFECT_PUBLISH] = carry_publish, [TRIB_EFFECT_RECORD] = carry_record,
     [TRIB_EFFECT_BEST] = carry_best,       [TRIB_EFFECT_EVALUATED] = carry_evaluated,
     [TRIB_EFFECT_STATE] = carry_state,     [TRIB_EFFECT_SET_ASIDE] = carry_set_aside,
+    [TRIB_EFFECT_REOPEN] = carry_reopen,
 };
 
 void trib_hosted_carry(struct trib_hosted *hosted, const struct trib_effect *effect) {

@@ -104,6 +104,7 @@ void trib_hosted_free(struct trib_hosted *hosted) {
     }
     trib_revoked_deinit(&hosted->revoked);
     trib_quotas_deinit(&hosted->quotas);
+    trib_spec_free(hosted->revised);
     trib_spec_free(hosted->spec);
     trib_release(env, hosted, 1, sizeof *hosted);
 }

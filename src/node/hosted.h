@@ -55,6 +55,8 @@ struct trib_folding {
 struct trib_hosted {
     struct trib_node *node;
     struct trib_spec *spec;
+    struct trib_spec *revised;      /* the newest of the ledger, not yet in force; NULL: none */
+    trib_version revised_from;      /* from which version on it is */
     struct trib_run *run;           /* the heart */
     struct trib_timer *timer;       /* for trib_run_deadline() */
     char path[TRIB_NAME_BYTES + 8]; /* "runs/<name>" */
@@ -113,6 +115,7 @@ struct trib_hosted {
     enum trib_status
         io_status;      /* of the disk or memory failure that ended the run; TRIB_OK: none */
     bool is_deleted;    /* its data goes, once it is closed */
+    bool is_reopening;  /* closed and opened at once, with the spec that is in force now */
     trib_time_ns pause; /* before it is opened again after a failure; 0: it never failed */
     uint64_t jobs;      /* whatever still refers to this run */
     bool is_closing;    /* deleted or stopping: no more events reach the heart */

@@ -113,6 +113,67 @@ enum trib_status trib_model_init(struct trib_model *model, const struct trib_env
     return status;
 }
 
+static enum trib_status make_resolution(const struct trib_model *model,
+                                        const struct trib_spec *spec,
+                                        struct trib_resolution *resolution,
+                                        struct trib_error *error) {
+    return trib_resolution_init(resolution, model->env, model->layout, trib_spec_weight_max(spec),
+                                weight_total_max_units(spec), error);
+}
+
+enum trib_status trib_model_check(const struct trib_model *model, const struct trib_spec *spec,
+                                  struct trib_error *error) {
+    struct trib_resolution resolution;
+    enum trib_status status = make_resolution(model, spec, &resolution, error);
+    if (status == TRIB_OK) {
+        trib_resolution_deinit(&resolution);
+    }
+    return status;
+}
+
+/* The versions at hand, in as much room as the new spec wants. */
+static enum trib_status change_recent(struct trib_model *model) {
+    struct trib_block **old = model->recent;
+    uint32_t old_count = model->recent_count;
+    model->recent = NULL;
+    model->recent_count = 0;
+    enum trib_status status = make_recent(model);
+    for (uint32_t age = 1; old != NULL && age <= old_count && age <= model->version; age++) {
+        trib_version version = model->version - age;
+        struct trib_block *block = old[version % old_count];
+        if (model->recent != NULL && block != NULL) {
+            trib_model_remember(model, version, block);
+        }
+    }
+    for (uint32_t i = 0; i < old_count; i++) {
+        trib_block_unref(old[i]);
+    }
+    if (old != NULL) {
+        trib_release(model->env, old, old_count, sizeof *old);
+    }
+    return status;
+}
+
+enum trib_status trib_model_change(struct trib_model *model, const struct trib_spec *spec,
+                                   struct trib_error *error) {
+    const struct trib_optimizer *old = &model->spec->strategy.optimizer;
+    const struct trib_optimizer *fresh = &spec->strategy.optimizer;
+    bool is_same = old->kind == fresh->kind && old->variant == fresh->variant;
+    struct trib_resolution resolution;
+    enum trib_status status = make_resolution(model, spec, &resolution, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    trib_resolution_deinit(&model->resolution);
+    model->resolution = resolution;
+    model->spec = spec;
+    if (!is_same) {
+        trib_optimizer_state_deinit(&model->state);
+        status = trib_optimizer_state_init(&model->state, model->env, fresh, model->layout);
+    }
+    return status == TRIB_OK ? change_recent(model) : status;
+}
+
 void trib_model_deinit(struct trib_model *model) {
     for (size_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
         trib_exact_sum_deinit(&model->sums[i]);

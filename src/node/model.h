@@ -66,6 +66,14 @@ enum trib_status trib_model_init(struct trib_model *model, const struct trib_env
                                  struct trib_block *current, trib_version version,
                                  uint32_t accumulator_count, struct trib_error *error);
 void trib_model_deinit(struct trib_model *model); /* all-zero is safe */
+/* Could the model go on with this spec? error names the field. */
+enum trib_status trib_model_check(const struct trib_model *model, const struct trib_spec *spec,
+                                  struct trib_error *error);
+/* Go on with another spec (borrowed), between two versions, with nothing in the sums. What the server
+ * optimizer remembers stays if it is the same one, and starts anew otherwise. After an error the
+ * model must not be used. */
+enum trib_status trib_model_change(struct trib_model *model, const struct trib_spec *spec,
+                                   struct trib_error *error);
 /* The struct was copied to its final place: pointers into itself follow. Before any fold. */
 void trib_model_moved(struct trib_model *model);
 /* Memory that it takes with its sums, state, current and next version. */

@@ -119,7 +119,8 @@ static void let_rest(struct trib_node *node, const char *run, trib_time_ns pause
     (void)snprintf(resting->reason, sizeof resting->reason, "%s", reason);
 }
 
-/* Free closed runs that nobody refers to any more: deleted ones lose their data, failed ones rest. */
+/* Free closed runs that nobody refers to any more: deleted ones lose their data, failed ones rest,
+ * and those whose strategy changes come back at once. */
 static void bury(struct trib_node *node) {
     for (size_t i = 0; i < node->closing_count;) {
         struct trib_hosted *hosted = node->closing[i];
@@ -131,8 +132,9 @@ static void bury(struct trib_node *node) {
         char name[TRIB_NAME_BYTES];
         memcpy(name, hosted->spec->name, sizeof name);
         bool is_deleted = hosted->is_deleted;
-        trib_time_ns pause = hosted->pause == 0 ? REST_FIRST : hosted->pause;
-        const char *reason = trib_status_text(hosted->io_status);
+        bool is_well = hosted->is_reopening && hosted->io_status == TRIB_OK;
+        trib_time_ns pause = is_well ? 0 : hosted->pause == 0 ? REST_FIRST : hosted->pause;
+        const char *reason = is_well ? "its strategy changes" : trib_status_text(hosted->io_status);
         trib_hosted_free(hosted);
         if (is_deleted) {
             remove_data(node, name);
@@ -166,7 +168,7 @@ void trib_node_delete_run(struct trib_node *node, struct trib_hosted *hosted) {
  * soon as the disk is well again. */
 static void close_failed(struct trib_node *node) {
     for (size_t i = 0; i < node->hosted_count;) {
-        if (node->hosted[i]->io_status != TRIB_OK) {
+        if (node->hosted[i]->io_status != TRIB_OK || node->hosted[i]->is_reopening) {
             close_run(node, i);
         } else {
             i++;
@@ -185,8 +187,9 @@ static void wake_resting(struct trib_node *node) {
         struct trib_hosted *hosted = NULL;
         struct trib_error error = {0};
         trib_time_ns pause = 2 * resting.pause < REST_MAX ? 2 * resting.pause : REST_MAX;
+        pause = resting.pause == 0 ? REST_FIRST : pause;
         if (trib_hosted_open(node, resting.run, &hosted, &error) == TRIB_OK) {
-            hosted->pause = pause;
+            hosted->pause = resting.pause == 0 ? 0 : pause;
             node->hosted[node->hosted_count++] = hosted;
             trib_hosted_start(hosted);
             trib_log(node->env, TRIB_LOG_INFO, "reopened run=%s", resting.run);
@@ -234,7 +237,8 @@ static void on_pulse(void *context) {
         trib_loop_stop(node->loop);
         return;
     }
-    trib_time_ns pause = node->is_stopping ? PULSE / 100 : PULSE;
+    bool is_busy = node->is_stopping || node->closing_count > 0;
+    trib_time_ns pause = is_busy ? PULSE / 100 : PULSE;
     trib_timer_arm(node->pulse, trib_node_now(node) + pause);
 }
 

@@ -189,6 +189,23 @@ static void refuse_for_memory(struct trib_call *call) {
     trib_call_refuse(call, "busy", "out of memory; try again");
 }
 
+void trib_record_revision(struct trib_hosted *hosted, const struct trib_effect *effect,
+                          struct trib_call *call) {
+    json_t *document =
+        json_pack("{s:s, s:I, s:o, s:o, s:f}", "type", "revision", "version",
+                  (json_int_t)effect->version, "spec", trib_spec_document(call->revised), "ran",
+                  ran_for(hosted), "time", trib_node_wall(hosted->node));
+    struct trib_record *record = new_record(hosted, TRIB_RECORD_REPLY_RECORDED, document);
+    record->number = effect->record;
+    add_by(document, call);
+    /* Should it not become durable, the run fails and is opened again from the ledger. */
+    trib_spec_free(hosted->revised);
+    hosted->revised = call->revised;
+    hosted->revised_from = effect->version;
+    call->revised = NULL;
+    trib_recording_add(record);
+}
+
 static void read_for(struct trib_hosted *hosted, struct trib_call *call,
                      enum trib_record_reply reply) {
     struct trib_record *record = new_record(hosted, reply, json_null());

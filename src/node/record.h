@@ -5,6 +5,7 @@
  *    "staleness", "weight", "examples", "digest"}...], "weight", "bytes", "seconds", "train": {metrics}, "checkpoint": bool, "time"}
  *     and, where the combiner is external, "combined": {"by", "digest"}: the version is made of this body alone
  *   {"type": "state", "state": "paused", "reason", "dropped": [{"client", "update", "digest"}...], "time"}
+ *   {"type": "revision", "version": n, "spec": {...}, "time"}             versions from n on are made by it
  *   {"type": "client", "client", "role", "attributes", "time"}            joined, or other attributes
  *   {"type": "set_aside", "client", "time"}                               until a state "running"
  *   {"type": "token", "scope", "subject", "serial", "expires", "time"}    was made (not the token itself)
@@ -26,6 +27,9 @@ void trib_record_first_version(struct trib_hosted *hosted, const struct trib_cal
  * the call has). */
 void trib_record_state(struct trib_hosted *hosted, const struct trib_effect *effect,
                        const struct trib_call *call);
+/* RECORD of a revision: the spec that the call brought, in force from the effect's version on. */
+void trib_record_revision(struct trib_hosted *hosted, const struct trib_effect *effect,
+                          struct trib_call *call);
 void trib_record_evaluation(struct trib_hosted *hosted, const struct trib_effect *effect,
                             const struct trib_call *call);
 

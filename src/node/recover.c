@@ -1,6 +1,6 @@
 /* recover.c - bring a run to where it was: ledger, index, checkpoint, replay, pending updates.
  *
- *   1  ledger, first pass     the chain is checked; the index catches up; where did the run stand?
+ *   1  ledger, first pass     the chain is checked; the index catches up; where did the run stand, and by which spec?
  *   2  newest checkpoint      version and optimizer state, checked against the ledger's digests
  *   3  spool                  counted up to the checkpoint: release; counted since: replay; not counted: pending
  *   4  ledger, second pass    versions since the checkpoint are made again; evaluations reach the heart
@@ -24,7 +24,12 @@ struct recovery {
     struct trib_restored state;
     bool has_start;
     struct trib_replay_start start; /* the newest checkpoint on record */
-    struct trib_bodies bodies;      /* to replay, and pending */
+    struct trib_revisions revisions;
+    struct trib_spec *first; /* the run's first spec, if another is in force; owned */
+    struct trib_spec
+        *replayed; /* the spec of the versions that are made again, if that is neither; owned */
+    const json_t *replayed_by; /* its document; NULL: the first */
+    struct trib_bodies bodies; /* to replay, and pending */
     struct trib_error *error;
 };
 
@@ -39,6 +44,10 @@ static enum trib_run_state state_from_name(const char *name) {
     return TRIB_RUN_RUNNING;
 }
 
+static void note_time(struct trib_restored *state, const json_t *document) {
+    state->ran_for = (trib_time_ns)(json_number_value(json_object_get(document, "ran")) * 1e9);
+}
+
 static void note_version(struct trib_restored *state, const json_t *document) {
     state->has_model = true;
     if (state->state == TRIB_RUN_AWAITING_MODEL) {
@@ -46,7 +55,7 @@ static void note_version(struct trib_restored *state, const json_t *document) {
     }
     state->version = trib_record_number(document, "version");
     state->counted += json_array_size(json_object_get(document, "updates"));
-    state->ran_for = (trib_time_ns)(json_number_value(json_object_get(document, "ran")) * 1e9);
+    note_time(state, document);
 }
 
 /* Whoever combined the newest version may not have heard of it. */
@@ -61,7 +70,7 @@ static void note_state(struct trib_restored *state, const json_t *document) {
     const char *reason = json_string_value(json_object_get(document, "reason"));
     state->state = state_from_name(json_string_value(json_object_get(document, "state")));
     state->dropped += json_array_size(json_object_get(document, "dropped"));
-    state->ran_for = (trib_time_ns)(json_number_value(json_object_get(document, "ran")) * 1e9);
+    note_time(state, document);
     (void)snprintf(state->reason, sizeof state->reason, "%s", reason == NULL ? "" : reason);
 }
 
@@ -91,8 +100,13 @@ static enum trib_status first_pass(void *context, const struct trib_ledger_recor
         recovery->has_start |= trib_replay_start_read(document, &recovery->start);
     } else if (strcmp(trib_record_type(document), "state") == 0) {
         note_state(&recovery->state, document);
+    } else if (strcmp(trib_record_type(document), "revision") == 0) {
+        note_time(&recovery->state, document);
     }
     status = trib_revoked_take(&recovery->hosted->revoked, document);
+    if (status == TRIB_OK) {
+        status = trib_revisions_take(&recovery->revisions, document);
+    }
     json_decref(document);
     return status;
 }
@@ -172,6 +186,72 @@ static enum trib_status open_reader(struct recovery *recovery) {
                               trib_ledger_count(hosted->ledger));
     }
     return status;
+}
+
+/* --- specs ---------------------------------------------------------------------------------------------- */
+
+/* The spec of this document; NULL: a copy of the first. */
+static enum trib_status parse_spec(struct recovery *recovery, const json_t *document,
+                                   struct trib_spec **spec) {
+    const struct trib_hosted *hosted = recovery->hosted;
+    const struct trib_spec *first = recovery->first != NULL ? recovery->first : hosted->spec;
+    json_t *copy = document == NULL ? trib_spec_document(first) : NULL;
+    enum trib_status status = trib_spec_parse(hosted->node->env, document == NULL ? copy : document,
+                                              spec, recovery->error);
+    json_decref(copy);
+    return status;
+}
+
+/* Which spec is in force, and is another to follow? */
+static enum trib_status choose_spec(struct recovery *recovery) {
+    struct trib_hosted *hosted = recovery->hosted;
+    trib_version next = recovery->state.version + 1;
+    const json_t *document = trib_revisions_find(&recovery->revisions, next);
+    enum trib_status status = TRIB_OK;
+    if (document != NULL) {
+        struct trib_spec *spec;
+        status = parse_spec(recovery, document, &spec);
+        if (status == TRIB_OK) {
+            recovery->first = hosted->spec;
+            hosted->spec = spec;
+        }
+    }
+    hosted->revised_from = trib_revisions_next(&recovery->revisions, next);
+    recovery->state.revised_from = hosted->revised_from;
+    if (status == TRIB_OK && hosted->revised_from > 0) {
+        status =
+            parse_spec(recovery, trib_revisions_find(&recovery->revisions, hosted->revised_from),
+                       &hosted->revised);
+    }
+    return status;
+}
+
+/* The versions from this one on are made again by the spec that made them. */
+static enum trib_status replay_by(struct recovery *recovery, trib_version version) {
+    const json_t *document = trib_revisions_find(&recovery->revisions, version);
+    if (document == recovery->replayed_by && recovery->replayed != NULL) {
+        return TRIB_OK;
+    }
+    struct trib_spec *spec;
+    enum trib_status status = parse_spec(recovery, document, &spec);
+    if (status == TRIB_OK && recovery->replayed != NULL) {
+        status = trib_model_change(&recovery->hosted->model, spec, recovery->error);
+    }
+    if (status != TRIB_OK) {
+        trib_spec_free(spec);
+        return status;
+    }
+    trib_spec_free(recovery->replayed);
+    recovery->replayed = spec;
+    recovery->replayed_by = document;
+    return TRIB_OK;
+}
+
+/* All are there: the model goes on with the spec that is in force. */
+static enum trib_status end_replay(struct recovery *recovery) {
+    struct trib_hosted *hosted = recovery->hosted;
+    return hosted->has_model ? trib_model_change(&hosted->model, hosted->spec, recovery->error)
+                             : TRIB_OK;
 }
 
 /* --- 2: checkpoint ------------------------------------------------------------------------------------ */
@@ -255,8 +335,12 @@ static enum trib_status load_checkpoint(struct recovery *recovery) {
     }
     enum trib_status status = remove_all_unrecorded(recovery);
     if (status == TRIB_OK) {
-        status = trib_replay_load(hosted->node->env, hosted->node->directory.files, hosted->path,
-                                  hosted->spec, &recovery->start, &hosted->model, recovery->error);
+        status = replay_by(recovery, recovery->start.version);
+    }
+    if (status == TRIB_OK) {
+        status =
+            trib_replay_load(hosted->node->env, hosted->node->directory.files, hosted->path,
+                             recovery->replayed, &recovery->start, &hosted->model, recovery->error);
     }
     if (status == TRIB_OK) {
         hosted->has_model = true;
@@ -382,8 +466,11 @@ static enum trib_status second_pass(void *context, const struct trib_ledger_reco
         trib_run_restore_set_aside(hosted->run, NULL);
     } else if (strcmp(type, "version") == 0 &&
                trib_record_number(document, "version") > recovery->start.version) {
-        status = trib_replay_version(&hosted->model, hosted->spool, &recovery->bodies, document,
-                                     recovery->error);
+        status = replay_by(recovery, trib_record_number(document, "version"));
+        if (status == TRIB_OK) {
+            status = trib_replay_version(&hosted->model, hosted->spool, &recovery->bodies, document,
+                                         recovery->error);
+        }
     }
     json_decref(document);
     return status;
@@ -515,6 +602,9 @@ static enum trib_status recover(struct recovery *recovery, const char *name) {
         status = record_spec(hosted);
     }
     if (status == TRIB_OK) {
+        status = choose_spec(recovery);
+    }
+    if (status == TRIB_OK) {
         status = catch_up(recovery);
     }
     if (status == TRIB_OK) {
@@ -531,6 +621,9 @@ static enum trib_status recover(struct recovery *recovery, const char *name) {
     }
     if (status == TRIB_OK) {
         status = trib_ledger_read(hosted->ledger, 0, UINT64_MAX, recovery, second_pass);
+    }
+    if (status == TRIB_OK) {
+        status = end_replay(recovery);
     }
     return status == TRIB_OK ? restore_all_pending(recovery) : status;
 }
@@ -561,8 +654,12 @@ enum trib_status trib_hosted_open(struct trib_node *node, const char *name,
     (void)snprintf(fresh->path, sizeof fresh->path, "runs/%s", name);
     struct recovery recovery = {.hosted = fresh, .error = error};
     trib_bodies_init(&recovery.bodies, node->env);
+    trib_revisions_init(&recovery.revisions, node->env);
     enum trib_status status = recover(&recovery, name);
     trib_bodies_deinit(&recovery.bodies);
+    trib_revisions_deinit(&recovery.revisions);
+    trib_spec_free(recovery.first);
+    trib_spec_free(recovery.replayed);
     if (status != TRIB_OK) {
         if (error->status == TRIB_OK) {
             (void)trib_error_set(error, status, "%s", trib_status_text(status));

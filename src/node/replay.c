@@ -82,6 +82,66 @@ const struct trib_spool_entry *trib_bodies_find_combined(const struct trib_bodie
     return find(bodies, key, make_combined_key(digest, key));
 }
 
+/* --- revisions ------------------------------------------------------------------------------------- */
+
+struct trib_revision_row {
+    trib_version from;
+    json_t *spec;
+};
+
+void trib_revisions_init(struct trib_revisions *revisions, const struct trib_env *env) {
+    memset(revisions, 0, sizeof *revisions);
+    revisions->env = env;
+}
+
+void trib_revisions_deinit(struct trib_revisions *revisions) {
+    for (size_t i = 0; i < revisions->count; i++) {
+        json_decref(revisions->rows[i].spec);
+    }
+    if (revisions->env != NULL) {
+        trib_release(revisions->env, revisions->rows, revisions->capacity, sizeof *revisions->rows);
+    }
+    memset(revisions, 0, sizeof *revisions);
+}
+
+enum trib_status trib_revisions_take(struct trib_revisions *revisions, const json_t *record) {
+    if (strcmp(trib_record_type(record), "revision") != 0) {
+        return TRIB_OK;
+    }
+    json_t *spec = json_object_get(record, "spec");
+    if (!json_is_object(spec)) {
+        return TRIB_ECORRUPT;
+    }
+    if (revisions->count == revisions->capacity) {
+        size_t capacity = revisions->capacity == 0 ? 4 : 2 * revisions->capacity;
+        struct trib_revision_row *rows = trib_regrow(revisions->env, revisions->rows,
+                                                     revisions->capacity, capacity, sizeof *rows);
+        if (rows == NULL) {
+            return TRIB_EMEMORY;
+        }
+        revisions->rows = rows;
+        revisions->capacity = capacity;
+    }
+    revisions->rows[revisions->count++] = (struct trib_revision_row){
+        .from = trib_record_number(record, "version"), .spec = json_incref(spec)};
+    return TRIB_OK;
+}
+
+/* The newest record decides: one may have been replaced before it held. */
+const json_t *trib_revisions_find(const struct trib_revisions *revisions, trib_version version) {
+    for (size_t i = revisions->count; i-- > 0;) {
+        if (revisions->rows[i].from <= version) {
+            return revisions->rows[i].spec;
+        }
+    }
+    return NULL;
+}
+
+trib_version trib_revisions_next(const struct trib_revisions *revisions, trib_version version) {
+    bool is_open = revisions->count > 0 && revisions->rows[revisions->count - 1].from > version;
+    return is_open ? revisions->rows[revisions->count - 1].from : 0;
+}
+
 /* --- from files ------------------------------------------------------------------------------------ */
 
 enum trib_status trib_replay_read_spec(const struct trib_env *env, const struct trib_files *files,

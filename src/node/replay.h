@@ -36,6 +36,21 @@ const struct trib_spool_entry *trib_bodies_find_combined(const struct trib_bodie
 enum trib_status trib_replay_read_spec(const struct trib_env *env, const struct trib_files *files,
                                        const char *run, struct trib_spec **spec,
                                        struct trib_error *error);
+/* The specs that came after the first, as the ledger tells: which one makes a version? */
+struct trib_revisions {
+    const struct trib_env *env;     /* private */
+    struct trib_revision_row *rows; /* private: [count], in ledger order */
+    size_t count, capacity;         /* private */
+};
+void trib_revisions_init(struct trib_revisions *revisions, const struct trib_env *env);
+void trib_revisions_deinit(struct trib_revisions *revisions); /* all-zero is safe */
+/* Take in a record if it is a revision. TRIB_EMEMORY, TRIB_ECORRUPT. */
+enum trib_status trib_revisions_take(struct trib_revisions *revisions, const json_t *record);
+/* The document of the spec that makes `version`, borrowed; NULL: the run's first one. */
+const json_t *trib_revisions_find(const struct trib_revisions *revisions, trib_version version);
+/* What is to come after `version`: the first version of another spec; 0: nothing. */
+trib_version trib_revisions_next(const struct trib_revisions *revisions, trib_version version);
+
 /* What the record of a version with a checkpoint says of its files. */
 struct trib_replay_start {
     trib_version version;

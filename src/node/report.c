@@ -256,6 +256,12 @@ json_t *trib_report_status(struct trib_hosted *hosted) {
     if (document == NULL) {
         return NULL;
     }
+    if (hosted->revised != NULL) {
+        (void)json_object_set_new(document, "change",
+                                  json_pack("{s:I, s:s}", "version",
+                                            (json_int_t)hosted->revised_from, "strategy",
+                                            hosted->revised->strategy.preset));
+    }
     if (status.round_open) {
         (void)json_object_set_new(
             document, "round",

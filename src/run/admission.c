@@ -142,7 +142,10 @@ static void judge_buffer(const struct trib_run *run, const struct trib_event *ev
     }
     if (judgement->refusal != TRIB_REFUSE_NONE)
         return;
-    if (!fits(run, judgement))
+    if (trib_revision_blocks(run, run->version + judgement->buffer + 1))
+        refuse(judgement, TRIB_REFUSE_BUSY, "the strategy changes with version %" PRIu64,
+               run->version + judgement->buffer + 1);
+    else if (!fits(run, judgement))
         refuse(judgement, TRIB_REFUSE_BUSY, "version %" PRIu64 " has all the weight it can take",
                run->version + judgement->buffer + 1);
     else if (has_all(run, &run->buffers[judgement->buffer]))

@@ -6,6 +6,7 @@
  *   polls.c      clients that join, ask, decline, fall silent
  *   buffers.c    from durable updates to the next version: fold, merge, persist, publish
  *   reports.c    evaluations
+ *   revision.c   another strategy from some version on
  *   states.c     pause, resume, stop and failure
  *   status.c     views
  *
@@ -83,6 +84,15 @@ struct trib_ending {
     trib_time_ns until;   /* longest wait for the last evaluation; `now` or earlier: none */
 };
 
+/* Another spec, from some version on. */
+struct trib_revision {
+    trib_version from;    /* 0: there is none */
+    uint64_t record;      /* being recorded; 0: no */
+    trib_request request; /* 0: nobody waits for it */
+    bool is_recorded;     /* one is durable */
+    bool is_asked;        /* REOPEN was emitted: nothing more happens */
+};
+
 /* An evaluation that is being recorded. */
 struct trib_report {
     uint64_t record;      /* 0: free */
@@ -114,6 +124,7 @@ struct trib_run {
     trib_version version; /* current; 0 before there is a model */
     struct trib_change change;
     struct trib_ending ending;
+    struct trib_revision revision;
 
     struct trib_roster roster;
     struct trib_tally tally; /* groups of those who have a seat, or in a round had one */
@@ -148,7 +159,13 @@ void trib_heart_refuse(struct trib_run *run, trib_request request, struct trib_c
 void trib_heart_done(struct trib_run *run, trib_request request); /* nothing when request is 0 */
 
 /* Who holds a request that is not answered within its step. */
-enum trib_holder { TRIB_HOLDER_POLL, TRIB_HOLDER_SLOT, TRIB_HOLDER_REPORT, TRIB_HOLDER_STATE };
+enum trib_holder {
+    TRIB_HOLDER_POLL,
+    TRIB_HOLDER_SLOT,
+    TRIB_HOLDER_REPORT,
+    TRIB_HOLDER_STATE,
+    TRIB_HOLDER_REVISION
+};
 /* False: no memory; the request must be answered now. */
 bool trib_heart_hold(struct trib_run *run, trib_request request, enum trib_holder holder,
                      uint32_t index);
@@ -248,6 +265,14 @@ bool trib_reports_due(const struct trib_run *run, trib_version *version);
 bool trib_reports_may(const struct trib_run *run, const struct trib_client *client);
 /* A client that may evaluate is present: somebody to wait for. */
 bool trib_reports_has_evaluator(const struct trib_run *run);
+
+/* --- revision.c --- */
+void trib_revision_ask(struct trib_run *run, const struct trib_event *event);
+/* False: the record is not a revision's. */
+bool trib_revision_recorded(struct trib_run *run, const struct trib_event *event);
+/* Is this version made by another spec? Then nothing is admitted for it. */
+bool trib_revision_blocks(const struct trib_run *run, trib_version target);
+void trib_revision_settle(struct trib_run *run);
 
 /* --- states.c --- */
 void trib_states_model(struct trib_run *run);

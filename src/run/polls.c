@@ -107,6 +107,8 @@ static void explain_round(const struct trib_run *run, const struct trib_client *
         trib_words(reason, room, "nothing to evaluate");
     else if (client->traits.unselected_by > 0)
         trib_traits_explain(run->spec, &client->traits, reason, room);
+    else if (trib_revision_blocks(run, next))
+        trib_words(reason, room, "the strategy changes with version %" PRIu64, next);
     else if (trib_round_task_state(run, client) == TRIB_TASK_ANSWERED)
         trib_words(reason, room, "version %" PRIu64 " is in the making", next);
     else if (!run->round.is_open)
@@ -292,6 +294,9 @@ void trib_polls_leave(struct trib_run *run, const struct trib_event *event) {
         break;
     case TRIB_HOLDER_REPORT:
         run->reports[index].request = 0;
+        break;
+    case TRIB_HOLDER_REVISION:
+        run->revision.request = 0;
         break;
     case TRIB_HOLDER_STATE:
         if (run->change.request == event->request)

@@ -460,7 +460,8 @@ static void judge_round(struct trib_run *run) {
 /* Does the policy have anything to say about buffers[0] now? */
 static bool is_active(const struct trib_run *run) {
     return run->state == TRIB_RUN_RUNNING && run->change.record == 0 && !run->ending.is_set &&
-           run->buffers[0].state == TRIB_BUFFER_COLLECTING;
+           run->buffers[0].state == TRIB_BUFFER_COLLECTING &&
+           !trib_revision_blocks(run, run->version + 1);
 }
 
 void trib_round_settle(struct trib_run *run) {

@@ -81,6 +81,8 @@ void trib_run_restore(struct trib_run *run, const struct trib_restored *restored
     run->ran_for = restored->ran_for;
     run->counted = restored->counted;
     run->dropped = restored->dropped;
+    run->revision.from = restored->revised_from;
+    run->revision.is_recorded = restored->revised_from > 0;
     run->has_more = true;
 }
 
@@ -222,7 +224,7 @@ void trib_heart_let_go(struct trib_run *run, trib_request request) {
 /* --- the step --------------------------------------------------------------------------------- */
 
 static void recorded(struct trib_run *run, const struct trib_event *event) {
-    if (!trib_reports_recorded(run, event))
+    if (!trib_reports_recorded(run, event) && !trib_revision_recorded(run, event))
         trib_states_recorded(run, event);
 }
 
@@ -256,6 +258,7 @@ static void (*const handlers[])(struct trib_run *run, const struct trib_event *e
     [TRIB_EVENT_EVALUATION] = trib_reports_evaluation,
     [TRIB_EVENT_RECORDED] = recorded,
     [TRIB_EVENT_CONTROL] = trib_states_control,
+    [TRIB_EVENT_REVISE] = trib_revision_ask,
 };
 
 void trib_run_step(struct trib_run *run, const struct trib_event *event,
@@ -266,8 +269,9 @@ void trib_run_step(struct trib_run *run, const struct trib_event *event,
     if (event->now > run->now)
         run->now = event->now;
     handlers[event->kind](run, event);
-    trib_polls_expire(run);   /* may free seats */
-    trib_states_settle(run);  /* may end the run */
+    trib_polls_expire(run);  /* may free seats */
+    trib_states_settle(run); /* may end the run */
+    trib_revision_settle(run);
     trib_round_settle(run);   /* may ask, may close the buffer */
     trib_buffers_settle(run); /* may fold and merge */
     trib_polls_settle(run);   /* answers whom any of this concerns */

@@ -134,6 +134,7 @@ enum trib_event_kind {
                               COUNTED when a report of this client on it is on record */
     TRIB_EVENT_RECORDED,   /* record, status: a RECORD effect is durable */
     TRIB_EVENT_CONTROL,    /* request, control */
+    TRIB_EVENT_REVISE,     /* request: the node has another spec for this run */
 };
 
 enum trib_control { TRIB_CONTROL_PAUSE, TRIB_CONTROL_RESUME, TRIB_CONTROL_STOP };
@@ -180,15 +181,18 @@ enum trib_effect_kind {
     TRIB_EFFECT_PERSIST,     /* version: record with the buffer's slots, then send PERSISTED */
     TRIB_EFFECT_PUBLISH,     /* version is current from now on; its slots are free already */
     TRIB_EFFECT_RECORD,      /* append a record, then send RECORDED: an evaluation (request,
-                                version) or a state (state, text: reason); STOPPED also drops
+                                version), a revision (request; version from which on it holds)
+                                or a state (state, text: reason); STOPPED also drops
                                 trib_run_slots_pending() */
     TRIB_EFFECT_BEST,        /* version is the best so far */
     TRIB_EFFECT_EVALUATED,   /* version has its reports; again when a further one moves its mean */
     TRIB_EFFECT_STATE,       /* the state has changed: tell watchers */
     TRIB_EFFECT_SET_ASIDE,   /* append a record of it; text: the client. Nobody waits */
+    TRIB_EFFECT_REOPEN, /* version is to be made by the recorded spec: free this run and make it
+                                anew with that, as after a restart. No update is under way */
 };
 
-enum trib_record_kind { TRIB_RECORD_STATE, TRIB_RECORD_EVALUATION };
+enum trib_record_kind { TRIB_RECORD_STATE, TRIB_RECORD_EVALUATION, TRIB_RECORD_REVISION };
 
 struct trib_effect {
     enum trib_effect_kind kind;
@@ -238,9 +242,10 @@ struct trib_restored {
     bool has_model;
     trib_version version; /* newest persisted */
     trib_time_ns now;
-    trib_time_ns ran_for; /* running time before the restart (stop.after) */
-    uint64_t counted;     /* updates in all versions */
-    uint64_t dropped;     /* updates in records of drops */
+    trib_time_ns ran_for;      /* running time before the restart (stop.after) */
+    uint64_t counted;          /* updates in all versions */
+    uint64_t dropped;          /* updates in records of drops */
+    trib_version revised_from; /* a recorded revision that does not hold yet; 0: none */
 };
 void trib_run_restore(struct trib_run *run, const struct trib_restored *restored);
 /* A client that had joined; it counts as present only when it speaks. Give them in the order in

@@ -216,6 +216,13 @@ struct trib_spec {
  * what is allowed and, for a misspelt field, the nearest name. The document is borrowed. */
 enum trib_status trib_spec_parse(const struct trib_env *env, const json_t *document,
                                  struct trib_spec **spec, struct trib_error *error);
+/* The spec after a change of a live run. patch: a document of the fields that change, merged into
+ * the spec's own as RFC 7396 says (null: back to the default). Fields that another preset, optimizer
+ * or rule does not have are forgotten, and with another preset or optimizer its own numbers come.
+ * Refused with the reason: a field that a live run cannot change, and strategies that cannot follow
+ * each other. On error *changed is NULL. */
+enum trib_status trib_spec_change(const struct trib_spec *spec, const json_t *patch,
+                                  struct trib_spec **changed, struct trib_error *error);
 void trib_spec_free(struct trib_spec *spec); /* NULL allowed */
 /* The whole document again, every default filled in, keys in table order; new reference (NULL: no
  * memory). Fields that do not apply (momentum of an optimizer that has none) are left out.

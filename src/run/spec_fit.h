@@ -9,4 +9,10 @@
  * TRIB_EINVALID: error has both fields with their values. */
 enum trib_status trib_spec_fit(struct trib_spec *spec, struct trib_error *error);
 
+/* trib_spec_parse() of a document that a change was merged into. given: the change; a field of the
+ * document that does not apply and is not in it is left out. NULL: as trib_spec_parse(). */
+enum trib_status trib_spec_parse_merged(const struct trib_env *env, const json_t *document,
+                                        const json_t *given, struct trib_spec **spec,
+                                        struct trib_error *error);
+
 #endif

@@ -17,7 +17,9 @@ struct reading {
     struct trib_spec *spec;
     struct trib_error *error;
     const struct trib_strategy *strategy; /* the preset, once it was read */
-    size_t item;                          /* of model.tensors or sites, for error texts */
+    const json_t
+        *given;  /* of a change: what was asked for; the rest is as before. NULL: all of it */
+    size_t item; /* of model.tensors or sites, for error texts */
 };
 
 static enum trib_status read_object(struct reading *reading, const struct trib_field *parent,
@@ -791,8 +793,24 @@ static enum trib_status read_default(struct reading *reading, const struct trib_
     return status;
 }
 
+static bool is_given(const json_t *given, const struct trib_field *field) {
+    char component[32];
+    const char *path = field->path, *dot;
+    for (; (dot = strchr(path, '.')); path = dot + 1) {
+        size_t byte_count = (size_t)(dot - path);
+        TRIB_ASSERT(byte_count < sizeof component);
+        memcpy(component, path, byte_count);
+        component[byte_count] = '\0';
+        given = json_object_get(given, component);
+    }
+    return json_object_get(given, path) != NULL;
+}
+
 static enum trib_status read_member(struct reading *reading, const struct trib_field *field,
                                     const json_t *value, void *base) {
+    /* What was there before a change goes when it means nothing any more. */
+    if (reading->given && !trib_field_applies(field, base) && !is_given(reading->given, field))
+        return TRIB_OK;
     if (trib_field_applies(field, base))
         return value ? read_value(reading, field, value, base) : read_default(reading, field, base);
     if (!value)
@@ -821,6 +839,12 @@ static enum trib_status read_object(struct reading *reading, const struct trib_f
 
 enum trib_status trib_spec_parse(const struct trib_env *env, const json_t *document,
                                  struct trib_spec **spec, struct trib_error *error) {
+    return trib_spec_parse_merged(env, document, NULL, spec, error);
+}
+
+enum trib_status trib_spec_parse_merged(const struct trib_env *env, const json_t *document,
+                                        const json_t *given, struct trib_spec **spec,
+                                        struct trib_error *error) {
     *spec = NULL;
     if (!json_is_object(document))
         return trib_error_set(error, TRIB_EINVALID, "a spec must be an object");
@@ -828,7 +852,7 @@ enum trib_status trib_spec_parse(const struct trib_env *env, const json_t *docum
     if (!fresh)
         return trib_error_set(error, TRIB_EMEMORY, "out of memory");
     fresh->env = env;
-    struct reading reading = {.spec = fresh, .error = error};
+    struct reading reading = {.spec = fresh, .error = error, .given = given};
     enum trib_status status = read_object(&reading, NULL, document, fresh);
     if (status == TRIB_OK)
         status = trib_spec_fit(fresh, error);

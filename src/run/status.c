@@ -190,6 +190,9 @@ static void tell_running(const struct trib_run *run, trib_time_ns now, char *sen
         trib_words(sentence, SENTENCE_BYTES, "writing version %" PRIu64, run->version + 1);
     else if (run->buffers[0].state != TRIB_BUFFER_COLLECTING)
         trib_words(sentence, SENTENCE_BYTES, "merging version %" PRIu64, run->version + 1);
+    else if (trib_revision_blocks(run, run->version + 1))
+        trib_words(sentence, SENTENCE_BYTES, "the change of strategy with version %" PRIu64,
+                   run->version + 1);
     else if (run->round.is_open)
         tell_round(run, now, sentence);
     else

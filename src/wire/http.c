@@ -38,12 +38,13 @@ REFUSAL(repeated_field, 400, "header", "a field that may be there once is repeat
 REFUSAL(not_http, 400, "malformed", "the head is not HTTP/1.1");
 REFUSAL(bad_expectation, 417, "expectation", "the only expectation is 100-continue");
 REFUSAL(head_too_large, 431, "header_too_large", "the head is over 16 KiB or 64 fields");
-REFUSAL(unknown_method, 501, "unsupported", "the methods are GET, HEAD, PUT, POST and DELETE");
+REFUSAL(unknown_method, 501, "unsupported",
+        "the methods are GET, HEAD, PUT, POST, PATCH and DELETE");
 REFUSAL(other_version, 505, "http_version", "the version must be HTTP/1.1");
 
 static const char *const method_names[] = {
     [TRIB_HTTP_GET] = "GET",   [TRIB_HTTP_HEAD] = "HEAD",     [TRIB_HTTP_PUT] = "PUT",
-    [TRIB_HTTP_POST] = "POST", [TRIB_HTTP_DELETE] = "DELETE",
+    [TRIB_HTTP_POST] = "POST", [TRIB_HTTP_DELETE] = "DELETE", [TRIB_HTTP_PATCH] = "PATCH",
 };
 
 enum { METHOD_COUNT = sizeof method_names / sizeof method_names[0] };

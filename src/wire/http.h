@@ -31,6 +31,7 @@ enum trib_http_method {
     TRIB_HTTP_PUT,
     TRIB_HTTP_POST,
     TRIB_HTTP_DELETE,
+    TRIB_HTTP_PATCH,
 };
 
 /* "GET"; for logs and the Allow field. */

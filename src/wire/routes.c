@@ -42,6 +42,7 @@ static const struct trib_route_rule rules[] = {
     ROW(RUN_CREATE, POST, "/v1/runs", CONTROL, JSON),
     ROW(RUN_LIST, GET, "/v1/runs", READ, HEAD_TOO),
     ROW(RUN_STATUS, GET, RUN, READ, HEAD_TOO),
+    ROW(RUN_CHANGE, PATCH, RUN, CONTROL, JSON),
     ROW(RUN_DELETE, DELETE, RUN, CONTROL, QUERY(NAME)),
     ROW(RUN_SPEC, GET, RUN "/spec", READ, HEAD_TOO),
     ROW(RUN_PAUSE, POST, RUN "/pause", CONTROL, NO_BODY),

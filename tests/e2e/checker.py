@@ -129,8 +129,28 @@ def check_chain(name, records):
 # --- weights and fates -------------------------------------------------------------------------
 
 
+class Rulebook:
+    """The rules of each version: those of the first record, then of each revision."""
+
+    def __init__(self, records):
+        require(records[0].type == "run", "the first record is", records[0].type)
+        self.rules = [(0, Rules(records[0].document["spec"]))]
+        newest = 0
+        for record in records:
+            if record.type == "version":
+                newest = record.document["version"]
+            elif record.type == "revision":
+                first = record.document["version"]
+                require(first > newest, "a revision of version", first, "after version", newest)
+                self.rules.append((first, Rules(record.document["spec"])))
+
+    def at(self, version):
+        """The newest of them that holds by then: one may be replaced before it does."""
+        return next(rules for first, rules in reversed(self.rules) if first <= version)
+
+
 class Rules:
-    """What the spec in the ledger's first record says about weights and sums."""
+    """What one spec says about weights and sums."""
 
     def __init__(self, spec):
         self.spec = spec
@@ -229,12 +249,13 @@ def check_settled(rules, journal, element, version, attributes):
     return key
 
 
-def settle(rules, journal, records):
+def settle(rulebook, journal, records):
     """{(client, id): (version or None, element, reason)} of all that the ledger counts or drops."""
     settled = {}
 
     def add(element, version, reason):
-        key = check_settled(rules, journal, element, version, attributes)
+        made = element["base"] + element["staleness"] + 1 if version is None else version
+        key = check_settled(rulebook.at(made), journal, element, version, attributes)
         require(key not in settled, key, "is settled twice: in", version, "and", settled.get(key))
         settled[key] = version, element, reason
 
@@ -252,7 +273,7 @@ def settle(rules, journal, records):
             for element in document["updates"]:
                 add(element, version, None)
             if version > 0:
-                elements = document["updates"]
+                elements, rules = document["updates"], rulebook.at(version)
                 whole = [(e["client"], rules.weight(rules.mass(e, attributes), e["staleness"]))
                          for e in elements]
                 require([e["weight"] for e in elements] == rules.capped(whole),
@@ -266,7 +287,7 @@ def settle(rules, journal, records):
     return settled
 
 
-def check_answers(rules, journal, settled):
+def check_answers(rulebook, journal, settled):
     """Whatever an answer promised has come true; the run has ended, so nothing is pending."""
     for key, sent in journal.updates.items():
         version, element, reason = settled.get(key, (None, None, None))
@@ -284,6 +305,7 @@ def check_answers(rules, journal, settled):
                 require(answer["durability"] == "spool", key, answer)
                 require(version in (None, answer["version"]),
                         key, "is in", version, "answered", answer)
+                rules = rulebook.at(answer["version"])
                 for field in ("base", "staleness", "weight"):
                     is_open = field == "weight" and rules.share_max < 1 and field not in answer
                     require(not element or is_open or element[field] == answer[field],
@@ -428,6 +450,15 @@ class Model:
         self.state = {name: [self.optimizer.first_state()] * len(bits)
                       for name, (_, bits) in tensors.items()}
 
+    def follow(self, rules):
+        """Go on by other rules; another optimizer starts anew."""
+        old, new = self.rules.strategy["server"], rules.strategy["server"]
+        self.rules, self.optimizer = rules, Optimizer(new)
+        if any(old.get(field) != new.get(field) for field in ("optimizer", "variant")):
+            self.steps = {}
+            self.state = {name: [self.optimizer.first_state()] * len(bits)
+                          for name, (_, bits) in self.tensors.items()}
+
     def placed(self, name):
         """Role, group and bound of a tensor: by the first rule that matches."""
         model = self.rules.spec["model"]
@@ -486,9 +517,9 @@ class Model:
         self.state[name] = [state for _, state in results]
 
 
-def check_versions(rules, journal, records, first, files):
+def check_versions(rulebook, journal, records, first, files):
     """Make every version again, bit for bit."""
-    model = Model(rules, read_tensors(first))
+    model = Model(rulebook.at(0), read_tensors(first))
     require(canonical(model.tensors) == first, "version 0 is not canonical")
     made = {}
     for record in records:
@@ -497,6 +528,8 @@ def check_versions(rules, journal, records, first, files):
         document, version = record.document, record.document["version"]
         made[version] = sha256(first)
         if version > 0:
+            if model.rules is not rulebook.at(version):
+                model.follow(rulebook.at(version))
             made[version] = sha256(model.advance([
                 (e["weight"], e["base"],
                  read_tensors(journal.updates[e["client"], e["update"]].body))
@@ -518,12 +551,11 @@ def check(name, records, journal, first, files):
     """Everything that can be known from outside about a run that has ended. first: bytes of version
     0; files: {number: bytes} of the versions that are kept. Returns what is settled (settle())."""
     check_chain(name, records)
-    require(records[0].type == "run", "the first record is", records[0].type)
-    rules = Rules(records[0].document["spec"])
-    settled = settle(rules, journal, records)
-    check_answers(rules, journal, settled)
+    rulebook = Rulebook(records)
+    settled = settle(rulebook, journal, records)
+    check_answers(rulebook, journal, settled)
     check_evaluations(journal, records)
-    check_versions(rules, journal, records, first, files)
+    check_versions(rulebook, journal, records, first, files)
     return settled
 
 

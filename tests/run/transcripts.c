@@ -319,6 +319,10 @@ static void list_updates(const struct player *player, const trib_slot *slots, si
 }
 
 static void say_record(struct player *player, const char *who, const struct trib_effect *effect) {
+    if (effect->record_kind == TRIB_RECORD_REVISION) {
+        say(player, "record another spec from version %" PRIu64 " on", effect->version);
+        return;
+    }
     if (effect->record_kind == TRIB_RECORD_EVALUATION) {
         say(player, "record %s's evaluation of version %" PRIu64, who, effect->version);
         return;
@@ -397,6 +401,9 @@ static void listen(struct world *world, const struct trib_effect *effect) {
     case TRIB_EFFECT_RECORD:
         say_record(player, who, effect);
         break;
+    case TRIB_EFFECT_REOPEN:
+        say(player, "open again for version %" PRIu64, effect->version);
+        break;
     case TRIB_EFFECT_BEST:
         say(player, "best is version %" PRIu64, effect->version);
         break;
@@ -470,6 +477,8 @@ static void name_job(const struct world *world, const struct world_job *job, cha
                  world->updates[job->update].id);
     else if (job->kind != WORLD_RECORD)
         snprintf(name, room, "%s %" PRIu64, kind, job->version);
+    else if (job->record_kind == TRIB_RECORD_REVISION)
+        snprintf(name, room, "%s revision", kind);
     else if (job->record_kind == TRIB_RECORD_STATE)
         snprintf(name, room, "%s %s", kind, trib_run_state_name(job->state));
     else
@@ -541,6 +550,7 @@ static const struct verb verbs[] = {
     {"update", TRIB_EVENT_UPDATE, true, true},       {"repeat", TRIB_EVENT_REPEAT, true, true},
     {"evaluate", TRIB_EVENT_EVALUATION, true, true}, {"pause", TRIB_EVENT_CONTROL, true, false},
     {"resume", TRIB_EVENT_CONTROL, true, false},     {"stop", TRIB_EVENT_CONTROL, true, false},
+    {"revise", TRIB_EVENT_REVISE, true, false},
 };
 
 static enum trib_control control_of(const char *word) {

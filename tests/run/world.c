@@ -158,6 +158,8 @@ static void spool(struct world *world, const struct trib_effect *effect) {
     struct trib_slot_view view;
     trib_run_slot(world->run, effect->slot, &view);
     world_require(world, world->slots[effect->slot] == 0, "a slot is lent to one update");
+    world_require(world, world->revised_from == 0 || view.target < world->revised_from,
+                  "nothing is admitted for a version of another spec");
     if (holds(world))
         world_require(world, view.target == 0 && view.weight == 0,
                       "a held update has no version and no weight yet");
@@ -343,6 +345,12 @@ static void record(struct world *world, const struct trib_effect *effect) {
     job->record_kind = effect->record_kind;
     job->state = effect->state;
     job->version = effect->version;
+    if (effect->record_kind == TRIB_RECORD_REVISION) {
+        for (uint32_t index = 0; index < world->update_count; index++)
+            world_require(world, world->updates[index].target < effect->version,
+                          "no update is for a version of another spec");
+        return;
+    }
     if (effect->record_kind == TRIB_RECORD_EVALUATION) {
         const struct world_request *request = world_request_at(world, effect->request);
         copy_name(job->client, request->who);
@@ -458,6 +466,16 @@ static void carry_out(struct world *world, const struct trib_effect *effect) {
     case TRIB_EFFECT_SET_ASIDE:
         set_aside(world, effect->text);
         break;
+    case TRIB_EFFECT_REOPEN:
+        world_require(world, world->revised_from == world->version + 1,
+                      "a run is opened again when its revision is to hold");
+        for (uint32_t index = 0; index < world->update_count; index++)
+            world_require(world,
+                          !world->updates[index].is_acknowledged ||
+                              world->updates[index].fate != TRIB_FATE_NONE,
+                          "no update is under way when a run is opened again");
+        world->is_reopening = true;
+        break;
     case TRIB_EFFECT_STATE:
         world_require(world, effect->state == TRIB_RUN_FAILED || effect->state == world->state,
                       "a state holds once it is durable");
@@ -540,6 +558,8 @@ static void make_durable(struct world *world, const struct world_job *job) {
         if (job->state == TRIB_RUN_RUNNING)
             forgive_all(world);
         snprintf(world->reason, sizeof world->reason, "%s", job->reason);
+    } else if (job->kind == WORLD_RECORD && job->record_kind == TRIB_RECORD_REVISION) {
+        world->revised_from = job->version;
     } else if (job->kind == WORLD_RECORD) {
         world_require(world, world->evaluation_count < WORLD_EVALUATIONS_MAX, "the test has room");
         world_require(world,
@@ -637,7 +657,11 @@ void world_restart(struct world *world, uint64_t survivors) {
     world->run = trib_run_new(trib_env_system(), world->spec, &world->limits);
     TRIB_ASSERT(world->run != NULL);
 
+    if (world->revised_from <= world->version + 1)
+        world->revised_from = 0; /* it holds */
+    world->is_reopening = false;
     struct trib_restored restored = {.state = world->state,
+                                     .revised_from = world->revised_from,
                                      .has_model = world->has_model,
                                      .version = world->version,
                                      .now = world->now,

@@ -101,6 +101,8 @@ struct world {
     bool has_model;
     trib_version version;
     uint64_t counted, dropped;
+    trib_version revised_from; /* 0: never, or it holds */
+    bool is_reopening;         /* the run has asked to be made anew: restart it */
     struct world_update updates[WORLD_UPDATES_MAX];
     uint32_t update_count;
     struct world_evaluation evaluations[WORLD_EVALUATIONS_MAX];

@@ -578,7 +578,7 @@ static void broken_heads_and_framing_are_refused(void **state) {
     } cases[] = {
         {"GET /hello HTTP/1.1\nHost: localhost\n\n", 400},
         {REQUEST("GET /hello") "Host: again\r\n\r\n", 400},
-        {REQUEST("PATCH /hello") "\r\n", 501},
+        {REQUEST("TRACE /hello") "\r\n", 501},
         {"GET /hello HTTP/1.0\r\n\r\n", 505},
         {REQUEST("PUT /take") "Transfer-Encoding: chunked\r\n\r\nx\r\n", 400},
     };

@@ -24,6 +24,7 @@ static const struct {
     {TRIB_HTTP_GET, "/v1/runs", TRIB_ROUTE_RUN_LIST, TRIB_ACCESS_READ, TRIB_BODY_NONE},
     {TRIB_HTTP_GET, "/v1/runs/r1", TRIB_ROUTE_RUN_STATUS, TRIB_ACCESS_READ, TRIB_BODY_NONE},
     {TRIB_HTTP_GET, "/v1/runs/r1/spec", TRIB_ROUTE_RUN_SPEC, TRIB_ACCESS_READ, TRIB_BODY_NONE},
+    {TRIB_HTTP_PATCH, "/v1/runs/r1", TRIB_ROUTE_RUN_CHANGE, TRIB_ACCESS_CONTROL, TRIB_BODY_JSON},
     {TRIB_HTTP_POST, "/v1/runs/r1/pause", TRIB_ROUTE_RUN_PAUSE, TRIB_ACCESS_CONTROL,
      TRIB_BODY_NONE},
     {TRIB_HTTP_POST, "/v1/runs/r1/resume", TRIB_ROUTE_RUN_RESUME, TRIB_ACCESS_CONTROL,
@@ -156,7 +157,7 @@ static void a_wrong_method_is_told_the_right_ones(void **state) {
         const char *path, *allow;
     } rows[] = {
         {TRIB_HTTP_PUT, "/v1/runs", "POST, GET, HEAD"},
-        {TRIB_HTTP_PUT, "/v1/runs/r", "GET, HEAD, DELETE"},
+        {TRIB_HTTP_PUT, "/v1/runs/r", "GET, HEAD, PATCH, DELETE"},
         {TRIB_HTTP_GET, "/v1/runs/r/stop", "POST"},
         {TRIB_HTTP_PUT, "/v1/runs/r/versions/1", "GET, HEAD"},
         {TRIB_HTTP_POST, "/v1/runs/r/versions/0", "GET, HEAD, PUT"},
