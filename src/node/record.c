@@ -197,7 +197,7 @@ void trib_record_revision(struct trib_hosted *hosted, const struct trib_effect *
                   ran_for(hosted), "time", trib_node_wall(hosted->node));
     struct trib_record *record = new_record(hosted, TRIB_RECORD_REPLY_RECORDED, document);
     record->number = effect->record;
-    add_by(document, call);
+    add_by(record, call);
     /* Should it not become durable, the run fails and is opened again from the ledger. */
     trib_spec_free(hosted->revised);
     hosted->revised = call->revised;

@@ -97,6 +97,12 @@ static enum trib_status check_succession(const struct trib_spec *spec,
                               "strategy.preset: updates that wait for their group have no version "
                               "yet, so %s cannot be left; make a run from its best version",
                               old->preset);
+    if (fresh->companions != old->companions)
+        return trib_error_set(
+            error, TRIB_EINVALID,
+            "strategy.preset: versions of %s have other tensors than those of %s; "
+            "make a run from its best version",
+            fresh->preset, old->preset);
     if (fresh->base_versions > old->base_versions)
         return trib_error_set(error, TRIB_EINVALID,
                               "strategy: %s needs the last %u versions and this run has kept %u; "

@@ -114,6 +114,9 @@ static void refusals_name_the_reason(void **state) {
         {"{}", "{'strategy':{'preset':'fedasync'}}",
          "strategy: fedasync needs the last 17 versions and this run has kept 1; make a run from its "
          "best version"},
+        {"{}", "{'strategy':{'preset':'scaffold','population':9}}",
+         "strategy.preset: versions of scaffold have other tensors than those of fedavg; make a run "
+         "from its best version"},
         {"{'preset':'fedcompass'}", "{'strategy':{'preset':'fedavg'}}",
          "strategy.preset: updates that wait for their group have no version yet, so fedcompass "
          "cannot be left; make a run from its best version"},
