@@ -59,12 +59,14 @@ enum trib_status trib_model_read_layout(const struct trib_env *env, const struct
 
 /* Bounds of the sums, in weight units. A delta that was combined outside is alone, with weight 1: so
  * it is taken as finely as numbers of its size can be. */
-static enum trib_status make_resolution(struct trib_model *model, struct trib_error *error) {
-    const struct trib_spec *spec = model->spec;
+static enum trib_status make_resolution(const struct trib_model *model,
+                                        const struct trib_spec *spec,
+                                        struct trib_resolution *resolution,
+                                        struct trib_error *error) {
     const struct trib_spec_strategy *strategy = &spec->strategy;
     bool is_alone = strategy->combiner == TRIB_COMBINER_EXTERNAL;
     return trib_resolution_init(
-        &model->resolution, model->env, model->layout, is_alone ? 1 : trib_spec_weight_max(spec),
+        resolution, model->env, model->layout, is_alone ? 1 : trib_spec_weight_max(spec),
         is_alone ? 1 : strategy->weight_total_max << strategy->weight_unit_bits, error);
 }
 
@@ -95,7 +97,7 @@ enum trib_status trib_model_init(struct trib_model *model, const struct trib_env
     trib_digest_of(current->bytes, current->byte_count, &model->digest);
     enum trib_status status = make_recent(model);
     if (status == TRIB_OK) {
-        status = make_resolution(model, error);
+        status = make_resolution(model, spec, &model->resolution, error);
     }
     for (uint32_t i = 0; status == TRIB_OK && i < accumulator_count; i++) {
         status = trib_exact_sum_init(&model->sums[i], env, layout, &model->resolution);
@@ -111,14 +113,6 @@ enum trib_status trib_model_init(struct trib_model *model, const struct trib_env
         trib_model_deinit(model);
     }
     return status;
-}
-
-static enum trib_status make_resolution(const struct trib_model *model,
-                                        const struct trib_spec *spec,
-                                        struct trib_resolution *resolution,
-                                        struct trib_error *error) {
-    return trib_resolution_init(resolution, model->env, model->layout, trib_spec_weight_max(spec),
-                                weight_total_max_units(spec), error);
 }
 
 enum trib_status trib_model_check(const struct trib_model *model, const struct trib_spec *spec,
