@@ -125,6 +125,15 @@ static json_t *draw_strategy(uint64_t trainers) {
     return strategy;
 }
 
+/* So small that whoever is absent must be forgotten, and with room for a quorum beside those who
+ * are no trainers. */
+static uint64_t draw_roster(const json_t *strategy) {
+    uint64_t quorum = (uint64_t)json_integer_value(json_object_get(strategy, "quorum"));
+    uint64_t least = (uint64_t)json_integer_value(json_object_get(strategy, "concurrency"));
+    uint64_t enough = (quorum > 0 ? quorum : 1) + 2 + world_below(2);
+    return enough > least ? enough : least;
+}
+
 static json_t *draw_spec(uint64_t trainers) {
     json_t *spec = json_object();
     put(spec, "strategy", draw_strategy(trainers));
@@ -146,8 +155,8 @@ static json_t *draw_spec(uint64_t trainers) {
     put_text(spec, "checkpoint_every", world_chance(0.5) ? "0s" : ONE_OF("10s", "1m", "10m"));
     put_whole(spec, "updates_pending_max",
               2 * trainers + 2 + world_below(world_chance(0.3) ? 3 : 60));
-    if (world_chance(0.15)) { /* a roster so small that whoever is absent is forgotten */
-        put_whole(spec, "clients_max", 3 + trainers + world_below(2));
+    if (world_chance(0.15)) {
+        put_whole(spec, "clients_max", draw_roster(json_object_get(spec, "strategy")));
     }
     if (world_chance(0.1)) {
         put(spec, "stop", json_pack("{s:I}", "versions", (json_int_t)(5 + world_below(60))));
