@@ -57,9 +57,12 @@ class Bench:
 
     def peer(self, script, *arguments):
         """The same of a peer's script; nothing when what it needs is not there."""
-        needs = {"fold_numpy.py": "numpy"}[script]
-        if subprocess.run([self.python, "-c", f"import {needs}"], stderr=subprocess.DEVNULL).returncode:
-            self.missing.add(needs)
+        needs = {"fold_numpy.py": "numpy", "train_numpy.py": "numpy", "train_torch.py": "torch"}[script]
+        # With Debian's reference BLAS both would be measured at a tenth of what they can do.
+        check = f"import {needs}" + ("; assert 'openblas' in open('/proc/self/maps').read()"
+                                     if script.startswith("train") else "")
+        if subprocess.run([self.python, "-c", check], stderr=subprocess.DEVNULL).returncode:
+            self.missing.add(needs + (" with OpenBLAS" if script.startswith("train") else ""))
             return {}
         return self.samples(self.python, HERE / "peers" / script, *arguments)
 
@@ -226,6 +229,24 @@ def measure_python(megabytes, count=8):
     return measure
 
 
+# --- training: one step of SGD, one thread -------------------------------------------------------------------------
+
+def measure_training(model, batch, steps):
+    def measure(bench):
+        figures = bench.samples(bench.build / "bench" / "bench_train", model, batch, steps)
+        figures |= bench.peer("train_torch.py", model, batch, max(3, steps // 5))
+        if model == "mlp":
+            figures |= bench.peer("train_numpy.py", batch, max(3, steps // 5))
+        return figures
+    return measure
+
+
+def training_rows(model, batch, target=""):
+    name = {"mlp": "2NN", "cnn": "CNN", "lstm": "character LSTM"}[model]
+    return [Row(f"{name}, batch of {batch}: steps per CPU second", "steps",
+                (("products alone", "limit"), ("PyTorch", "torch"), ("NumPy", "numpy")), target)]
+
+
 # --- the table --------------------------------------------------------------------------------------------------
 
 # (name for --only, measurement, rows)
@@ -250,6 +271,10 @@ MEASUREMENTS = [
         Row(f"round of {clients} clients, 10 k parameters: s", "round"),
         Row("the same: server CPU us per update", "cpu"),
         Row("the same: peak RSS MB", "rss")]) for clients in (10, 100, 1000, 10000)),
+    *((f"train-{model}-{batch}", measure_training(model, batch, steps), training_rows(model, batch, target))
+      for model, batch, steps, target in (
+          ("mlp", 10, 3000, "5 of PyTorch"), ("mlp", 50, 800, ""), ("cnn", 10, 60, ""), ("cnn", 50, 15, ""),
+          ("lstm", 10, 10, ""))),
     ("simulation", measure_simulation, [
         Row("simulated FedBuff, 1,000 clients: completions per CPU second", "own", (), "1,000,000"),
         Row("the same, 1,010,000 clients take turns", "turns", (), "1,000,000"),

@@ -120,6 +120,11 @@ static void fold(const struct trib_convolution *convolution, float *picture) {
     }
 }
 
+/* The first when they are equal, as everywhere here. */
+static inline float fmax_of(float first, float second) {
+    return second > first ? second : first;
+}
+
 /* Of equal ones the first wins, in reading order. */
 static void pool(const struct trib_convolution *convolution, const float *bias, float *outputs,
                  uint8_t *winners) {
@@ -130,15 +135,18 @@ static void pool(const struct trib_convolution *convolution, const float *bias, 
             const float *above = plane + y * side;
             const float *below = above + side;
             for (size_t x = 0; x < side / 2; x++) {
-                const float squares[4] = {above[2 * x], above[2 * x + 1], below[2 * x],
-                                          below[2 * x + 1]};
-                const uint8_t top = squares[1] > squares[0];
-                const uint8_t bottom = squares[3] > squares[2] ? 3 : 2;
-                const uint8_t winner = squares[bottom] > squares[top] ? bottom : top;
-                const float value = squares[winner] + bias[channel];
-                *winners++ = winner;
-                *outputs++ = value > 0.0F ? value : 0.0F;
+                /* Selections, not branches: who wins is as good as random. */
+                const float top = fmax_of(above[2 * x], above[2 * x + 1]);
+                const float bottom = fmax_of(below[2 * x], below[2 * x + 1]);
+                const unsigned top_winner = above[2 * x + 1] > above[2 * x];
+                const unsigned bottom_winner = 2u + (below[2 * x + 1] > below[2 * x]);
+                const unsigned is_below = bottom > top;
+                const float value = fmax_of(top, bottom) + bias[channel];
+                winners[x] = (uint8_t)(top_winner + is_below * (bottom_winner - top_winner));
+                outputs[x] = value > 0.0F ? value : 0.0F;
             }
+            winners += side / 2;
+            outputs += side / 2;
         }
     }
 }
