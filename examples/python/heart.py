@@ -5,9 +5,9 @@
 FOLDER has the four processed.*.data of UCI Heart Disease; without it patients are made up.
 
 First the hospitals agree on how to scale the columns: each sends the count, the sum and the sum of
-squares of what it knows, and nothing else. Those sums are one version of a run of their own (an
-exact sum of updates, divided by nothing). Then they train: a value that is missing is the mean,
-which is 0 after scaling, and a column per attribute says that it is missing.
+squares of what it knows, and nothing else; a run with the preset `sum` adds them up, and shows the
+total once all have sent. Then they train: a value that is missing is the mean, which is 0 after
+scaling, and a column per attribute says that it is missing.
 """
 import argparse
 import pathlib
@@ -46,7 +46,7 @@ def summary(rows: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def agree(sites: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and deviation of each column over all hospitals, from exact sums."""
-    empty = {name: torch.zeros(COLUMNS) for name in ("count", "sum", "square")}
+    vectors = {name: [COLUMNS] for name in ("count", "sum", "square")}
 
     def send(link: str, name: str, rows: torch.Tensor) -> None:
         with trib.join(link, name) as client:
@@ -55,9 +55,8 @@ def agree(sites: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
 
     with trib.serve() as server:
         run = server.create(
-            {"name": "columns", "model": {"delta_max": 1e8}, "stop": {"versions": 1},
-             "strategy": {"preset": "fedavg", "quorum": len(sites), "weights": "equal",
-                          "weight_total_max": 1000}}, empty)
+            {"name": "columns", "model": {"init": {"zeros": vectors}, "delta_max": 1e8},
+             "strategy": {"preset": "sum", "min_clients": len(sites)}})
         threads = [threading.Thread(target=send, args=(run.link, name, rows))
                    for name, rows in sites.items()]
         for thread in threads:
@@ -65,9 +64,9 @@ def agree(sites: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         run.wait()
         for thread in threads:
             thread.join()
-        means = run.model(like="torch")  # means over hospitals: the common factor cancels below
-    mean = means["sum"] / means["count"]
-    return mean, (means["square"] / means["count"] - mean.square()).clamp_min(1e-6).sqrt()
+        total = run.model(like="torch")
+    mean = total["sum"] / total["count"]
+    return mean, (total["square"] / total["count"] - mean.square()).clamp_min(1e-6).sqrt()
 
 
 def prepare(rows: torch.Tensor, mean: torch.Tensor,
