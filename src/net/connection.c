@@ -114,7 +114,7 @@ static void fail_and_refuse(struct trib_connection *connection, enum trib_status
                             const struct trib_http_refusal *refusal) {
     end_as_gone(connection, why);
     if (connection->phase != CONNECTION_CLOSING) {
-        connection->server->counts.refused++;
+        trib_refusals_add(&connection->server->counts.refused, refusal->code);
         trib_connection_refuse(connection, refusal);
     }
 }

@@ -24,6 +24,7 @@
 #include "net/certificate.h"
 #include "net/loop.h"
 #include "wire/http.h"
+#include "wire/refusals.h"
 
 struct trib_server;
 struct trib_exchange;
@@ -127,13 +128,13 @@ bool trib_server_pin(const struct trib_server *server, const char *host, char pi
 unsigned trib_server_port(const struct trib_server *server);
 
 struct trib_server_counts {
-    size_t connections;      /* open now */
-    size_t exchanges;        /* announced by head() and not ended */
-    uint64_t accepted;       /* connections, since the start */
-    uint64_t requests;       /* complete heads that passed the check */
-    uint64_t refused;        /* heads and bodies refused by the server itself */
-    uint64_t bytes_received; /* of bodies, framing and TLS removed */
-    uint64_t bytes_sent;     /* of bodies */
+    size_t connections;           /* open now */
+    size_t exchanges;             /* announced by head() and not ended */
+    uint64_t accepted;            /* connections, since the start */
+    uint64_t requests;            /* complete heads that passed the check */
+    struct trib_refusals refused; /* heads and bodies refused by the server itself, by code */
+    uint64_t bytes_received;      /* of bodies, framing and TLS removed */
+    uint64_t bytes_sent;          /* of bodies */
 };
 void trib_server_counts(const struct trib_server *server, struct trib_server_counts *counts);
 

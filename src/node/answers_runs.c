@@ -186,6 +186,10 @@ void trib_answer_run_change(struct trib_call *call) {
 
 void trib_answer_run_delete(struct trib_call *call) {
     struct trib_hosted *hosted = call->hosted;
+    char who[TRIB_TOKEN_WHO_BYTES];
+    /* The one thing asked for that no ledger can keep. */
+    trib_log(call->node->env, TRIB_LOG_INFO, "delete run=%s by=\"%s\"", hosted->spec->name,
+             trib_token_who(&call->token, who));
     call->hosted = NULL;
     trib_call_reply_empty(call, 204);
     trib_node_delete_run(call->node, hosted);

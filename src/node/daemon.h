@@ -8,10 +8,10 @@
 #include "node/call.h"
 #include "node/hosted.h"
 #include "node/node.h"
-#include "node/refusals.h"
 #include "node/shares.h"
 #include "node/signed.h"
 #include "node/token.h"
+#include "wire/refusals.h"
 
 /* A run whose disk failed: closed, and opened again when the pause is over. */
 struct trib_resting {

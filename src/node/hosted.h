@@ -16,7 +16,6 @@
 #include "node/phases.h"
 #include "node/pruning.h"
 #include "node/quotas.h"
-#include "node/refusals.h"
 #include "node/revoked.h"
 #include "node/shares.h"
 #include "node/upload.h"
@@ -27,6 +26,7 @@
 #include "store/ledger.h"
 #include "store/spool.h"
 #include "wire/documents.h"
+#include "wire/refusals.h"
 
 struct trib_node;
 struct trib_call;

@@ -314,7 +314,10 @@ static void run_metrics(struct trib_hosted *hosted, struct trib_text *text) {
     run_metric(text, hosted, "clients_set_aside", status.set_aside);
     run_metric(text, hosted, "updates_counted_total", status.counted);
     run_metric(text, hosted, "updates_pending", status.pending);
-    run_metric(text, hosted, "updates_dropped_total", status.dropped);
+    /* Nothing else drops what was acknowledged. */
+    trib_text_format(text,
+                     "tributary_run_updates_dropped_total{run=\"%s\",reason=\"stopped\"} %llu\n",
+                     hosted->spec->name, (unsigned long long)status.dropped);
     for (size_t i = 0; i < hosted->refusals.row_count; i++) {
         const struct trib_refusals_row *row = &hosted->refusals.rows[i];
         trib_text_format(text, "tributary_run_refused_total{run=\"%s\",reason=\"%s\"} %llu\n",
@@ -333,14 +336,17 @@ static void run_metrics(struct trib_hosted *hosted, struct trib_text *text) {
     }
 }
 
-static void refusal_metrics(const struct trib_node *node, struct trib_text *text) {
-    trib_text_format(text, "# HELP tributary_refusals_total Requests refused for what they ask, by "
-                           "code.\n# TYPE tributary_refusals_total counter\n");
-    for (size_t i = 0; i < node->refusals.row_count; i++) {
-        const struct trib_refusals_row *row = &node->refusals.rows[i];
-        trib_text_format(text, "tributary_refusals_total{code=\"%s\"} %llu\n", row->code,
-                         (unsigned long long)row->count);
+static void refusal_metrics(struct trib_text *text, const char *name, const char *help,
+                            const struct trib_refusals *refusals) {
+    trib_text_format(text, "# HELP tributary_%s %s\n# TYPE tributary_%s counter\n", name, help,
+                     name);
+    for (size_t i = 0; i < refusals->row_count; i++) {
+        trib_text_format(text, "tributary_%s{code=\"%s\"} %llu\n", name, refusals->rows[i].code,
+                         (unsigned long long)refusals->rows[i].count);
     }
+}
+
+static void token_metrics(const struct trib_node *node, struct trib_text *text) {
     trib_text_format(text, "# HELP tributary_tokens_refused_total Tokens that came and were not "
                            "honoured, by reason.\n# TYPE tributary_tokens_refused_total counter\n");
     for (size_t i = 1; i < TRIB_TOKEN_FAULT_COUNT; i++) {
@@ -373,9 +379,11 @@ void trib_report_metrics(struct trib_node *node, struct trib_text *text) {
     trib_server_counts(node->server, &counts);
     gauge(text, "connections", "Connections open now.", "gauge", counts.connections);
     gauge(text, "requests_total", "Requests with a good head.", "counter", counts.requests);
-    gauge(text, "requests_refused_total", "Requests refused by the HTTP layer.", "counter",
-          counts.refused);
-    refusal_metrics(node, text);
+    refusal_metrics(text, "requests_refused_total", "Requests refused by the HTTP layer, by code.",
+                    &counts.refused);
+    refusal_metrics(text, "refusals_total", "Requests refused for what they ask, by code.",
+                    &node->refusals);
+    token_metrics(node, text);
     gauge(text, "received_bytes_total", "Bytes of request bodies.", "counter",
           counts.bytes_received);
     gauge(text, "sent_bytes_total", "Bytes of reply bodies.", "counter", counts.bytes_sent);

@@ -50,8 +50,39 @@ class Wire(unittest.TestCase):
                     data = data.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
                 self.assertIn(self.status_of(data), expected)
 
+    def test_what_is_refused_is_counted_by_code(self):
+        """Also what never becomes a request."""
+        def counts():
+            lines = self.daemon.request("GET", "/metrics").body.decode().splitlines()
+            return {line.split()[0]: int(line.split()[1]) for line in lines if "refus" in line
+                    and line[0] != "#"}
+
+        host = b"Host: localhost\r\nConnection: close\r\n"
+        cases = {
+            b"GET / HTTP/1.1\nHost: localhost\n\n": "requests_refused_total malformed",
+            b"GET / HTTP/1.1\r\n\r\n": "requests_refused_total header",
+            b"GET / HTTP/2.0\r\n" + host + b"\r\n": "requests_refused_total http_version",
+            b"GET / HTTP/1.1\r\n" + host + b"X: a\r\n" * 100 + b"\r\n":
+                "requests_refused_total header_too_large",
+            b"GET / HTTP/1.1\r\n" + host: "requests_refused_total idle",  # --idle-after 1s
+            b"POST /v1/runs/r/pause HTTP/1.1\r\n" + host + b"Authorization: Bearer " +
+            self.daemon.admin.encode() + b"\r\nContent-Length: 2000000\r\n\r\n":
+                "requests_refused_total too_large",
+            b"GET /no/such HTTP/1.1\r\n" + host + b"\r\n": "refusals_total not_found",
+            b"PUT /v1/runs HTTP/1.1\r\n" + host + b"\r\n": "refusals_total method",
+        }
+        for data, metric in cases.items():
+            with self.subTest(metric=metric):
+                name, code = metric.split()
+                key = f'tributary_{name}{{code="{code}"}}'
+                before = counts()
+                self.daemon.raw(data)
+                after = counts()
+                self.assertEqual({k for k in after if after[k] != before.get(k)}, {key})
+                self.assertEqual(after[key], before.get(key, 0) + 1)
+
     def test_a_head_without_end_is_cut_off_early(self):
-        """100,000 fields, or one that never ends: refused after a few kilobytes, whatever follows."""
+        """100,000 fields, or one without end: refused after a few kilobytes, whatever follows."""
         start = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
         for tail in (b"X-%d: a\r\n", b"X-Name: " + b"a" * 1000):
             with self.subTest(tail=tail[:10]), \

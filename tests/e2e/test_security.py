@@ -233,6 +233,43 @@ class Audit(Secured):
                           for r in self.records("revoked")],
                          [(join["serial"], None, who), (None, "mercy", "admin")])
 
+    def test_the_record_says_who_changed_a_run(self):
+        people = {name: self.make("admin", subject=name) for name in ("alice", "bob")}
+        tokens = {"": self.daemon.admin, **{name: made["token"] for name, made in people.items()}}
+        deeds = [("alice", "pause", "paused"), ("bob", "resume", "running"),
+                 ("", "pause", "paused"), ("alice", "resume", "running"),
+                 ("bob", "stop", "stopped")]
+        change = {"strategy": {"quorum": 8}}
+        self.assertEqual(self.ask("PATCH", "/r", self.make("observe")["token"], change)[0], 403)
+        self.assertEqual(self.ask("PATCH", "/r", tokens["alice"], change)[0], 200)
+        for who, what, _ in deeds:
+            # 503 while the run is opened again with its new rules.
+            wait_for(lambda: self.ask("POST", f"/r/{what}", tokens[who])[0] == 200, what=what)
+            # What changes nothing, and what is refused, is nobody's deed.
+            self.assertEqual(self.ask("POST", f"/r/{what}", self.make("join")["token"])[0], 403)
+        self.assertEqual(self.ask("POST", "/r/resume", tokens["alice"]), (409, "conflict"))
+        expected = [(state, f"{who} (admin {people[who]['serial']})" if who else "admin")
+                    for who, _, state in deeds]
+        for restart in (False, True):
+            if restart:
+                self.daemon.restart()
+            self.assertEqual([(r["state"], r["by"]) for r in self.records("state")], expected)
+            self.assertEqual([r["by"] for r in self.records("revision")], [expected[0][1]])
+        self.assertEqual(self.ask("DELETE", "/r?name=r", tokens["bob"])[0], 204)
+        self.assertIn(f'delete run=r by="{expected[-1][1]}"', self.daemon.log_text())
+
+    def test_what_a_run_does_by_itself_is_nobodys(self):
+        self.daemon.create({"name": "short", "strategy": {"quorum": 1}, "evaluate": {"every": 0},
+                            "stop": {"versions": 1}}, MODEL)
+        token = self.ask("PUT", "/short/clients/dev", self.daemon.admin, {})[1]["token"]
+        self.assertEqual(self.ask("PUT", "/short/updates/u", token, DELTA, TENSORS)[0], 200)
+        wait_for(lambda: self.ask("GET", "/short", token)[1]["state"] == "stopped", what="the end")
+        lines = self.daemon.request("GET", "/v1/runs/short/ledger").body.splitlines()
+        records = [json.loads(line)["record"] for line in lines]
+        self.assertEqual([(r["type"], r.get("by")) for r in records[1:]],
+                         [("version", "admin"), ("client", "admin"), ("version", None),
+                          ("state", None)])
+
     def test_no_secret_is_in_the_log_or_the_ledger(self):
         made = self.make("join")
         client = self.join("dev", made["token"])[1]["token"]

@@ -1,5 +1,5 @@
 /* test_refusals.c - each code is counted by itself, and the table has an end. */
-#include "node/refusals.h"
+#include "wire/refusals.h"
 
 #include "support/check.h"
 

@@ -1,6 +1,6 @@
-/* refusals.h - how often each code was the answer: for /metrics. */
-#ifndef TRIB_NODE_REFUSALS_H
-#define TRIB_NODE_REFUSALS_H
+/* refusals.h - how often each error code (docs/protocol.md) was the answer. */
+#ifndef TRIB_WIRE_REFUSALS_H
+#define TRIB_WIRE_REFUSALS_H
 
 #include <stddef.h>
 #include <stdint.h>

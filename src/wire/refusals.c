@@ -1,5 +1,5 @@
-/* refusals.c - how often each code was the answer: for /metrics. */
-#include "node/refusals.h"
+/* refusals.c - how often each error code was the answer. */
+#include "wire/refusals.h"
 
 #include <string.h>
 
