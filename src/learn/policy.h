@@ -86,17 +86,16 @@ struct trib_policy_memory {
 /* What the policy declares about itself (design section 5). */
 struct trib_policy_needs {
     enum trib_denominator denominator;
-    double constant;           /* of TRIB_DENOMINATOR_CONSTANT and _GOAL */
-    uint32_t buffers_max;      /* open at one time, charged to the memory budget */
-    uint32_t updates_max;      /* in one buffer; 0: any number */
-    uint32_t base_versions;    /* newest versions that must stay readable, the current one too */
-    uint32_t present_min;      /* fewest trainers that must be there for plan() to say yes */
-    bool weights_at_admission; /* false: fold at merge, from the spool */
-    bool keeps_seats;          /* whoever trains goes on when a version is published */
-    bool asks_again;           /* whoever has answered may be asked again at once */
-    bool is_mixing;            /* an update pulls towards the base it started from, too */
-    bool is_once;              /* a client has at most one update in a version */
-    bool holds;                /* versions of updates are decided when judge() closes */
+    double constant;        /* of TRIB_DENOMINATOR_CONSTANT and _GOAL */
+    uint32_t buffers_max;   /* open at one time, charged to the memory budget */
+    uint32_t updates_max;   /* in one buffer; 0: any number */
+    uint32_t base_versions; /* newest versions that must stay readable, the current one too */
+    uint32_t present_min;   /* fewest trainers that must be there for plan() to say yes */
+    bool keeps_seats;       /* whoever trains goes on when a version is published */
+    bool asks_again;        /* whoever has answered may be asked again at once */
+    bool is_mixing;         /* an update pulls towards the base it started from, too */
+    bool is_once;           /* a client has at most one update in a version */
+    bool holds;             /* versions of updates are decided when judge() closes */
 };
 
 /* What a held update waits for. */

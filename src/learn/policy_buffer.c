@@ -45,7 +45,6 @@ static void declare(const struct trib_policy_settings *settings, struct trib_pol
         .buffers_max = 2, /* one merges while the next fills */
         .base_versions = 1,
         .present_min = 1,
-        .weights_at_admission = true,
         .keeps_seats = true,
         .asks_again = true,
     };
@@ -87,7 +86,6 @@ static void declare_async(const struct trib_policy_settings *settings,
         .updates_max = 1,
         .base_versions = settings->staleness_max + 1,
         .present_min = 1,
-        .weights_at_admission = true,
         .keeps_seats = true,
         .asks_again = true,
         .is_mixing = true,

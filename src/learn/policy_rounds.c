@@ -32,7 +32,6 @@ static void declare(const struct trib_policy_settings *settings, struct trib_pol
         .buffers_max = 2, /* one merges while the next fills */
         .base_versions = 1,
         .present_min = settings->quorum > 0 ? settings->quorum : 1,
-        .weights_at_admission = true,
     };
 }
 

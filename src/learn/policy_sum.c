@@ -15,7 +15,6 @@ static void declare(const struct trib_policy_settings *settings, struct trib_pol
         .buffers_max = 2,
         .base_versions = 1,
         .present_min = quorum_of(settings),
-        .weights_at_admission = true,
         .is_once = true,
     };
 }

@@ -19,7 +19,6 @@ static void declare(const struct trib_policy_settings *settings, struct trib_pol
         .buffers_max = 2, /* one merges while the next fills */
         .base_versions = 1,
         .present_min = 1,
-        .weights_at_admission = true,
         .keeps_seats = true,
     };
 }

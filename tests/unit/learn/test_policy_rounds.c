@@ -210,7 +210,6 @@ static void policies_are_found_by_name(void **state) {
     struct trib_policy_settings settings = usual_settings();
     rounds->declare(&settings, &needs);
     assert_int_equal(needs.buffers_max, 2);
-    assert_true(needs.weights_at_admission);
 }
 
 /* Nine of ten clients are fast: the tenth is not waited for, unless noise makes it worth it. */
