@@ -44,6 +44,14 @@ class Sent:
         return [document for status, document in self.answers if status // 100 == 2]
 
 
+class Combined:
+    """What an external combiner sent for a version, and the updates it was offered for it."""
+
+    def __init__(self, body, updates):
+        self.body, self.updates = body, updates
+        self.answers = []  # digests of the version, one for each 200
+
+
 class Journal:
     """Notes of all clients of a run; a note is made before the first byte is sent."""
 
@@ -51,6 +59,7 @@ class Journal:
         self.lock = threading.Lock()
         self.updates = {}  # (client, id) -> Sent
         self.evaluations = {}  # (client, id) -> [document, is acknowledged]
+        self.combined = {}  # (version, digest of what a combiner sent for it) -> Combined
         self.versions = {}  # number -> digest that was seen
         self.newest = -1  # version that anybody has seen
 
@@ -59,6 +68,11 @@ class Journal:
             require((client, update) not in self.updates, "the test reuses", client, update)
             sent = self.updates[client, update] = Sent(client, update, body, base, examples)
         return sent
+
+    def combine(self, version, body, updates):
+        with self.lock:
+            key = version, sha256(body)
+            return self.combined.setdefault(key, Combined(body, updates))
 
     def evaluate(self, client, evaluation, document):
         with self.lock:
@@ -156,6 +170,7 @@ class Rules:
         self.spec = spec
         strategy = self.strategy = spec["strategy"]
         self.is_mixing = "alpha" in strategy  # fedasync: an update pulls towards its base, too
+        self.is_combined = strategy.get("combiner") == "external"  # a version is made of one delta
         self.is_equal = strategy.get("weights", "equal") == "equal"
         self.attribute = strategy.get("weight_attribute")
         self.share_max = strategy.get("weight_share_max", 1.0)
@@ -216,15 +231,20 @@ class Rules:
     def shift(self, delta_max):
         """F of a tensor: the finest for which no term and no sum can leave its range."""
         total_max = self.strategy.get("weight_total_max", 1) << self.unit_bits
+        weight_max = self.weight_max
+        if self.is_combined:
+            weight_max = total_max = 1
         bound = Fraction(delta_max)
         shift = 127
-        while (self.weight_max * bound * Fraction(2) ** shift > 2 ** 51 or
+        while (weight_max * bound * Fraction(2) ** shift > 2 ** 51 or
                total_max * bound * Fraction(2) ** shift >= 2 ** 62):
             shift -= 1
         return shift
 
     def divisor(self, weights):
         """What the sum of updates with these weights is divided by, in units of weight."""
+        if self.is_combined:
+            return 1.0
         divide = self.strategy.get("divide", "none" if self.is_mixing else "weight")
         if divide == "weight":
             return float(sum(weights))
@@ -249,6 +269,21 @@ def check_settled(rules, journal, element, version, attributes):
     return key
 
 
+def check_combined(journal, document):
+    """The version was made of what was sent for these very updates, and whoever sent it was told so."""
+    version, digest = document["version"], document["combined"]["digest"]
+    require((version, digest) in journal.combined, "nobody sent", digest, "for version", version)
+    offered = journal.combined[version, digest].updates
+    for field in ("client", "update", "base", "staleness", "weight", "examples", "digest"):
+        require([e[field] for e in document["updates"]] == [e[field] for e in offered],
+                "version", version, "was combined of", offered, "and lists", document["updates"])
+    for (other_version, other), combined in journal.combined.items():
+        if other_version == version:
+            wanted = {document["model"]} if other == digest else set()
+            require(set(combined.answers) <= wanted, "version", version, "was answered as",
+                    combined.answers, "and is", wanted)
+
+
 def settle(rulebook, journal, records):
     """{(client, id): (version or None, element, reason)} of all that the ledger counts or drops."""
     settled = {}
@@ -270,10 +305,15 @@ def settle(rulebook, journal, records):
             require(version == expected, "version", version, "where", expected, "was due")
             expected += 1
             require((version == 0) == (not document["updates"]), "version", version, "of nothing")
+            rules = rulebook.at(version)
+            require(("combined" in document) == (rules.is_combined and version > 0),
+                    "version", version, "combined:", document.get("combined"))
+            if version > 0 and rules.is_combined:
+                check_combined(journal, document)
             for element in document["updates"]:
                 add(element, version, None)
             if version > 0:
-                elements, rules = document["updates"], rulebook.at(version)
+                elements = document["updates"]
                 whole = [(e["client"], rules.weight(rules.mass(e, attributes), e["staleness"]))
                          for e in elements]
                 require([e["weight"] for e in elements] == rules.capped(whole),
@@ -517,6 +557,15 @@ class Model:
         self.state[name] = [state for _, state in results]
 
 
+def parts_of(rules, journal, document):
+    """[(weight, base, tensors)] that this version's record says it is made of."""
+    if rules.is_combined:
+        body = journal.combined[document["version"], document["combined"]["digest"]].body
+        return [(1, document["version"] - 1, read_tensors(body))]
+    return [(e["weight"], e["base"], read_tensors(journal.updates[e["client"], e["update"]].body))
+            for e in document["updates"]]
+
+
 def check_versions(rulebook, journal, records, first, files):
     """Make every version again, bit for bit."""
     model = Model(rulebook.at(0), read_tensors(first))
@@ -528,12 +577,10 @@ def check_versions(rulebook, journal, records, first, files):
         document, version = record.document, record.document["version"]
         made[version] = sha256(first)
         if version > 0:
-            if model.rules is not rulebook.at(version):
-                model.follow(rulebook.at(version))
-            made[version] = sha256(model.advance([
-                (e["weight"], e["base"],
-                 read_tensors(journal.updates[e["client"], e["update"]].body))
-                for e in document["updates"]]))
+            rules = rulebook.at(version)
+            if model.rules is not rules:
+                model.follow(rules)
+            made[version] = sha256(model.advance(parts_of(rules, journal, document)))
         require(document["model"] == made[version], "version", version, "has the digest",
                 document["model"], "and its updates make", made[version])
     for version, blob in files.items():

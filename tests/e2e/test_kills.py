@@ -56,6 +56,9 @@ SPECS = {
     "adagrad": {"checkpoint_every": "1h",
                 "strategy": {"preset": "fedadagrad", **ROUNDS, "server": {"beta1": 0.5},
                              "weights": "attribute", "weight_attribute": "beds"}},
+    "combined": {"checkpoint_every": "1h",
+                 "strategy": {"preset": "fedbuff", "goal": 4, "combiner": "external",
+                              "server": {"optimizer": "momentum", "momentum": 0.5}}},
 }
 KINDS = list(SPECS)
 THOROUGH = KINDS[:3]  # TRIB_KILLS=all: both ways to die at each passing; else the two take turns
@@ -186,6 +189,7 @@ class Play:
     def __init__(self, daemon, kind, pace=0):
         self.daemon, self.spec, self.pace = daemon, spec_of(kind), pace
         self.path = "/v1/runs/" + self.spec["name"]
+        self.is_combined = self.spec["strategy"].get("combiner") == "external"
         self.journal = checker.Journal()
         self.is_over = False
         self.trouble = []
@@ -304,6 +308,36 @@ class Play:
         checker.require(reply.status == 200 or is_late, "evaluation:", reply.status, reply.body)
         note[1] = reply.status == 200
 
+    # --- versions that are combined outside ---
+
+    def combine(self, offer):
+        """Read what is offered, and send a delta that follows from it. False: it is offered no more."""
+        place = f"{self.path}/merge/{offer['version']}"
+        for update in offer["updates"]:
+            reply = self.ask("GET", f"{place}/{update['index']}", token=self.tokens["combiner"])
+            if reply.status == 404:
+                return False
+            sent = self.journal.updates[update["client"], update["update"]]
+            checker.require(reply.body == sent.body, update, "is read as something else")
+        has_big = any(update["bytes"] > BIG for update in offer["updates"])
+        body = safetensors(tensors(f"combined.{offer['offer']}", has_big))
+        note = self.journal.combine(offer["version"], body, offer["updates"])
+        reply = self.ask("PUT", place, body, self.tokens["combiner"], {
+            "Content-Type": "application/safetensors", "Tributary-Offer": offer["offer"]})
+        if reply.status == 200:
+            note.answers.append(reply.json()["digest"])
+        checker.require(reply.status in (200, 409), "combined:", reply.status, reply.body)
+        return reply.status == 200
+
+    def combiner(self):
+        while not self.is_over:
+            reply = self.ask("GET", f"{self.path}/merge?wait=5", token=self.tokens["combiner"])
+            if reply.status == 409:
+                checker.require(reply.json()["code"] == "ended", "no offer:", reply.body)
+                return
+            if reply.status == 200:
+                self.combine(reply.json())
+
     def control(self, what, wanted):
         """Repeated until the state is the wanted one, or the run ends by itself."""
         reply = self.ask("POST", f"{self.path}/{what}")
@@ -331,8 +365,13 @@ class Play:
         for client in ("plain", "big", "eager", "late"):
             self.join(client)
         self.join("judge", "evaluator")
+        if self.is_combined:
+            self.tokens["combiner"] = self.must("POST", f"{self.path}/tokens",
+                                                {"scope": "merge"}).json()["token"]
 
     def parts(self):
+        if self.is_combined:
+            yield self.combiner
         yield lambda: self.trainer("plain")
         yield lambda: self.trainer("big", has_big=True)
         yield lambda: self.trainer("eager", is_eager=True)
@@ -577,12 +616,14 @@ class Kills(unittest.TestCase):
         self.assertIn(("stopped", "u0"), settled)
 
 
-class Notices(unittest.TestCase):
-    """The checker is worth something: each lie in an otherwise good ledger is noticed."""
+class Lies:
+    """Told in an otherwise good ledger, to a checker that is worth something if it notices."""
+
+    KIND = "mean"
 
     @classmethod
     def setUpClass(cls):
-        with stage() as training:
+        with stage(kind=cls.KIND) as training:
             training.run()
             training.check()
             cls.evidence = training.evidence()
@@ -601,6 +642,25 @@ class Notices(unittest.TestCase):
             told.append(checker.Record(text, digest.hex() if is_chained else record.digest))
         checker.check(**{**self.evidence, "records": told})
 
+    def check_lies(self, lies):
+        for what, lie in lies.items():
+            with self.subTest(what=what):
+                with self.assertRaisesRegex(checker.Broken, what):
+                    def fitting(versions, documents):
+                        lie(versions, documents)
+                        self.fit(versions)
+                    self.tell(fitting)
+
+    def fit(self, versions):
+        """Sums that go with the lie, so that it is not betrayed by them."""
+        sent = self.evidence["journal"].updates
+        for version in versions[1:]:
+            version["weight"] = sum(element["weight"] for element in version["updates"])
+            version["bytes"] = sum(len(sent[key].body) for element in version["updates"]
+                                   if (key := (element["client"], element["update"])) in sent)
+
+
+class Notices(Lies, unittest.TestCase):
     def test_the_truth_passes(self):
         self.tell(lambda versions, documents: None)
 
@@ -623,21 +683,7 @@ class Notices(unittest.TestCase):
             "evaluation": lambda _, all_: all_.remove(
                 next(d for d in all_ if d["type"] == "evaluation")),
         }
-        for what, lie in lies.items():
-            with self.subTest(what=what):
-                with self.assertRaisesRegex(checker.Broken, what):
-                    def fitting(versions, documents):
-                        lie(versions, documents)
-                        self.fit(versions)
-                    self.tell(fitting)
-
-    def fit(self, versions):
-        """Sums that go with the lie, so that it is not betrayed by them."""
-        sent = self.evidence["journal"].updates
-        for version in versions[1:]:
-            version["weight"] = sum(element["weight"] for element in version["updates"])
-            version["bytes"] = sum(len(sent[key].body) for element in version["updates"]
-                                   if (key := (element["client"], element["update"])) in sent)
+        self.check_lies(lies)
 
     def test_a_broken_chain_and_a_flipped_bit_are_noticed(self):
         with self.assertRaisesRegex(checker.Broken, "chain"):
@@ -646,6 +692,19 @@ class Notices(unittest.TestCase):
         flipped = last[:-1] + bytes([last[-1] ^ 1])
         with self.assertRaisesRegex(checker.Broken, "file of version"):
             checker.check(**{**self.evidence, "files": {VERSIONS: flipped}})
+
+
+class NoticesOfCombiners(Lies, unittest.TestCase):
+    KIND = "combined"
+
+    def test_each_lie_is_noticed(self):
+        self.check_lies({
+            "nobody sent": lambda v, _: v[2]["combined"].update(digest="0" * 64),
+            "combined: None": lambda v, _: v[2].pop("combined"),
+            "combined: {": lambda v, _: v[0].update(combined=v[2]["combined"]),
+            "was combined of": lambda v, _: v[1]["updates"].append(v[1]["updates"][0]),
+            "was answered as": lambda v, _: v[2].update(model="0" * 64),
+        })
 
 
 if __name__ == "__main__":
