@@ -1,9 +1,10 @@
 """Tributary: train one model across many machines that keep their data.
 
 Take part:  join() -> Client, iterate for Task.
-Run one:    serve() -> Server, Run, export().
+Run one:    serve() -> Server, Run, export(); combine() with a rule of your own.
 """
 from .client import Client, Task, join
+from .combiner import combine
 from .errors import (ForkedError, InvalidError, ModelError, RefusedError, TributaryError,
                      UnreachableError)
 from .run import Run, export
@@ -11,4 +12,4 @@ from .server import Server, serve
 
 __version__ = "0.1.0"
 __all__ = ["Client", "ForkedError", "InvalidError", "ModelError", "RefusedError", "Run", "Server",
-           "Task", "TributaryError", "UnreachableError", "export", "join", "serve"]
+           "Task", "TributaryError", "UnreachableError", "combine", "export", "join", "serve"]

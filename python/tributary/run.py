@@ -170,6 +170,13 @@ class Run:
             made[client] = str(json.loads(reply.body)["link"])
         return made
 
+    def merge_link(self, label: str | None = None, expires: str | None = None) -> str:
+        """What trib.combine() needs. Whoever has it reads each update. label: whose it is, for the record."""
+        wish = {"scope": "merge", "subject": label, "expires": expires}
+        reply = self._control.request("POST", f"{self._path}/tokens",
+                                      {key: value for key, value in wish.items() if value})
+        return str(json.loads(reply.body)["link"])
+
     # --- watching ---
 
     def status(self) -> dict[str, Any]:
