@@ -368,8 +368,8 @@ static void declare_needs(struct trib_spec *spec) {
     spec->strategy.denominator_constant = needs.constant;
     spec->strategy.base_versions = needs.base_versions;
     spec->strategy.is_mixing = needs.is_mixing;
-    if (spec->strategy.combiner ==
-        TRIB_COMBINER_EXTERNAL) /* what is summed is one delta, of weight 1 */
+    bool is_alone = spec->strategy.combiner == TRIB_COMBINER_EXTERNAL; /* one delta of weight 1 */
+    if (is_alone)
         spec->strategy.denominator = TRIB_DENOMINATOR_WEIGHT;
 }
 
