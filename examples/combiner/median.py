@@ -14,6 +14,7 @@ import os
 import statistics
 import struct
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -77,8 +78,9 @@ def serve(run):
             if why["code"] == "ended":
                 print(why["message"])
                 return
-            if why["code"] not in ("conflict", "not_found", "busy"):  # else: it has moved on
+            if why["code"] not in ("conflict", "not_found", "busy", "closing"):
                 raise SystemExit(why["message"]) from error
+            time.sleep(1)  # what was offered is not any more, or the daemon is busy
 
 
 if __name__ == "__main__":

@@ -260,6 +260,28 @@ class Combiner(unittest.TestCase):
             self.assertEqual(reply.status, 400, reply.body)
             self.assertIn(why, reply.json()["message"])
 
+    def test_a_live_run_takes_a_combiner_and_leaves_it(self):
+        run = self.create(combiner="sum", divide="weight", more={"keep": {"updates": "forever"}})
+
+        def change(combiner):
+            wait_for(lambda: self.daemon.request(
+                "PATCH", run.path, {"strategy": {"combiner": combiner}},
+                self.daemon.admin).status == 200)
+            wait_for(lambda: run.get("/spec").json().get("strategy", {}).get("combiner") == combiner)
+
+        self.send((1, 1), (3, 3))
+        wait_for(lambda: run.version() == 1)
+        change("external")
+        self.send((1, 1), (3, 3), update="u1")
+        self.assertEqual(self.put(2, delta(8, 8), self.offer()["offer"]).status, 200)
+        change("sum")
+        self.send((1, 1), (3, 3), update="u2")
+        wait_for(lambda: run.version() == 3)
+        self.assertEqual(read_safetensors(run.model().body)["w"], [1 + 2 + 8 + 2, 2 + 2 + 8 + 2])
+        self.assertEqual(["combined" in record for record in self.records()], [False, True, False])
+        self.assertEqual(self.verify()["recomputed"], 3)
+        self.assertEqual(read_safetensors(run.model().body)["w"], [13.0, 14.0])
+
     # --- ends ---
 
     def test_a_stop_does_not_wait_for_a_combiner(self):
