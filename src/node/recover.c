@@ -509,7 +509,10 @@ static enum trib_status restore_pending(struct recovery *recovery,
     };
     trib_slot slot;
     struct trib_upload *upload = trib_allocate(hosted->node->env, 1, sizeof *upload);
-    if (upload == NULL || !trib_run_restore_update(hosted->run, &pending, &slot)) {
+    if (upload == NULL) {
+        return TRIB_EMEMORY;
+    }
+    if (!trib_run_restore_update(hosted->run, &pending, &slot)) {
         trib_release(hosted->node->env, upload, 1, sizeof *upload);
         return trib_error_set(recovery->error, TRIB_ELIMIT,
                               "pending update %s of %s finds no place (updates_pending_max is %u)",

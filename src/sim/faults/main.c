@@ -114,7 +114,9 @@ static void check_all_returned(void) {
     }
     struct trib_spool_counters counters;
     trib_spool_count(trib_node_find(node, plan.choice.judge.run)->spool, &counters);
-    if (plan.choice.is_checkpointed_always && counters.live_entries > 0) {
+    /* Without memory to remember that an entry is free, it stays until the next start. */
+    if (plan.choice.is_checkpointed_always && !world.has_refused_memory &&
+        counters.live_entries > 0) {
         world_fail("%" PRIu64 " entries of the spool were not released", counters.live_entries);
     }
 }
