@@ -165,7 +165,7 @@ def fedavg_cnn():
                  ("E", "B", "u", *PARTITIONS), tuple(rows), "Days of work on two cores; --quick leaves all of it out.")
 
 
-CROWD = ("--speed", "halfnormal:10s,5s", "--per", "task")
+CROWD = ("--speed", "halfnormal:10s", "--per", "task")
 
 
 def asynchronous(count, what):
