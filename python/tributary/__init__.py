@@ -2,6 +2,7 @@
 
 Take part:  join() -> Client, iterate for Task.
 Run one:    serve() -> Server, Run, export(); combine() with a rule of your own.
+Try one:    simulate(), a fleet in virtual time.
 """
 from .client import Client, Task, join
 from .combiner import combine
@@ -9,7 +10,9 @@ from .errors import (ForkedError, InvalidError, ModelError, RefusedError, Tribut
                      UnreachableError)
 from .run import Run, export
 from .server import Server, serve
+from .simulate import Delta, simulate
 
 __version__ = "0.1.0"
-__all__ = ["Client", "ForkedError", "InvalidError", "ModelError", "RefusedError", "Run", "Server",
-           "Task", "TributaryError", "UnreachableError", "combine", "export", "join", "serve"]
+__all__ = ["Client", "Delta", "ForkedError", "InvalidError", "ModelError", "RefusedError", "Run",
+           "Server", "Task", "TributaryError", "UnreachableError", "combine", "export", "join",
+           "serve", "simulate"]

@@ -17,6 +17,7 @@
 #include "sim/fleet.h"
 #include "sim/hands.h"
 #include "sim/work_native.h"
+#include "sim/work_pipe.h"
 #include "wire/yaml.h"
 
 #define FLEET_FILE_BYTES_MAX (1 << 20)
@@ -32,6 +33,9 @@ struct sim_options {
     uint64_t parts;
     const char *test;
     bool is_untrained;
+    const char *init;
+    const char *work_fds;
+    const char *save;
     uint64_t threads;
     const char *json;
     const char *plots;
@@ -63,6 +67,12 @@ static const struct trib_option sim_table[] = {
      .meaning = "data set whose test part versions are scored on, every evaluate.every"},
     {"no-train", TRIB_OPTION_FLAG, AT(is_untrained),
      .meaning = "clients take their time and send zeros: the system without the learning"},
+    {"init", TRIB_OPTION_TEXT, AT(init), .value = "FILE", .otherwise = "as the spec says",
+     .meaning = "safetensors file that is version 0"},
+    {"save", TRIB_OPTION_TEXT, AT(save), .value = "FILE", .otherwise = "none",
+     .meaning = "write the last version into this safetensors file; takes one SPEC"},
+    {"work-fds", TRIB_OPTION_TEXT, AT(work_fds), .value = "IN,OUT", .otherwise = "none",
+     .meaning = "for programs: clients train at the other end of these two descriptors"},
     {"threads", TRIB_OPTION_INTEGER, AT(threads), .value = "N", .otherwise = "one for each core",
      .least = 1, .most = TRIB_HANDS_MAX,
      .meaning = "train on so many; results do not depend on it"},
@@ -90,6 +100,7 @@ struct simulation {
     bool has_test;
     uint32_t *owners;
     uint32_t owner_count;
+    int work_fds[2]; /* to read from, to write to */
     struct trib_sim_show show;
 };
 
@@ -262,6 +273,9 @@ struct one_run {
     struct trib_spec *spec;
     struct trib_block *model;
     struct trib_work_native *native;
+    struct trib_work_pipe *pipe;
+    struct trib_layout *layout; /* of the pipe */
+    struct trib_block *last;    /* what --save wants */
 };
 
 /* A model for studies of the system alone. */
@@ -359,10 +373,28 @@ static enum trib_status make_native(const struct simulation *simulation, struct 
     return trib_work_native_new(simulation->cli->env, &options, &run->native, error);
 }
 
+static enum trib_status make_pipe(const struct simulation *simulation, struct one_run *run,
+                                  struct trib_error *error) {
+    const struct trib_env *env = simulation->cli->env;
+    enum trib_status status =
+        trib_model_read_layout(env, run->spec, run->model, &run->layout, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    const struct trib_work_pipe_options options = {
+        .input = simulation->work_fds[0],
+        .output = simulation->work_fds[1],
+        .layout = run->layout,
+        .settings = run->spec->train,
+    };
+    return trib_work_pipe_new(env, &options, &run->pipe, error);
+}
+
 static enum trib_status prepare(const struct simulation *simulation, const char *path,
                                 struct one_run *run, struct trib_error *error) {
     const struct trib_env *env = simulation->cli->env;
-    const struct trib_spec_file_request request = {.path = path, .data = simulation->options->data};
+    const struct trib_spec_file_request request = {
+        .path = path, .model = simulation->options->init, .data = simulation->options->data};
     enum trib_status status = trib_spec_file_read(env, &request, &run->file, error);
     if (status != TRIB_OK) {
         return status;
@@ -371,17 +403,49 @@ static enum trib_status prepare(const struct simulation *simulation, const char 
     if (status == TRIB_OK) {
         status = make_model(simulation, run, error);
     }
-    if (status == TRIB_OK && !simulation->options->is_untrained) {
+    if (status == TRIB_OK && simulation->options->work_fds != NULL) {
+        status = make_pipe(simulation, run, error);
+    } else if (status == TRIB_OK && !simulation->options->is_untrained) {
         status = make_native(simulation, run, error);
     }
     return status == TRIB_OK ? TRIB_OK : trib_error_prefix(error, status, "%s", path);
 }
 
 static void forget(struct one_run *run) {
+    trib_block_unref(run->last);
+    trib_work_pipe_free(run->pipe);
+    trib_layout_free(run->layout);
     trib_work_native_free(run->native);
     trib_block_unref(run->model);
     trib_spec_free(run->spec);
     trib_spec_file_deinit(&run->file);
+}
+
+static struct trib_work work_of(const struct one_run *run) {
+    return run->pipe != NULL     ? trib_work_pipe_table(run->pipe)
+           : run->native != NULL ? trib_work_native_table(run->native)
+                                 : (struct trib_work){0};
+}
+
+/* Whole or not at all. */
+static enum trib_exit save(const struct trib_cli *cli, const char *path,
+                           const struct trib_block *version) {
+    struct trib_text draft;
+    trib_text_init(&draft, cli->env);
+    trib_text_format(&draft, "%s.part", path);
+    FILE *file = draft.is_failed ? NULL : fopen(draft.bytes, "wbe");
+    bool is_written =
+        file != NULL && fwrite(version->bytes, 1, version->byte_count, file) == version->byte_count;
+    is_written = file != NULL && fclose(file) == 0 && is_written;
+    enum trib_exit exit = TRIB_EXIT_OK;
+    if (!is_written || rename(draft.bytes, path) != 0) {
+        exit = trib_cli_fail(cli, TRIB_EXIT_FAILED, "%s: cannot be written", path);
+        if (file != NULL) {
+            (void)unlink(draft.bytes); /* what cannot be removed does no harm */
+        }
+    }
+    trib_text_deinit(&draft);
+    return exit;
 }
 
 static enum trib_exit simulate(struct simulation *simulation, const char *path) {
@@ -395,8 +459,8 @@ static enum trib_exit simulate(struct simulation *simulation, const char *path) 
                              status == TRIB_EMEMORY ? TRIB_EXIT_FAILED : TRIB_EXIT_USAGE, "%s",
                              error.text);
     }
-    const struct trib_work work =
-        run.native != NULL ? trib_work_native_table(run.native) : (struct trib_work){0};
+    const struct trib_work work = work_of(&run);
+    const char *saved = simulation->options->save;
     const struct trib_fleet_options options = {
         .spec = run.spec,
         .population = &simulation->population,
@@ -406,6 +470,7 @@ static enum trib_exit simulate(struct simulation *simulation, const char *path) 
         .context = &simulation->show,
         .point = trib_sim_show_point,
         .progress = trib_sim_show_progress,
+        .last = saved != NULL ? &run.last : NULL,
     };
     enum trib_exit exit = TRIB_EXIT_OK;
     trib_sim_show_begin(&simulation->show, run.spec);
@@ -416,6 +481,7 @@ static enum trib_exit simulate(struct simulation *simulation, const char *path) 
                              "%s: %s", path, error.text);
     } else {
         trib_sim_show_end(&simulation->show, &report);
+        exit = saved != NULL ? save(simulation->cli, saved, run.last) : TRIB_EXIT_OK;
     }
     forget(&run);
     return exit == TRIB_EXIT_OK && trib_is_interrupted() ? TRIB_EXIT_INTERRUPTED : exit;
@@ -426,7 +492,14 @@ static enum trib_exit simulate(struct simulation *simulation, const char *path) 
 static enum trib_exit simulate_all(struct simulation *simulation) {
     struct trib_error error = {0};
     enum trib_status status = read_population(simulation, &error);
-    if (status == TRIB_OK && !simulation->options->is_untrained) {
+    if (status == TRIB_OK && simulation->options->work_fds != NULL &&
+        simulation->population.per == TRIB_PER_EXAMPLE) {
+        status = trib_error_set(&error, TRIB_EINVALID,
+                                "per: must be task or step, nobody knows beforehand how many "
+                                "examples clients of --work-fds have");
+    }
+    if (status == TRIB_OK && simulation->options->data != NULL &&
+        !simulation->options->is_untrained) {
         status = load_data(simulation, &error);
     } else if (simulation->population.clients == 0) {
         simulation->population.clients = CLIENTS_USUAL;
@@ -443,6 +516,28 @@ static enum trib_exit simulate_all(struct simulation *simulation) {
     return exit;
 }
 
+/* "5,6" */
+static bool read_descriptors(const char *text, int descriptors[2]) {
+    int read_bytes = 0;
+    return sscanf(text, "%9d,%9d%n", &descriptors[0], &descriptors[1], &read_bytes) == 2 &&
+           text[read_bytes] == '\0' && descriptors[0] >= 0 && descriptors[1] >= 0;
+}
+
+/* NULL: the options fit together. */
+static const char *find_conflict(const struct sim_options *options) {
+    bool has_work = options->data != NULL || options->is_untrained;
+    if (options->work_fds == NULL && !has_work) {
+        return "give --data, or --no-train";
+    }
+    if (options->work_fds != NULL && has_work) {
+        return "--work-fds leaves no room for --data and --no-train";
+    }
+    if (options->specs.count > 1 && (options->work_fds != NULL || options->save != NULL)) {
+        return "--work-fds and --save take one spec";
+    }
+    return NULL;
+}
+
 static enum trib_exit sim(const struct trib_cli *cli, const void *given) {
     const struct sim_options *options = given;
     if (options->is_faulty) {
@@ -452,19 +547,24 @@ static enum trib_exit sim(const struct trib_cli *cli, const void *given) {
                    ? trib_sim_faults_run(cli, &faults)
                    : trib_cli_fail(cli, TRIB_EXIT_USAGE, "--faults takes one spec");
     }
-    if (options->data == NULL && !options->is_untrained) {
-        return trib_cli_fail(cli, TRIB_EXIT_USAGE, "give --data, or --no-train");
+    const char *conflict = find_conflict(options);
+    if (conflict != NULL) {
+        return trib_cli_fail(cli, TRIB_EXIT_USAGE, "%s", conflict);
     }
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     struct simulation simulation = {.cli = cli, .options = options};
+    if (options->work_fds != NULL && !read_descriptors(options->work_fds, simulation.work_fds)) {
+        return trib_cli_fail(cli, TRIB_EXIT_USAGE, "--work-fds: %s is not two numbers such as 3,4",
+                             options->work_fds);
+    }
     simulation.threads = (uint32_t)options->threads;
     if (simulation.threads == 0) {
         simulation.threads = cores < 1                ? 1
                              : cores > TRIB_HANDS_MAX ? TRIB_HANDS_MAX
                                                       : (uint32_t)cores;
     }
-    if (options->is_untrained) {
-        simulation.threads = 1; /* there is nothing to share out */
+    if (options->is_untrained || options->work_fds != NULL) {
+        simulation.threads = 1; /* there is nothing to share out, or one to ask */
     }
     enum trib_exit exit = trib_sim_show_open(&simulation.show, cli, options->json);
     if (exit == TRIB_EXIT_OK) {

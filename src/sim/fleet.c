@@ -279,6 +279,9 @@ enum trib_status trib_fleet_run(const struct trib_env *env,
                                 struct trib_fleet_report *report, struct trib_error *error) {
     *report = (struct trib_fleet_report){0};
     enum trib_status status = check_options(options, error);
+    if (options->last != NULL) {
+        *options->last = NULL;
+    }
     if (status != TRIB_OK) {
         return status;
     }
@@ -298,6 +301,9 @@ enum trib_status trib_fleet_run(const struct trib_env *env,
         fleet.point = (struct trib_fleet_point){
             .loss = NAN, .test_accuracy = NAN, .test_loss = NAN, .digest = fleet.model.digest};
         play(&fleet);
+    }
+    if (options->last != NULL) {
+        *options->last = fleet.status == TRIB_OK ? trib_block_ref(fleet.model.current) : NULL;
     }
     report->ended_at = fleet.now;
     report->staleness =

@@ -51,6 +51,8 @@ struct trib_fleet_options {
     void (*point)(void *context, const struct trib_fleet_point *point);
     /* Every few thousand moments; false: stop here. NULL allowed. */
     bool (*progress)(void *context, const struct trib_fleet_progress *progress);
+    struct trib_block **last; /* becomes the last version, the caller's to unref; NULL on error.
+                                 NULL: not wanted */
 };
 
 struct trib_fleet_report {

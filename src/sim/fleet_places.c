@@ -8,6 +8,7 @@
  * carry the generation of their place. */
 #include "sim/fleet_parts.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -292,6 +293,10 @@ static void send(struct trib_fleet *fleet, uint32_t number) {
     trib_fleet_settle(fleet); /* so that whoever comes now is given the newest version */
 }
 
+static bool ends_simulation(enum trib_status status) {
+    return status == TRIB_EMEMORY || status == TRIB_ECLOSED;
+}
+
 static void finish(struct trib_fleet *fleet, uint32_t number) {
     struct trib_place *place = &fleet->places[number];
     bool is_trained = true;
@@ -300,8 +305,11 @@ static void finish(struct trib_fleet *fleet, uint32_t number) {
         end_job(fleet, place);
         is_trained = place->update->is_trained;
     }
-    if (!is_trained && place->update->status == TRIB_EMEMORY) {
-        trib_fleet_fail(fleet, TRIB_EMEMORY, NULL);
+    if (!is_trained && ends_simulation(place->update->status)) {
+        (void)trib_error_prefix(&place->update->error, place->update->status,
+                                "client %" PRIu64 " on version %" PRIu64, place->client,
+                                place->base);
+        trib_fleet_fail(fleet, place->update->status, &place->update->error);
     } else if (is_trained) {
         send(fleet, number);
     } else { /* a client whose training came to nothing gives its task back */

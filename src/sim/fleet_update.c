@@ -12,10 +12,14 @@ static const float *values_of(const struct trib_fleet *fleet, const struct trib_
     return (const float *)(version->bytes + fleet->model.layout->data_offset);
 }
 
-/* delta = trained - base, of the tensors that an update has. */
-static void subtract(const struct trib_fleet *fleet, const float *trained, const float *base,
-                     struct trib_block *body) {
+/* delta = trained - base, of the tensors that an update has. NULL: no memory. */
+static struct trib_block *subtract(const struct trib_fleet *fleet, const float *trained,
+                                   const float *base) {
     const struct trib_layout *layout = fleet->update_layout;
+    struct trib_block *body = trib_safetensors_block(fleet->env, layout);
+    if (body == NULL) {
+        return NULL;
+    }
     float *delta = (float *)(body->bytes + layout->data_offset);
     for (size_t t = 0; t < layout->tensor_count; t++) {
         const struct trib_tensor *part = &layout->tensors[t];
@@ -27,6 +31,8 @@ static void subtract(const struct trib_fleet *fleet, const float *trained, const
             out[i] = to[i] - from[i];
         }
     }
+    trib_block_seal(body);
+    return body;
 }
 
 /* As the daemon checks what it is sent. */
@@ -61,14 +67,13 @@ static void work_on_update(struct trib_fleet *fleet, uint32_t number, uint32_t h
         return;
     }
     update->is_trained = true;
-    update->body = trib_safetensors_block(fleet->env, fleet->update_layout);
-    if (update->body == NULL) {
-        update->status = TRIB_EMEMORY;
-        return;
+    bool is_foreign = update->trained.body != NULL;
+    update->body = is_foreign ? update->trained.body : subtract(fleet, fleet->trained[hand], base);
+    update->status = update->body == NULL ? TRIB_EMEMORY : check_body(fleet, update);
+    if (is_foreign && update->status != TRIB_OK) { /* its maker must know, not only the server */
+        update->is_trained = false;
+        update->status = update->status == TRIB_EMEMORY ? TRIB_EMEMORY : TRIB_ECLOSED;
     }
-    subtract(fleet, fleet->trained[hand], base, update->body);
-    trib_block_seal(update->body);
-    update->status = check_body(fleet, update);
 }
 
 void trib_fleet_job(void *context, uint32_t job, uint32_t hand) {

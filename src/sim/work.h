@@ -1,11 +1,13 @@
 /* work.h - what simulated clients do: the seam between the fleet and whoever trains.
  *
- * The native trainers are one implementation (work_native.h); a program can bring its own. Every
+ * The native trainers are one implementation (work_native.h), a program at the other end of two
+ * pipes is another (work_pipe.h); whoever links the library can bring one of his own. Every
  * result must depend on its arguments alone, never on the hand or on earlier calls: then a
  * simulation gives the same bytes whatever the number of threads. */
 #ifndef TRIB_SIM_WORK_H
 #define TRIB_SIM_WORK_H
 
+#include "base/block.h"
 #include "base/status.h"
 #include "run/run.h"
 
@@ -17,8 +19,10 @@ struct trib_work_task {
 };
 
 struct trib_work_trained {
-    uint64_t examples; /* behind the update, > 0 */
-    double loss;       /* NAN: not measured */
+    uint64_t examples;       /* behind the update, > 0 */
+    double loss;             /* NAN: not measured */
+    struct trib_block *body; /* the update as it would be sent, sealed, the caller's to unref; one
+                                that the codec refuses ends the simulation. NULL: trained - base */
 };
 
 struct trib_work_score {
@@ -33,6 +37,8 @@ struct trib_work {
     uint64_t (*examples)(void *context, uint64_t client);
     /* Train from `base`, float32[element count] in layout order, into `trained` of the same size,
      * whose contents are undefined at first. NULL: nothing is trained, every update is zero.
+     * TRIB_EMEMORY and TRIB_ECLOSED (whoever trains is gone; error says more) end the simulation;
+     * with any other error the client gives its task back. result is not read then.
      * Thread: one call per hand at a time. */
     enum trib_status (*train)(void *context, uint32_t hand, const struct trib_work_task *task,
                               const float *base, float *trained, struct trib_work_trained *result,

@@ -78,7 +78,7 @@ static enum trib_status train(void *context, uint32_t hand, const struct trib_wo
             (size_t)count_examples(context, task->client), &settings, trained, &outcome, error);
     }
     if (status == TRIB_OK) {
-        *result = (struct trib_work_trained){outcome.row_count, outcome.loss};
+        *result = (struct trib_work_trained){.examples = outcome.row_count, .loss = outcome.loss};
     }
     return status;
 }

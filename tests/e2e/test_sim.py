@@ -1,4 +1,5 @@
 """test_sim.py - trib sim: the same bytes on any number of threads, the same versions as the daemon, words for mistakes."""
+import hashlib
 import json
 import pathlib
 import random
@@ -100,6 +101,16 @@ class Sim(unittest.TestCase):
         live = [record["model"] for record in records if record["type"] == "version"]
         self.assertEqual(live, simulated)
 
+    def test_the_last_version_is_saved_and_can_be_the_first(self):
+        spec = self.spec("saved", {"preset": "fedavg"})
+        points = self.lines(spec, "--data", self.data, "--clients", 4, "--save", "last.safetensors")
+        last = (self.folder / "last.safetensors").read_bytes()
+        self.assertEqual(hashlib.sha256(last).hexdigest(), points[-2]["digest"])
+        again = self.lines(spec, "--data", self.data, "--clients", 4, "--init", "last.safetensors")
+        self.assertEqual(again[0]["digest"], points[-2]["digest"])
+        self.assertIn("none/last: cannot be written",
+                      self.sim(spec, "--data", self.data, "--clients", 4, "--save", "none/last", code=1))
+
     def test_a_fleet_file_says_what_options_say(self):
         spec = self.spec("turns", {"preset": "fedbuff", "goal": 2, "concurrency": 4})
         (self.folder / "fleet.yaml").write_text("clients: 9\nspeed: lognormal:5s,1\ndropout: 0.2\n",
@@ -118,6 +129,11 @@ class Sim(unittest.TestCase):
         (self.folder / "fleet.yaml").write_text("speeed: 3s\n", encoding="utf-8")
         for options, words in (
                 ((spec,), "give --data, or --no-train"),
+                ((spec, "--no-train", "--work-fds", "3,4"), "leaves no room for"),
+                ((spec, "--work-fds", "3"), "--work-fds: 3 is not two numbers"),
+                ((spec, "--work-fds", "900,901"), "descriptor 900"),
+                ((spec, "--work-fds", "3,4", "--per", "example"), "per: must be task or step"),
+                ((spec, endless, "--no-train", "--save", "last"), "take one spec"),
                 ((spec, "--no-train", "--speed", "lognrmal:3s,1"), "did you mean lognormal"),
                 ((spec, "--no-train", "--speed", "trace:speed.csv"), "line 3, column 1"),
                 ((spec, "--no-train", "--availability", "trace:there.csv"), "line 2, column 2"),

@@ -68,7 +68,8 @@ static enum trib_status train(void *context, uint32_t hand, const struct trib_wo
     for (size_t i = 0; i < ELEMENTS; i++) {
         trained[i] = base[i] + 0.1F * ((float)trib_random_unit(&random) - base[i]);
     }
-    *result = (struct trib_work_trained){1 + task->client % 7, trib_random_unit(&random)};
+    *result = (struct trib_work_trained){.examples = 1 + task->client % 7,
+                                         .loss = trib_random_unit(&random)};
     return TRIB_OK;
 }
 
