@@ -139,7 +139,8 @@ class Runs(Daemon):
         run.wait(timeout=30)
         for thread in threads:
             thread.join(30)
-        if run.status()["best"]["version"] == 2:  # else it was passed over before it was judged
+        best = run.status().get("best", {})
+        if best.get("version") == 2:  # else it was passed over before it was judged
             path = pathlib.Path(self.server.log.parent, "best.safetensors")
             np.testing.assert_array_equal(trib.export(run, "best", path)["w"], 2)
             inspected = subprocess.run([trib.server.find_program(), "model", "inspect", str(path)],

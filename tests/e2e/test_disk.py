@@ -19,6 +19,19 @@ def run_quietly(*words):
                           check=False).returncode == 0
 
 
+def can_be_made_immutable(folder):
+    """Some file systems have the attribute and let open files be written all the same."""
+    if shutil.which("chattr") is None:
+        return False
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        try:
+            return run_quietly("chattr", "+i", file.name) and not file.file.raw.write(b"x")
+        except OSError:
+            return True
+        finally:
+            run_quietly("chattr", "-i", file.name)
+
+
 class SmallDisk(Daemon):
     """A daemon whose data lies on a disk of its own, in memory; close() takes it away."""
 
@@ -231,7 +244,7 @@ class Disk(unittest.TestCase):
         wait_for(lambda: run.version() == 1, what="version 1")
         files = os.path.join(daemon.data, "runs", "r")
         self.addCleanup(run_quietly, "chattr", "-R", "-i", files)
-        if shutil.which("chattr") is None or not run_quietly("chattr", "-R", "+i", files):
+        if not can_be_made_immutable(daemon.directory) or not run_quietly("chattr", "-R", "+i", files):
             self.skipTest("files cannot be made immutable here")
         replies = [self.push(client, "bad", 1, acknowledged) for client in clients]
         replies.append(daemon.request("PUT", f"{run.path}/clients/new", {"role": "trainer"}))

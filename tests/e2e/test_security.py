@@ -46,8 +46,12 @@ class Secured(unittest.TestCase):
         return reply.status, document["code"] if reply.status >= 400 else document
 
     def make(self, scope, run="r", by=None, **fields):
-        status, made = self.ask("POST", f"/{run}/tokens", by or self.daemon.admin,
-                                {"scope": scope, **fields})
+        def ask():
+            return self.ask("POST", f"/{run}/tokens", by or self.daemon.admin, {"scope": scope, **fields})
+        status, made = ask()
+        while status == 503:  # the run is being opened again
+            time.sleep(0.05)
+            status, made = ask()
         self.assertEqual(status, 201, made)
         return made
 

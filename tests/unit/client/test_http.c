@@ -1,6 +1,7 @@
 /* test_http.c - requests and replies over real sockets, and over a transport that dribbles. */
 #include "client/http.h"
 
+#include <netdb.h>
 #include <stdio.h>
 
 #include "client/scripted.h"
@@ -387,6 +388,11 @@ static void unix_sockets_carry_it_too(void **state) {
 
 static void every_address_of_a_name_is_tried(void **state) {
     (void)state;
+    struct addrinfo *addresses = NULL;
+    if (getaddrinfo("localhost", NULL, NULL, &addresses) != 0) {
+        skip(); /* a system without /etc/hosts */
+    }
+    freeaddrinfo(addresses);
     const struct scripted_step step = {.expected = "GET", .reply = OK_REPLY};
     struct scripted server;
     scripted_start(&server, &step, 1);

@@ -153,7 +153,8 @@ static void runs_take_turns(void **state) {
     assert_string_equal(world.begun, "aabcabcabcabcabcaaaaaaaaaaaaaa");
 }
 
-/* While both wait, a has three turns for each of b: of five threads it may have four. */
+/* While both wait, a has three turns for each of b: of five threads it may have four. Where a job of
+ * b ends while a has its four, b comes before its turn. */
 static void turns_go_by_weight(void **state) {
     (void)state;
     struct world world;
@@ -169,7 +170,11 @@ static void turns_go_by_weight(void **state) {
     }
     finish(&world, jobs, 22);
     is_immediate = false;
-    assert_string_equal(world.begun, "aaaabaaabaaabaaabaaabb");
+    size_t turns_of_b = 0;
+    for (size_t i = 0; i < 20; i++) { /* b has jobs that wait all the while */
+        turns_of_b += world.begun[i] == 'b';
+    }
+    assert_in_range(turns_of_b, 4, 5);
 }
 
 /* Whatever allocation fails: a job is refused and nothing of it happens, or it ends exactly once. */
