@@ -94,6 +94,8 @@ static bool is_prefix_valid(const char *prefix) {
 
 /* "/prefix/run": the last segment is the run. */
 static bool read_path(const char *from, const char *limit, struct trib_link *link) {
+    if (*from != '/') /* letters behind the port would become a part of the host */
+        return false;
     if (limit > from && limit[-1] == '/') /* people copy addresses with a slash at the end */
         limit--;
     const char *run = limit;

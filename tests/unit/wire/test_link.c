@@ -108,6 +108,7 @@ static void refuses_what_is_no_link_and_changes_nothing(void **state) {
         "http://user@h/r",
         "http://user:secret@h/r",
         "http://h:80x/r",
+        "http://h:80x/a/r", /* not host hx, nor a prefix */
         "http://h",
         "http://h/",
         "http://h/.r",
