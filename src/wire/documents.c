@@ -21,8 +21,8 @@ enum trib_status trib_document_read(const char *bytes, size_t byte_count, json_t
     *document = json_loadb(bytes, byte_count, JSON_REJECT_DUPLICATES, &detail);
     /* Jansson has words for whatever is wrong with the text, none for most lack of memory. */
     bool is_refused = trib_json_was_refused();
-    if (is_refused || (!*document && (!detail.text[0] ||
-                                      json_error_code(&detail) == json_error_out_of_memory))) {
+    if (is_refused ||
+        (!*document && (!detail.text[0] || json_error_code(&detail) == json_error_out_of_memory))) {
         json_decref(*document);
         *document = NULL;
         return trib_error_set(error, TRIB_EMEMORY, "out of memory");

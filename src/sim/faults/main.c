@@ -42,8 +42,7 @@ static struct {
 
 struct options {
     const char *program;
-    const char
-        *command; /* --as: what a user calls this, to be told with a seed; NULL: the program */
+    const char *command; /* --as: what a user has called; NULL: the program */
     uint64_t first, count;
     const char *spec_path; /* NULL: each world has a spec of its own */
     json_t *spec;
