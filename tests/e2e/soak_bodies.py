@@ -3,8 +3,8 @@ quota of 12 GiB, while small clients of another run go on: nobody starves, nothi
 
     TRIB=build-release/trib python3 tests/e2e/soak_bodies.py [CLIENTS [BYTES]]
 
-Needs 20 GB of disk, which also decides how long it takes. The spool is emptied between versions, so that 100 GB
-go through it. Prints what it has measured and ends with 1 if a promise is broken. The clients are
+Needs 20 GB of disk, which also decides how long it takes (three minutes where it is quick). The
+spool is emptied between versions, so that 100 GB go through it. Prints what it has measured and ends with 1 if a promise is broken. The clients are
 bench/load.c, beside the program under test.
 """
 import sys
