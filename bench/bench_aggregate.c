@@ -178,7 +178,7 @@ static void open_model(struct bench *bench, const struct trib_spec *spec) {
     struct trib_layout *layout = NULL;
     struct trib_error error = {0};
     need(trib_model_read_layout(env, spec, version, &layout, &error));
-    if (trib_model_init(&bench->model, env, spec, layout, version, 0, 1, &error) != TRIB_OK) {
+    if (trib_model_init(&bench->model, env, spec, layout, version, 0, &error) != TRIB_OK) {
         fail(error.text);
     }
     trib_block_unref(version);

@@ -95,22 +95,45 @@ void trib_resolution_deinit(struct trib_resolution *resolution) {
     *resolution = (struct trib_resolution){0};
 }
 
-enum trib_status trib_exact_sum_init(struct trib_exact_sum *sum, const struct trib_env *env,
-                                     const struct trib_layout *layout,
-                                     const struct trib_resolution *resolution) {
+void trib_exact_sum_begin(struct trib_exact_sum *sum, const struct trib_layout *layout,
+                          const struct trib_resolution *resolution) {
     TRIB_ASSERT(resolution->tensor_count == layout->tensor_count);
-    *sum = (struct trib_exact_sum){0};
+    *sum = (struct trib_exact_sum){.layout = layout, .resolution = resolution};
+}
+
+struct trib_block *trib_exact_sum_totals(const struct trib_env *env,
+                                         const struct trib_layout *layout) {
     size_t byte_count = 0;
     if (layout->element_count > SIZE_MAX ||
         !trib_count_to_bytes((size_t)layout->element_count, sizeof(int64_t), &byte_count)) {
+        return NULL;
+    }
+    return trib_block_new(env, byte_count);
+}
+
+void trib_exact_sum_lend(struct trib_exact_sum *sum, struct trib_block *totals, uint64_t first) {
+    TRIB_ASSERT(sum->totals == NULL);
+    sum->totals = totals;
+    sum->first = first;
+}
+
+struct trib_block *trib_exact_sum_return(struct trib_exact_sum *sum) {
+    struct trib_block *totals = sum->totals;
+    sum->totals = NULL;
+    sum->first = 0;
+    return totals;
+}
+
+enum trib_status trib_exact_sum_init(struct trib_exact_sum *sum, const struct trib_env *env,
+                                     const struct trib_layout *layout,
+                                     const struct trib_resolution *resolution) {
+    struct trib_block *totals = trib_exact_sum_totals(env, layout);
+    if (totals == NULL) {
+        *sum = (struct trib_exact_sum){0};
         return TRIB_EMEMORY;
     }
-    sum->totals = trib_block_new(env, byte_count);
-    if (sum->totals == NULL) {
-        return TRIB_EMEMORY;
-    }
-    sum->layout = layout;
-    sum->resolution = resolution;
+    trib_exact_sum_begin(sum, layout, resolution);
+    trib_exact_sum_lend(sum, totals, 0);
     return TRIB_OK;
 }
 
@@ -119,10 +142,16 @@ void trib_exact_sum_deinit(struct trib_exact_sum *sum) {
     *sum = (struct trib_exact_sum){0};
 }
 
+static void check_range(const struct trib_exact_sum *sum, uint64_t first, uint64_t count) {
+    const uint64_t total_count = sum->totals->byte_count / sizeof(int64_t);
+    TRIB_ASSERT(first >= sum->first && first - sum->first <= total_count);
+    TRIB_ASSERT(count <= total_count - (first - sum->first));
+}
+
 void trib_exact_sum_clear_range(struct trib_exact_sum *sum, uint64_t first, uint64_t count) {
-    TRIB_ASSERT(first <= sum->layout->element_count);
-    TRIB_ASSERT(count <= sum->layout->element_count - first);
-    memset((int64_t *)sum->totals->bytes + first, 0, (size_t)count * sizeof(int64_t));
+    check_range(sum, first, count);
+    memset((int64_t *)sum->totals->bytes + (first - sum->first), 0,
+           (size_t)count * sizeof(int64_t));
 }
 
 void trib_exact_sum_clear_counts(struct trib_exact_sum *sum) {
@@ -137,11 +166,9 @@ enum trib_status trib_exact_sum_fold(struct trib_exact_sum *sum, const struct tr
     for (size_t k = 0; k < term_count; k++) {
         TRIB_ASSERT(terms[k].weight >= 1 && terms[k].weight <= sum->resolution->weight_max);
     }
-    TRIB_ASSERT(first <= sum->layout->element_count);
-    TRIB_ASSERT(count <= sum->layout->element_count - first);
-    int64_t *totals = (int64_t *)sum->totals->bytes;
-    return codec->fold(terms, term_count, kernels, sum->resolution->shift, first, count,
-                       totals + first);
+    check_range(sum, first, count);
+    int64_t *totals = (int64_t *)sum->totals->bytes + (first - sum->first);
+    return codec->fold(terms, term_count, kernels, sum->resolution->shift, first, count, totals);
 }
 
 enum trib_status trib_exact_sum_count(struct trib_exact_sum *sum, const struct trib_codec *codec,
@@ -166,7 +193,7 @@ enum trib_status trib_exact_sum_merge(struct trib_exact_sum *sum,
                                       const struct trib_exact_sum *other,
                                       const struct trib_kernels *kernels) {
     const struct trib_resolution *resolution = sum->resolution;
-    TRIB_ASSERT(sum->layout->element_count == other->layout->element_count);
+    TRIB_ASSERT(sum->totals->byte_count == other->totals->byte_count);
     TRIB_ASSERT(resolution->tensor_count == other->resolution->tensor_count);
     TRIB_ASSERT(memcmp(resolution->shift, other->resolution->shift, resolution->tensor_count) == 0);
     for (size_t group = 0; group < sum->layout->group_count; group++) {
@@ -175,7 +202,7 @@ enum trib_status trib_exact_sum_merge(struct trib_exact_sum *sum,
         }
     }
     kernels->add_i64((int64_t *)sum->totals->bytes, (const int64_t *)other->totals->bytes,
-                     (size_t)sum->layout->element_count);
+                     sum->totals->byte_count / sizeof(int64_t));
     for (size_t group = 0; group < sum->layout->group_count; group++) {
         sum->weight_total[group] += other->weight_total[group];
         sum->update_count[group] += other->update_count[group];

@@ -46,12 +46,24 @@ void trib_resolution_deinit(struct trib_resolution *resolution); /* all-zero is 
 struct trib_exact_sum {
     const struct trib_layout *layout;         /* borrowed */
     const struct trib_resolution *resolution; /* borrowed */
-    struct trib_block *totals;                /* int64[layout->element_count] */
-    uint64_t weight_total[TRIB_GROUPS_MAX];   /* read-only: per group, in weight units */
-    uint64_t update_count[TRIB_GROUPS_MAX];   /* read-only: per group */
+    struct trib_block *totals; /* int64, of `first` and the elements behind it; NULL: none yet */
+    uint64_t first;            /* read-only: element of the layout; 0, but for a window */
+    uint64_t weight_total[TRIB_GROUPS_MAX]; /* read-only: per group, in weight units */
+    uint64_t update_count[TRIB_GROUPS_MAX]; /* read-only: per group */
 };
 
-/* Zero totals. TRIB_EMEMORY: then the struct is all-zero. */
+/* Weights and counts alone, all zero; totals are lent before the first fold. */
+void trib_exact_sum_begin(struct trib_exact_sum *sum, const struct trib_layout *layout,
+                          const struct trib_resolution *resolution);
+/* Zero totals of all elements. NULL: no memory. */
+struct trib_block *trib_exact_sum_totals(const struct trib_env *env,
+                                         const struct trib_layout *layout);
+/* Sum into these totals from now on (taken): zero, of element `first` and those behind it. The sum
+ * must have none. */
+void trib_exact_sum_lend(struct trib_exact_sum *sum, struct trib_block *totals, uint64_t first);
+/* Its totals, the caller's now; NULL: it had none. */
+struct trib_block *trib_exact_sum_return(struct trib_exact_sum *sum);
+/* Begin, with totals of all elements. TRIB_EMEMORY: then the struct is all-zero. */
 enum trib_status trib_exact_sum_init(struct trib_exact_sum *sum, const struct trib_env *env,
                                      const struct trib_layout *layout,
                                      const struct trib_resolution *resolution);
@@ -60,7 +72,7 @@ void trib_exact_sum_deinit(struct trib_exact_sum *sum); /* all-zero is safe */
 void trib_exact_sum_clear_range(struct trib_exact_sum *sum, uint64_t first, uint64_t count);
 void trib_exact_sum_clear_counts(struct trib_exact_sum *sum);
 
-/* Add the elements [first, first + count) of some updates. Does not touch the weights: call
+/* Add the elements [first, first + count), of which it has the totals, of some updates. Does not touch the weights: call
  * trib_exact_sum_count once per update.
  *
  * terms  updates of one codec, checked by it: all values within their tensor's delta_max; weights

@@ -147,19 +147,34 @@ void trib_optimizer_state_deinit(struct trib_optimizer_state *state) {
 /* u32 magic | u32 group slots | u64 train elements | u64 bytes of vectors | u64 steps per group
  * slot | vectors, fp32. Little-endian, like the tensors that the kernels read. */
 #define STATE_MAGIC 0x31534f54u /* "TOS1" */
-#define STATE_HEAD_BYTES (4 + 4 + 8 + 8 + 8 * (size_t)TRIB_GROUPS_MAX)
 
 static size_t vectors_bytes(const struct trib_optimizer_state *state) {
     return state->vectors != NULL ? state->vectors->byte_count : 0;
 }
 
-size_t trib_optimizer_state_encoded_bytes(const struct trib_optimizer_state *state) {
-    return STATE_HEAD_BYTES + vectors_bytes(state);
+/* Two pieces of memory that are read as one. */
+static enum trib_status read_encoded(void *context, uint64_t offset, void *bytes, size_t count) {
+    const struct trib_optimizer_encoded *encoded = context;
+    unsigned char *target = bytes;
+    if (offset < TRIB_OPTIMIZER_HEAD_BYTES) {
+        size_t left = TRIB_OPTIMIZER_HEAD_BYTES - (size_t)offset;
+        size_t of_head = count < left ? count : left;
+        memcpy(target, encoded->head + offset, of_head);
+        target += of_head;
+        offset += of_head;
+        count -= of_head;
+    }
+    if (count > 0) {
+        memcpy(target, encoded->state->vectors->bytes + (offset - TRIB_OPTIMIZER_HEAD_BYTES),
+               count);
+    }
+    return TRIB_OK;
 }
 
-void trib_optimizer_state_encode(const struct trib_optimizer_state *state, void *bytes) {
+void trib_optimizer_state_encode(const struct trib_optimizer_state *state,
+                                 struct trib_optimizer_encoded *encoded) {
     struct trib_writer writer;
-    trib_writer_init(&writer, bytes, trib_optimizer_state_encoded_bytes(state));
+    trib_writer_init(&writer, encoded->head, sizeof encoded->head);
     trib_put_u32(&writer, STATE_MAGIC);
     trib_put_u32(&writer, TRIB_GROUPS_MAX);
     trib_put_u64(&writer, state->train_element_count);
@@ -167,11 +182,13 @@ void trib_optimizer_state_encode(const struct trib_optimizer_state *state, void 
     for (size_t group = 0; group < TRIB_GROUPS_MAX; group++) {
         trib_put_u64(&writer, state->steps[group]);
     }
-    if (state->vectors != NULL) {
-        trib_put_bytes(&writer, state->vectors->bytes, state->vectors->byte_count);
-    }
-    TRIB_ASSERT(!writer.is_failed);
-    TRIB_ASSERT(writer.byte_count == trib_optimizer_state_encoded_bytes(state));
+    TRIB_ASSERT(!writer.is_failed && writer.byte_count == sizeof encoded->head);
+    encoded->state = state;
+    encoded->source = (struct trib_source){
+        .context = encoded,
+        .byte_count = sizeof encoded->head + vectors_bytes(state),
+        .read = read_encoded,
+    };
 }
 
 static bool is_all_finite(const unsigned char *bytes, size_t byte_count) {

@@ -96,11 +96,18 @@ enum trib_status trib_optimizer_state_init(struct trib_optimizer_state *state,
                                            const struct trib_optimizer *optimizer,
                                            const struct trib_layout *layout);
 void trib_optimizer_state_deinit(struct trib_optimizer_state *state); /* all-zero is safe */
-/* The state as bytes for a checkpoint, and back into a state of the same optimizer and layout.
- * encode writes exactly encoded_bytes. decode: TRIB_ECORRUPT when sizes or fields do not fit or a
+/* The state as bytes for a checkpoint, and back into a state of the same optimizer and layout: a
+ * head, then the vectors as they are. The source reads from the state, which must stay and not
+ * change meanwhile; the struct must not move. decode: TRIB_ECORRUPT when sizes or fields do not fit or a
  * number is not finite; then nothing has changed. */
-size_t trib_optimizer_state_encoded_bytes(const struct trib_optimizer_state *state);
-void trib_optimizer_state_encode(const struct trib_optimizer_state *state, void *bytes);
+#define TRIB_OPTIMIZER_HEAD_BYTES (4 + 4 + 8 + 8 + 8 * (size_t)TRIB_GROUPS_MAX)
+struct trib_optimizer_encoded {
+    struct trib_source source;                     /* read-only: pass &encoded.source */
+    const struct trib_optimizer_state *state;      /* private */
+    unsigned char head[TRIB_OPTIMIZER_HEAD_BYTES]; /* private */
+};
+void trib_optimizer_state_encode(const struct trib_optimizer_state *state,
+                                 struct trib_optimizer_encoded *encoded);
 enum trib_status trib_optimizer_state_decode(struct trib_optimizer_state *state, const void *bytes,
                                              size_t byte_count);
 

@@ -71,7 +71,7 @@ static void try_checkpoint(struct audit *audit, const json_t *record) {
                                      NULL) == TRIB_OK &&
         trib_model_read_layout(audit->env, audit->spec, block, &layout, NULL) == TRIB_OK) {
         audit->has_model = trib_model_init(&audit->model, audit->env, audit->spec, layout, block, 0,
-                                           1, NULL) == TRIB_OK;
+                                           NULL) == TRIB_OK;
     }
     trib_block_unref(block);
 }

@@ -89,8 +89,8 @@ static enum trib_status make_model(struct trib_import *import) {
         trib_digest_of(version->bytes, version->byte_count, &import->digest);
         trib_layout_free(layout);
     } else {
-        status = trib_model_init(&import->model, env, hosted->spec, layout, version, 0,
-                                 TRIB_ACCUMULATORS_MAX, &import->error);
+        status =
+            trib_model_init(&import->model, env, hosted->spec, layout, version, 0, &import->error);
         import->has_made_model = status == TRIB_OK;
     }
     trib_block_unref(version);

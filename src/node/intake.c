@@ -12,34 +12,9 @@
 
 /* --- check ------------------------------------------------------------------------------------ */
 
-/* SHA-256 of the whole body, in pieces for those that lie in a file. */
-static enum trib_status digest_body(const struct trib_source *source, struct trib_digest *digest) {
-    struct trib_digester digester = {0};
-    unsigned char piece[65536];
-    if (!trib_digester_begin(&digester)) {
-        return TRIB_EMEMORY;
-    }
-    enum trib_status status = TRIB_OK;
-    for (uint64_t at = 0; status == TRIB_OK && at < source->byte_count;) {
-        uint64_t left = source->byte_count - at;
-        size_t count = left < sizeof piece ? (size_t)left : sizeof piece;
-        status = source->read(source->context, at, piece, count);
-        if (status == TRIB_OK) {
-            trib_digester_add(&digester, piece, count);
-        }
-        at += count;
-    }
-    if (status != TRIB_OK) {
-        trib_digester_abandon(&digester);
-        return status;
-    }
-    trib_digester_finish(&digester, digest);
-    return TRIB_OK;
-}
-
 enum trib_status trib_upload_digest(struct trib_upload *upload) {
     struct trib_source source = trib_upload_source(upload);
-    return digest_body(&source, &upload->entry.digest);
+    return trib_source_digest(&source, &upload->entry.digest);
 }
 
 static enum trib_status check_values(struct trib_upload *upload, const struct trib_source *source) {
@@ -69,7 +44,7 @@ static void check(void *context) {
     struct trib_source source = trib_upload_source(upload);
     enum trib_status status = check_values(upload, &source);
     if (status == TRIB_OK) {
-        status = digest_body(&source, &upload->entry.digest);
+        status = trib_source_digest(&source, &upload->entry.digest);
     }
     bool needs_sync = upload->hosted->spec->durability == TRIB_DURABILITY_SPOOL;
     if (status == TRIB_OK && upload->file != NULL && needs_sync) {

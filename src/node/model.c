@@ -2,6 +2,7 @@
 #include "node/model.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* Elements folded from every update before moving on: 8 bytes each, so that the totals of one
@@ -84,8 +85,7 @@ static enum trib_status make_recent(struct trib_model *model) {
 enum trib_status trib_model_init(struct trib_model *model, const struct trib_env *env,
                                  const struct trib_spec *spec, struct trib_layout *layout,
                                  struct trib_block *current, trib_version version,
-                                 uint32_t accumulator_count, struct trib_error *error) {
-    TRIB_ASSERT(accumulator_count >= 1 && accumulator_count <= TRIB_ACCUMULATORS_MAX);
+                                 struct trib_error *error) {
     TRIB_ASSERT(trib_block_is_sealed(current));
     memset(model, 0, sizeof *model);
     model->env = env;
@@ -99,15 +99,15 @@ enum trib_status trib_model_init(struct trib_model *model, const struct trib_env
     if (status == TRIB_OK) {
         status = make_resolution(model, spec, &model->resolution, error);
     }
-    for (uint32_t i = 0; status == TRIB_OK && i < accumulator_count; i++) {
-        status = trib_exact_sum_init(&model->sums[i], env, layout, &model->resolution);
+    for (uint32_t i = 0; status == TRIB_OK && i < TRIB_ACCUMULATORS_MAX; i++) {
+        trib_exact_sum_begin(&model->sums[i], layout, &model->resolution);
     }
     if (status == TRIB_OK) {
         status = trib_optimizer_state_init(&model->state, env, &spec->strategy.optimizer, layout);
     }
     if (status != TRIB_OK) {
         if (status == TRIB_EMEMORY) {
-            (void)trib_error_set(error, status, "no memory for the sums of %zu tensors",
+            (void)trib_error_set(error, status, "no memory for the state of %zu tensors",
                                  layout->tensor_count);
         }
         trib_model_deinit(model);
@@ -172,6 +172,7 @@ void trib_model_deinit(struct trib_model *model) {
     for (size_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
         trib_exact_sum_deinit(&model->sums[i]);
     }
+    trib_block_unref(model->spare_totals);
     trib_optimizer_state_deinit(&model->state);
     if (model->layout != NULL) {
         trib_resolution_deinit(&model->resolution);
@@ -197,9 +198,7 @@ void trib_model_moved(struct trib_model *model) {
 
 uint64_t trib_model_bytes(const struct trib_model *model) {
     uint64_t bytes = (2 + (uint64_t)model->recent_count) * model->current->byte_count;
-    for (size_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
-        bytes += model->sums[i].totals == NULL ? 0 : model->sums[i].totals->byte_count;
-    }
+    bytes += TRIB_ACCUMULATORS_MAX * sizeof(int64_t) * model->layout->element_count;
     return bytes + (model->state.vectors == NULL ? 0 : model->state.vectors->byte_count);
 }
 
@@ -242,8 +241,38 @@ void trib_model_remember(struct trib_model *model, trib_version version, struct 
     }
 }
 
+/* The second sum is needed only while updates come for the version after the one that is being
+ * made, which in most rounds none does. */
+static enum trib_status lend_totals(struct trib_model *model, struct trib_exact_sum *sum) {
+    if (sum->totals != NULL) {
+        return TRIB_OK;
+    }
+    struct trib_block *totals = atomic_exchange(&model->spare_totals, NULL);
+    if (totals == NULL) {
+        totals = trib_exact_sum_totals(model->env, model->layout);
+    }
+    if (totals == NULL) {
+        return TRIB_EMEMORY;
+    }
+    trib_exact_sum_lend(sum, totals, 0);
+    return TRIB_OK;
+}
+
+/* One is kept, since fresh pages cost more than the merge; a second one is not. */
+static void return_totals(struct trib_model *model, struct trib_exact_sum *sum) {
+    struct trib_block *none = NULL;
+    struct trib_block *totals = trib_exact_sum_return(sum);
+    if (!atomic_compare_exchange_strong(&model->spare_totals, &none, totals)) {
+        trib_block_unref(totals);
+    }
+}
+
 enum trib_status trib_model_count(struct trib_model *model, uint32_t accumulator,
                                   const struct trib_weighted_update *update) {
+    enum trib_status status = lend_totals(model, &model->sums[accumulator]);
+    if (status != TRIB_OK) {
+        return status;
+    }
     model->mixing[accumulator] =
         (struct trib_mixing){.base = update->base, .weight = update->weight};
     return trib_exact_sum_count(&model->sums[accumulator], update->codec, update->update,
@@ -345,7 +374,9 @@ enum trib_status trib_model_merge_range(struct trib_model *model, uint64_t first
         if (status != TRIB_OK) {
             return status;
         }
-        trib_exact_sum_clear_range(model->merging, at, block); /* while it is in the cache */
+        if (model->merging->totals != NULL) {                      /* NULL: there was no update */
+            trib_exact_sum_clear_range(model->merging, at, block); /* while it is in the cache */
+        }
     }
     return TRIB_OK;
 }
@@ -354,6 +385,7 @@ void trib_model_merge_end(struct trib_model *model) {
     trib_block_seal(model->next);
     trib_digest_of(model->next->bytes, model->next->byte_count, &model->next_digest);
     trib_exact_sum_clear_counts(model->merging);
+    return_totals(model, model->merging);
 }
 
 void trib_model_advance(struct trib_model *model) {

@@ -29,7 +29,8 @@ struct trib_model {
     struct trib_block *current;         /* read-only: canonical bytes, sealed */
     struct trib_digest digest;          /* read-only: of `current` */
     struct trib_optimizer_state state; /* read-only: after `current`, or after `next` once merged */
-    struct trib_exact_sum sums[TRIB_ACCUMULATORS_MAX];
+    struct trib_exact_sum sums[TRIB_ACCUMULATORS_MAX]; /* with totals while something is in them */
+    _Atomic(struct trib_block *) spare_totals; /* private: all zero, for the next sum; or NULL */
     struct trib_mixing mixing[TRIB_ACCUMULATORS_MAX]; /* private: of the update in each sum */
     struct trib_block **recent; /* private: [recent_count]; version n at n % recent_count, as long
                                    as a base may be that old; NULL: not at hand */
@@ -60,11 +61,11 @@ enum trib_status trib_model_read_layout(const struct trib_env *env, const struct
                                         struct trib_layout **layout, struct trib_error *error);
 
 /* Takes `layout` (also on error), keeps a reference to `current` (sealed). Optimizer state is
- * that of a fresh run. accumulator_count is 1 or 2. */
+ * that of a fresh run. The memory of a sum comes with the first update that is counted in it. */
 enum trib_status trib_model_init(struct trib_model *model, const struct trib_env *env,
                                  const struct trib_spec *spec, struct trib_layout *layout,
                                  struct trib_block *current, trib_version version,
-                                 uint32_t accumulator_count, struct trib_error *error);
+                                 struct trib_error *error);
 void trib_model_deinit(struct trib_model *model); /* all-zero is safe */
 /* Could the model go on with this spec? error names the field. */
 enum trib_status trib_model_check(const struct trib_model *model, const struct trib_spec *spec,
@@ -76,7 +77,7 @@ enum trib_status trib_model_change(struct trib_model *model, const struct trib_s
                                    struct trib_error *error);
 /* The struct was copied to its final place: pointers into itself follow. Before any fold. */
 void trib_model_moved(struct trib_model *model);
-/* Memory that it takes with its sums, state, current and next version. */
+/* Memory that it takes at most, with both sums, state, current and next version. */
 uint64_t trib_model_bytes(const struct trib_model *model);
 /* The coarsest step of the sums, in units of the parameters: the error of one update's term is at most half of it. */
 double trib_model_resolution(const struct trib_model *model);
@@ -90,7 +91,8 @@ void trib_model_remember(struct trib_model *model, trib_version version, struct 
 /* Optimizer state of `version` from a checkpoint; TRIB_ECORRUPT when it does not fit. */
 enum trib_status trib_model_set_state(struct trib_model *model, const void *bytes, size_t count);
 
-/* Count the updates' weights in sums[accumulator]; once per update, before its ranges are folded. */
+/* Count the updates' weights in sums[accumulator]; once per update, before its ranges are folded.
+ * TRIB_EMEMORY: there is none for the sum. Thread: one per accumulator at a time. */
 enum trib_status trib_model_count(struct trib_model *model, uint32_t accumulator,
                                   const struct trib_weighted_update *update);
 /* Fold the elements [first, first + count) of several updates into sums[accumulator], block by block so that the

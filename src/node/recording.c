@@ -58,21 +58,17 @@ static enum trib_status write_checkpoint(struct trib_record *record) {
         trib_source_of_memory(record->block->bytes, record->block->byte_count);
     enum trib_status status =
         trib_checkpoint_write_version(env, files, hosted->path, record->version, &bytes, &error);
-    size_t state_bytes = trib_optimizer_state_encoded_bytes(&hosted->model.state);
-    void *state = trib_allocate(env, state_bytes, 1);
-    if (status == TRIB_OK && state == NULL) {
-        status = TRIB_EMEMORY;
+    struct trib_optimizer_encoded state;
+    struct trib_digest digest;
+    trib_optimizer_state_encode(&hosted->model.state, &state);
+    if (status == TRIB_OK) {
+        status = trib_source_digest(&state.source, &digest);
     }
     if (status == TRIB_OK) {
-        trib_optimizer_state_encode(&hosted->model.state, state);
-        struct trib_digest digest;
-        trib_digest_of(state, state_bytes, &digest);
         trib_record_put(record, "state", trib_record_hex(&digest));
-        bytes = trib_source_of_memory(state, state_bytes);
-        status =
-            trib_checkpoint_write_state(env, files, hosted->path, record->version, &bytes, &error);
+        status = trib_checkpoint_write_state(env, files, hosted->path, record->version,
+                                             &state.source, &error);
     }
-    trib_release(env, state, state_bytes, 1);
     return status;
 }
 

@@ -201,8 +201,7 @@ enum trib_status trib_replay_load(const struct trib_env *env, const struct trib_
         status = trib_model_read_layout(env, spec, block, &layout, error);
     }
     if (status == TRIB_OK) {
-        status = trib_model_init(model, env, spec, layout, block, start->version,
-                                 TRIB_ACCUMULATORS_MAX, error);
+        status = trib_model_init(model, env, spec, layout, block, start->version, error);
     }
     if (status == TRIB_OK) {
         status = trib_model_set_state(model, state->bytes, state->byte_count);

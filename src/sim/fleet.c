@@ -185,8 +185,8 @@ static enum trib_status make_model(struct trib_fleet *fleet) {
     enum trib_status status =
         trib_model_read_layout(fleet->env, fleet->spec, model, &layout, fleet->error);
     if (status == TRIB_OK) {
-        status = trib_model_init(&fleet->model, fleet->env, fleet->spec, layout, model, 0,
-                                 TRIB_ACCUMULATORS_MAX, fleet->error);
+        status =
+            trib_model_init(&fleet->model, fleet->env, fleet->spec, layout, model, 0, fleet->error);
     }
     return status;
 }

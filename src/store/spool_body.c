@@ -7,8 +7,6 @@
 
 #include "store/spool_folder.h"
 
-#define PIECE_BYTES (64u << 10)
-
 struct trib_spool_body {
     struct trib_spool_folder *folder;
     struct trib_file *file;
@@ -230,25 +228,11 @@ enum trib_status trib_spool_read_verify(const struct trib_spool *spool,
                                         const struct trib_spool_place *place,
                                         const struct trib_digest *digest) {
     struct trib_spool_reader reader;
-    struct trib_digester digester;
+    struct trib_digest found;
     enum trib_status status = trib_spool_read_open(spool, place, &reader);
     if (status != TRIB_OK)
         return status;
-    if (!trib_digester_begin(&digester)) {
-        trib_spool_read_close(&reader);
-        return TRIB_EMEMORY;
-    }
-    unsigned char piece[PIECE_BYTES];
-    for (uint64_t offset = 0; offset < place->body_bytes && status == TRIB_OK;) {
-        uint64_t bytes_left = place->body_bytes - offset;
-        size_t count = bytes_left < PIECE_BYTES ? (size_t)bytes_left : PIECE_BYTES;
-        status = reader.source.read(reader.source.context, offset, piece, count);
-        if (status == TRIB_OK)
-            trib_digester_add(&digester, piece, count);
-        offset += count;
-    }
-    struct trib_digest found;
-    trib_digester_finish(&digester, &found);
+    status = trib_source_digest(&reader.source, &found);
     trib_spool_read_close(&reader);
     if (status == TRIB_OK && !trib_digest_equal(&found, digest))
         status = TRIB_ECORRUPT;

@@ -57,7 +57,7 @@ static void init(struct world *world, const char *file, const char *name, const 
                                            world->spec->strategy.companions, &layout, NULL),
                      TRIB_OK);
     struct trib_block *version = small_version(env, layout, zero);
-    assert_int_equal(trib_model_init(&world->model, env, world->spec, layout, version, 0, 1, NULL),
+    assert_int_equal(trib_model_init(&world->model, env, world->spec, layout, version, 0, NULL),
                      TRIB_OK);
     trib_block_unref(version);
 }

@@ -56,7 +56,7 @@ static enum trib_status make_model(const struct trib_env *env, const struct trib
     memset(model, 0, sizeof *model);
     enum trib_status status = trib_model_import(env, spec, &source, &layout, &version, &error);
     if (status == TRIB_OK) {
-        status = trib_model_init(model, env, spec, layout, version, 0, 2, &error);
+        status = trib_model_init(model, env, spec, layout, version, 0, &error);
     }
     trib_block_unref(version);
     trib_block_unref(file);
@@ -178,14 +178,16 @@ static void a_model_goes_on_from_its_checkpoint(void **state) {
     struct trib_model model, restored;
     assert_int_equal(make_model(trib_env_system(), spec, &model), TRIB_OK);
     make_version(&model, WIDTH, false);
-    size_t bytes = trib_optimizer_state_encoded_bytes(&model.state);
+    struct trib_optimizer_encoded state_of;
+    trib_optimizer_state_encode(&model.state, &state_of);
+    size_t bytes = state_of.source.byte_count;
     void *encoded = test_malloc(bytes);
-    trib_optimizer_state_encode(&model.state, encoded);
+    assert_int_equal(state_of.source.read(state_of.source.context, 0, encoded, bytes), TRIB_OK);
     struct trib_layout *layout = NULL;
     assert_int_equal(trib_model_read_layout(trib_env_system(), spec, model.current, &layout, NULL),
                      TRIB_OK);
     assert_int_equal(
-        trib_model_init(&restored, trib_env_system(), spec, layout, model.current, 1, 1 + 1, NULL),
+        trib_model_init(&restored, trib_env_system(), spec, layout, model.current, 1, NULL),
         TRIB_OK);
     assert_int_equal(trib_model_set_state(&restored, encoded, bytes), TRIB_OK);
     assert_int_equal(trib_model_set_state(&restored, encoded, bytes - 1), TRIB_ECORRUPT);
@@ -196,6 +198,41 @@ static void a_model_goes_on_from_its_checkpoint(void **state) {
     test_free(encoded);
     trib_model_deinit(&restored);
     trib_model_deinit(&model);
+    trib_spec_free(spec);
+}
+
+/* Rule: a sum has memory from its first update to its merge; one buffer at a time never needs that
+ * of two, and after two at a time one is given back. */
+static void sums_take_memory_only_while_they_are_used(void **state) {
+    (void)state;
+    struct trib_spec *spec = parse_spec(trib_env_system(), ADAM);
+    struct trib_env_faulty faulty;
+    struct trib_model model;
+    trib_env_faulty_init(&faulty);
+    assert_int_equal(make_model(&faulty.env, spec, &model), TRIB_OK);
+    assert_null(model.sums[0].totals);
+    assert_null(model.sums[1].totals);
+    make_version(&model, WIDTH, false);
+    uint64_t blocks = faulty.blocks_live;
+    struct opened early;
+    open_update(&model, first_delta, 1, &early);
+    assert_int_equal(trib_model_count(&model, 0, &early.update), TRIB_OK);
+    assert_non_null(model.sums[0].totals);
+    assert_null(model.sums[1].totals);
+    assert_int_equal(faulty.blocks_live, blocks); /* those of the version before */
+    make_version(&model, WIDTH, true);            /* meanwhile, of other updates */
+    assert_null(model.sums[1].totals);
+    assert_int_equal(faulty.blocks_live, blocks + 1);
+    assert_int_equal(trib_model_merge_begin(&model, 0), TRIB_OK);
+    assert_int_equal(trib_model_merge_range(&model, 0, WIDTH, NULL), TRIB_OK);
+    trib_model_merge_end(&model);
+    trib_model_advance(&model);
+    assert_null(model.sums[0].totals);
+    assert_int_equal(faulty.blocks_live, blocks);
+    close_update(&early);
+    trib_model_deinit(&model);
+    assert_int_equal(faulty.blocks_live, 0);
+    trib_env_faulty_deinit(&faulty);
     trib_spec_free(spec);
 }
 
@@ -225,6 +262,7 @@ int main(void) {
         cmocka_unit_test(the_mean_is_weighted),
         cmocka_unit_test(memory_is_used_again_when_nobody_reads_it),
         cmocka_unit_test(a_model_goes_on_from_its_checkpoint),
+        cmocka_unit_test(sums_take_memory_only_while_they_are_used),
         cmocka_unit_test(no_memory_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

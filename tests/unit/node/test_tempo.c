@@ -33,7 +33,7 @@ static void model_init(struct trib_model *model, const struct trib_spec *spec) {
     const float zero[2] = {0};
     struct trib_layout *layout = vector_layout(env, 2, 16);
     struct trib_block *version = small_version(env, layout, zero);
-    assert_int_equal(trib_model_init(model, env, spec, layout, version, 0, 1, NULL), TRIB_OK);
+    assert_int_equal(trib_model_init(model, env, spec, layout, version, 0, NULL), TRIB_OK);
     trib_block_unref(version);
 }
 
@@ -308,8 +308,8 @@ static void bases_stay_at_hand(void **state) {
         json_decref(arrival);
     }
     struct trib_layout *layout = vector_layout(trib_env_system(), 2, 16);
-    assert_int_equal(
-        trib_model_init(&again, trib_env_system(), spec, layout, blocks[4], 4, 1, NULL), TRIB_OK);
+    assert_int_equal(trib_model_init(&again, trib_env_system(), spec, layout, blocks[4], 4, NULL),
+                     TRIB_OK);
     assert_int_equal(trib_model_bytes(&again), trib_model_bytes(&model));
     for (int version = 1; version <= 4; version++) {
         trib_model_remember(&again, (trib_version)version, blocks[version]);
