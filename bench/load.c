@@ -1,11 +1,12 @@
-/* load.c - a crowd of clients for one run, in one process: a load generator over plain TCP.
+/* load.c - a crowd of clients for one run, in one process: a load generator over TCP and TLS.
  *
  *   load poll   --url URL --run R --clients N [--until-version V]
  *               all join and hold a long poll open until it tells of version V or later
  *   load push   --url URL --run R --clients N --bytes B [--rate BYTES_PER_S] [--abandon]
+ *                                                       [--until-version V]
  *               all join and send updates of B bytes, one after the other, each with an id of its
  *               own; at a rate, or as fast as it goes; --abandon: half a body, then a new
- *               connection
+ *               connection; with a version, the last one waits until it is there
  *   load round  --url URL --run R --clients N --bytes B
  *               all join, ask for a task, train nothing, send their update, ask again; what is
  *               measured is the time from sending an update to the task for the next version
@@ -20,6 +21,7 @@
  *
  *   acknowledged   updates (push), rounds (round), or polls answered as wanted (poll)
  *   p50_ms p99_ms  of these
+ *   after_ms       push with --until-version: from the last byte of the last update to the version
  *   refused        other answers, by status; a client that is refused pauses for Retry-After
  *   lost           connections that ended without an answer
  *
@@ -29,7 +31,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,6 +42,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "line.h"
+
 #define REQUEST_BYTES 1024
 #define REPLY_BYTES 8192
 #define TOKEN_BYTES 512
@@ -48,6 +51,7 @@
     200 /* joins under way: the daemon's queue of newcomers is not what we measure */
 #define EVENTS_MAX 512
 #define TICK_MS 10
+#define SEEN_PAUSE_US 2000
 #define STATUS_MAX 600
 
 enum mode { MODE_POLL, MODE_PUSH, MODE_ROUND, MODE_FLAP };
@@ -58,6 +62,7 @@ enum step { STEP_JOIN, STEP_STATUS, STEP_TASK, STEP_UPDATE, STEP_ENDED };
 struct options {
     enum mode mode;
     struct sockaddr_in address;
+    bool is_tls;
     const char *run, *name, *role;
     long clients, count;
     double seconds, rate, pause;
@@ -67,7 +72,7 @@ struct options {
 };
 
 struct client {
-    int socket; /* -1: none */
+    struct line line;
     enum step step;
     bool is_sending; /* the request has not left yet */
     bool is_paused;
@@ -92,6 +97,8 @@ static struct options options;
 static struct client *clients;
 static int poller;
 static double started_at;
+static double arrived_at; /* push: the last byte of an update has left */
+static double after_ms;   /* push --until-version: from then to the version */
 static long opened, opening, ended;
 
 static char *body_head; /* of the safetensors file; the numbers behind it are 0 */
@@ -129,16 +136,13 @@ static void watch(struct client *client, bool wants_room) {
         .data.u64 = client_index(client),
     };
     client->is_watched_for_room = wants_room;
-    if (epoll_ctl(poller, EPOLL_CTL_MOD, client->socket, &event) != 0) {
+    if (epoll_ctl(poller, EPOLL_CTL_MOD, client->line.socket, &event) != 0) {
         fail("epoll_ctl");
     }
 }
 
 static void disconnect(struct client *client) {
-    if (client->socket >= 0) {
-        (void)close(client->socket); /* it leaves the poller with it */
-        client->socket = -1;
-    }
+    line_close(&client->line);
     free(client->request);
     free(client->reply);
     client->request = client->reply = NULL;
@@ -147,19 +151,12 @@ static void disconnect(struct client *client) {
 }
 
 static void connect_anew(struct client *client) {
-    client->socket = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (client->socket < 0) {
-        fail("socket");
-    }
-    int one = 1;
-    (void)setsockopt(client->socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* only faster */
-    if (connect(client->socket, (struct sockaddr *)&options.address, sizeof options.address) != 0 &&
-        errno != EINPROGRESS) {
+    if (!line_open(&client->line, &options.address, options.is_tls)) {
         fail("connect");
     }
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.u64 = client_index(client)};
     client->is_watched_for_room = true;
-    if (epoll_ctl(poller, EPOLL_CTL_ADD, client->socket, &event) != 0) {
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, client->line.socket, &event) != 0) {
         fail("epoll_ctl");
     }
 }
@@ -214,7 +211,7 @@ static int write_head(const struct client *client, char *head, size_t room) {
 
 static void ask(struct client *client, enum step step) {
     client->step = step;
-    if (client->socket < 0) {
+    if (client->line.socket < 0) {
         connect_anew(client);
     }
     client->request = need(malloc(REQUEST_BYTES));
@@ -336,8 +333,11 @@ static void send_more(struct client *client) {
         if (count > allowed - client->sent_bytes) {
             count = (size_t)(allowed - client->sent_bytes);
         }
-        ssize_t sent = send(client->socket, bytes, count, MSG_NOSIGNAL);
-        if (sent < 0 && (errno == EAGAIN || errno == ENOTCONN)) {
+        ssize_t sent = line_send(&client->line, bytes, count);
+        if (sent < 0 && errno == EAGAIN) {
+            if (line_waits_for_peer(&client->line)) {
+                watch(client, false); /* until the peer has said its part; see turn() */
+            }
             return;
         }
         if (sent < 0) {
@@ -350,6 +350,9 @@ static void send_more(struct client *client) {
         bytes_sent += (uint64_t)sent;
     }
     if (client->sent_bytes == client->total_bytes) {
+        if (client->step == STEP_UPDATE) {
+            arrived_at = seconds_now();
+        }
         client->is_sending = false;
         watch(client, false);
     } else if (ends_midway(client) && options.rate <= 0) {
@@ -380,7 +383,10 @@ static void note(double since) {
 }
 
 static void go_on(struct client *client, enum step step) {
-    if (is_over(client)) {
+    bool is_last = ended == options.clients - 1;
+    if (is_over(client) && is_last && options.mode == MODE_PUSH && options.until_version > 0) {
+        ask(client, STEP_STATUS);
+    } else if (is_over(client)) {
         end(client);
     } else {
         ask(client, step);
@@ -411,7 +417,15 @@ static void joined(struct client *client, const char *body) {
 
 static void seen(struct client *client, const char *body) {
     (void)find_number(body, "\"version\":", &client->base);
-    ask(client, STEP_UPDATE);
+    if (!is_over(client)) {
+        ask(client, STEP_UPDATE);
+    } else if (client->base >= options.until_version) {
+        after_ms = (seconds_now() - arrived_at) * 1e3;
+        end(client);
+    } else {
+        (void)usleep(SEEN_PAUSE_US); /* all others have ended */
+        ask(client, STEP_STATUS);
+    }
 }
 
 static void told(struct client *client, const char *body) {
@@ -509,7 +523,7 @@ static void read_reply(struct client *client) {
     bool is_expected = client->reply != NULL;
     char *place = is_expected ? client->reply + client->reply_bytes : ignored;
     size_t room = is_expected ? REPLY_BYTES - 1 - client->reply_bytes : sizeof ignored;
-    ssize_t count = recv(client->socket, place, room, 0);
+    ssize_t count = line_receive(&client->line, place, room);
     if (count < 0 && errno == EAGAIN) {
         return;
     }
@@ -545,7 +559,7 @@ static void read_reply(struct client *client) {
 static void open_more(void) {
     while (opened < options.clients && opening < OPENING_MAX) {
         struct client *client = &clients[opened++];
-        client->socket = -1;
+        client->line.socket = -1;
         opening++;
         ask(client, STEP_JOIN);
     }
@@ -583,10 +597,14 @@ static void turn(void) {
     int count = epoll_wait(poller, events, EVENTS_MAX, TICK_MS);
     for (int i = 0; i < count; i++) {
         struct client *client = &clients[events[i].data.u64];
-        if (client->socket >= 0 && events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
+        if (client->line.socket >= 0 && events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
+            bool was_shaking = line_waits_for_peer(&client->line);
             read_reply(client);
+            if (was_shaking && client->line.socket >= 0 && client->is_sending) {
+                watch(client, true);
+            }
         }
-        if (client->socket >= 0 && client->is_sending && events[i].events & EPOLLOUT) {
+        if (client->line.socket >= 0 && client->is_sending && events[i].events & EPOLLOUT) {
             send_more(client);
         }
     }
@@ -635,11 +653,11 @@ static void report(void) {
     }
     (void)printf("{\"mode\": \"%s\", \"clients\": %ld, \"ended\": %ld, \"seconds\": %.3f, "
                  "\"acknowledged\": %" PRIu64 ", \"per_second\": %.1f, \"p50_ms\": %.3f, "
-                 "\"p99_ms\": %.3f, \"max_ms\": %.3f, \"sent_bytes\": %" PRIu64
+                 "\"p99_ms\": %.3f, \"max_ms\": %.3f, \"after_ms\": %.3f, \"sent_bytes\": %" PRIu64
                  ", \"lost\": %" PRIu64 ", \"refused\": {",
                  names[options.mode], options.clients, ended, seconds, acknowledged,
                  (double)acknowledged / seconds, percentile_ms(0.5), percentile_ms(0.99),
-                 percentile_ms(1), bytes_sent, lost);
+                 percentile_ms(1), after_ms, bytes_sent, lost);
     const char *separator = "";
     for (int status = 0; status < STATUS_MAX; status++) {
         if (refused[status] > 0) {
@@ -660,9 +678,11 @@ _Noreturn static void misused(const char *what) {
 static void read_url(const char *url) {
     char host[64];
     unsigned port;
-    if (sscanf(url, "http://%63[^:/]:%u", host, &port) != 2 || port > 65535 ||
-        inet_pton(AF_INET, host, &options.address.sin_addr) != 1) {
-        misused("--url must be like http://127.0.0.1:7700");
+    options.is_tls = strncmp(url, "https:", 6) == 0;
+    if (sscanf(url, options.is_tls ? "https://%63[^:/]:%u" : "http://%63[^:/]:%u", host, &port) !=
+            2 ||
+        port > 65535 || inet_pton(AF_INET, host, &options.address.sin_addr) != 1) {
+        misused("--url must be like http://127.0.0.1:7700, or https:");
     }
     options.address.sin_family = AF_INET;
     options.address.sin_port = htons((uint16_t)port);

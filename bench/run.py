@@ -6,16 +6,20 @@ Usage: run.py BUILD [--runs N] [--only WORD ...] [--output FILE]
 A measurement is a function that takes one sample of several figures; it is called N times, and the
 table has medians. A ratio is the median of the ratios of each sample, whose two sides were taken
 one right after the other. Peers that are not installed are left out and named below the table.
+Measurements that take minutes are repeated less often, and say so.
 """
 import argparse
 import contextlib
 import datetime
+import http.client
 import json
 import os
 import pathlib
 import platform
 import shutil
+import ssl
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -33,8 +37,11 @@ class Row(NamedTuple):
     target: str = ""         # for people
 
 
-class Missing(Exception):
-    """A peer is not installed here."""
+class Measurement(NamedTuple):
+    name: str                # for --only
+    measure: object          # bench -> {name of a figure: value}
+    rows: list
+    runs_max: int = 1000     # for those that take minutes
 
 
 class Bench:
@@ -44,16 +51,16 @@ class Bench:
         self.build = pathlib.Path(build).resolve()
         self.python = shutil.which("python3", path="/usr/bin:" + os.environ["PATH"])
         self.missing = set()
+        self.lab = None          # a directory with certificates, made when one is needed
         os.environ["TRIB"] = str(self.build / "trib")
         sys.path.insert(0, str(HERE.parent / "tests" / "e2e"))
         import harness  # needs TRIB
         self.harness = harness
 
     def samples(self, *command):
-        """Figures that a program prints as name, value, unit."""
-        lines = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE,
-                               text=True).stdout.splitlines()
-        return {name: float(value) for name, value, _ in (line.split("\t") for line in lines)}
+        """Figures that a program prints."""
+        return figures_of(subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE,
+                                         text=True).stdout)
 
     def peer(self, script, *arguments):
         """The same of a peer's script; nothing when what it needs is not there."""
@@ -73,29 +80,60 @@ class Bench:
         result = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True)
         return json.loads(result.stdout)
 
+    def certificate(self):
+        """The files of a certificate for loopback and its key, and of who has signed it."""
+        if self.lab is None:
+            self.lab = tempfile.TemporaryDirectory()
+            subprocess.run([self.build / "trib", "cert", "--dir", self.lab.name, "--name", "127.0.0.1"],
+                           check=True, stdout=subprocess.DEVNULL)
+        return [pathlib.Path(self.lab.name, name) for name in ("server.crt", "server.key", "ca.crt")]
+
     @contextlib.contextmanager
-    def sink(self):
+    def listening(self, program, *arguments):
+        """A program that writes its URL into the file {ready} and ends on SIGTERM: process, URL. Its output
+        is there when it has ended."""
         with tempfile.TemporaryDirectory() as folder:
             ready = pathlib.Path(folder, "url")
-            process = subprocess.Popen([self.build / "bench" / "sink", ready])
+            words = [str(word).format(ready=ready) for word in arguments]
+            process = subprocess.Popen([self.build / "bench" / program, *words], stdout=subprocess.PIPE, text=True)
             try:
                 self.harness.wait_for(ready.exists)
-                yield ready.read_text().strip()
+                yield process, ready.read_text().strip()
             finally:
                 process.terminate()
                 process.wait()
 
+    def sink(self, tls=False):
+        return self.listening("sink", "{ready}", *(self.certificate()[:2] if tls else ()))
+
     @contextlib.contextmanager
-    def daemon(self, size, strategy, durability="spool", **spec):
+    def daemon(self, size, strategy, durability="spool", options=(), tls=False, **spec):
         """A daemon with one run whose updates have `size` bytes of values."""
-        daemon = self.harness.Daemon("--connections", "20000")
+        options = ["--connections", "20000", *options]
+        if tls:
+            certificate, key, _ = self.certificate()
+            options += ["--tls-cert", str(certificate), "--tls-key", str(key)]
+        daemon = self.harness.Daemon(*options)
+        if tls:
+            trust = ssl.create_default_context(cafile=self.certificate()[2])
+            daemon.connection = lambda timeout: http.client.HTTPSConnection(
+                daemon.host, daemon.port, timeout=timeout, context=trust)
         try:
-            zeros = [0.0] * (size // FLOAT_BYTES)
-            daemon.create({"name": "bench", "strategy": strategy, "durability": durability, **spec},
-                          self.harness.safetensors({"w": ([len(zeros)], zeros)}))
+            daemon.create({"name": "bench", "strategy": strategy, "durability": durability, **spec}, zeros(size))
             yield daemon
         finally:
             daemon.close()
+
+
+def zeros(size):
+    """A model of one tensor with `size` bytes of values."""
+    head = json.dumps({"w": {"dtype": "F32", "shape": [size // FLOAT_BYTES], "data_offsets": [0, size]}}).encode()
+    return struct.pack("<Q", len(head)) + head + bytes(size)
+
+
+def figures_of(text):
+    """{name: value} of lines of name, value, unit."""
+    return {name: float(value) for name, value, _ in (line.split("\t") for line in text.splitlines())}
 
 
 def cpu_seconds(process):
@@ -135,26 +173,31 @@ def merge_rows():
 
 # --- end to end over TCP loopback -----------------------------------------------------------------------------
 
-def measure_push(clients, size, durability, seconds=5):
+def push(bench, url, process, clients, size, seconds):
+    """The report, MB/s and processor seconds per GB of one that is pushed to."""
+    before = cpu_seconds(process)
+    report = bench.load(url, "push", "bench", clients, size, "--seconds", seconds)
+    gigabytes = max(1, report["acknowledged"]) * size / 1e9
+    return report, gigabytes * 1e3 / report["seconds"], (cpu_seconds(process) - before) / gigabytes
+
+
+def measure_push(clients, size, durability, tls=False, seconds=5):
     def measure(bench):
-        with bench.sink() as url:
-            report = bench.load(url, "push", "bench", clients, size, "--seconds", seconds)
-            figures = {"sink": report["acknowledged"] * size / report["seconds"] / 1e6}
+        figures = {}
+        with bench.sink(tls) as (process, url):
+            _, figures["sink"], figures["sink.cpu"] = push(bench, url, process, clients, size, seconds)
         with bench.daemon(size, {"preset": "fedbuff", "goal": 2 * clients, "divide": "weight"},
-                          durability) as daemon:
-            started = cpu_seconds(daemon.process)
-            report = bench.load(daemon.url, "push", "bench", clients, size, "--seconds", seconds)
-            figures["ours"] = report["acknowledged"] * size / report["seconds"] / 1e6
-            figures["cpu"] = (cpu_seconds(daemon.process) - started) / max(1, report["acknowledged"])
-            figures["p50"], figures["p99"] = report["p50_ms"], report["p99_ms"]
-            figures["updates"] = report["per_second"]
+                          durability, tls=tls) as daemon:
+            _, figures["ours"], figures["cpu"] = push(bench, daemon.url, daemon.process, clients, size, seconds)
         return figures
     return measure
 
 
-def push_rows(clients, size, durability, target=""):
-    what = f"{clients} clients push {size_text(size)}, {durability}"
-    return [Row(f"{what}: MB/s", "ours", (("bare libuv sink", "sink"),), target)]
+def push_rows(clients, size, durability, tls, target=""):
+    what = f"{clients} clients push {size_text(size)}, {durability}{', TLS' if tls else ''}"
+    beside = f"bare libuv sink{' with TLS' if tls else ''}"
+    return [Row(f"{what}: MB/s", "ours", ((beside, "sink"),), target),
+            Row("the same: server CPU s per GB", "cpu", ((beside, "sink.cpu"),))]
 
 
 def size_text(size):
@@ -167,7 +210,7 @@ def measure_round_trip(bench):
         with bench.daemon(4000, {"preset": "fedbuff", "goal": 1}, durability) as daemon:
             report = bench.load(daemon.url, "push", "bench", 1, 4000, "--seconds", 3)
             figures[f"{durability}.p50"], figures[f"{durability}.p99"] = report["p50_ms"], report["p99_ms"]
-    with bench.sink() as url:
+    with bench.sink() as (_, url):
         figures["sink"] = bench.load(url, "push", "bench", 1, 4000, "--seconds", 1)["p50_ms"]
     return figures
 
@@ -180,10 +223,153 @@ def measure_clients(clients):
             before = cpu_seconds(daemon.process)
             report = bench.load(daemon.url, "round", "bench", clients, size, "--count", max(3, 3000 // clients))
             updates = max(1, report["acknowledged"])
-            return {"round": report["p50_ms"] / 1e3,
-                    "cpu": (cpu_seconds(daemon.process) - before) / updates * 1e6,
-                    "rss": resident_bytes(daemon.process) / 1e6}
+            figures = {"round": report["p50_ms"] / 1e3,
+                       "cpu": (cpu_seconds(daemon.process) - before) / updates * 1e6,
+                       "rss": resident_bytes(daemon.process) / 1e6}
+        return figures | flower(bench, clients, size // FLOAT_BYTES, max(3, 100 // clients))
     return measure
+
+
+FLOWER_CLIENTS_MAX = 1000  # start_server() has so many threads, and each stream takes one
+
+
+def flower(bench, clients, parameters, rounds):
+    """Flower's server and clients doing the same; nothing where it is not installed or does not get through."""
+    python = os.environ.get("FLOWER_PYTHON")
+    if python is None or subprocess.run([python, "-c", "import flwr"], stderr=subprocess.DEVNULL).returncode:
+        bench.missing.add("Flower (FLOWER_PYTHON)")
+        return {}
+    if clients > FLOWER_CLIENTS_MAX:
+        return {}
+    result = subprocess.run([python, HERE / "peers" / "round_flower.py", *map(str, (clients, parameters, rounds))],
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    if result.returncode:
+        print(f"Flower with {clients} clients: no round within its time", file=sys.stderr)
+    return figures_of(result.stdout)
+
+
+def measure_polls(count, tls, quiet_s=10):
+    """Evaluators that hold a long poll while nothing happens."""
+    def measure(bench):
+        with bench.daemon(4000, {"preset": "fedavg", "quorum": 1}, tls=tls, clients_max=100000) as daemon:
+            base = resident_bytes(daemon.process, "VmRSS")
+            load = subprocess.Popen([bench.build / "bench" / "load", "poll", "--url", daemon.url, "--run", "bench",
+                                     "--clients", str(count), "--role", "evaluator", "--until-version", "1"],
+                                    stdout=subprocess.DEVNULL)
+            try:
+                bench.harness.wait_for(lambda: requests(daemon) >= 2 * count, 600, "polls held")
+                figures = {"each": (resident_bytes(daemon.process, "VmRSS") - base) / count}
+                before = cpu_seconds(daemon.process)
+                time.sleep(quiet_s)
+                figures["cpu"] = (cpu_seconds(daemon.process) - before) / quiet_s * 1e3
+            finally:
+                load.kill()
+                load.wait()
+        return figures
+    return measure
+
+
+def requests(daemon):
+    text = daemon.request("GET", "/metrics").body.decode()
+    return float(text.split("\ntributary_requests_total ")[1].split()[0])
+
+
+# --- many large updates, one version (LIFL, MLSys 2024, section 6) ---------------------------------------------
+
+def gather(bench, url, count, size):
+    """Milliseconds from the last byte of `count` updates to the version made of them."""
+    lanes = next(lanes for lanes in (8, 5, 4, 1) if count % lanes == 0)
+    return bench.load(url, "push", "bench", lanes, size, "--count", count // lanes, "--until-version", 1)["after_ms"]
+
+
+def measure_gathering(count, megabytes):
+    size = megabytes * 10**6
+
+    def of_daemon(bench, durability):
+        with bench.daemon(size, {"preset": "fedbuff", "goal": count, "divide": "weight"}, durability) as daemon:
+            before = cpu_seconds(daemon.process)
+            after = gather(bench, daemon.url, count, size)
+            return {f"{durability}.after": after, f"{durability}.cpu": cpu_seconds(daemon.process) - before,
+                    f"{durability}.rss": resident_bytes(daemon.process) / 1e6}
+
+    def of_hops(bench, way):
+        with bench.listening("hops", way, "{ready}", size, count) as (process, url):
+            after = gather(bench, url, count, size)
+        return {f"{way}.after": after,
+                **{f"{way}.{name}": value for name, value in figures_of(process.stdout.read()).items()}}
+
+    def measure(bench):
+        figures = of_daemon(bench, "memory")
+        if count * size < shutil.disk_usage(tempfile.gettempdir()).free / 4 and count * size < 6e9:
+            figures |= of_daemon(bench, "spool")
+        for way in ("copies", "broker"):
+            if 1.5 * count * size < available_bytes():  # they hold all updates at once
+                figures |= of_hops(bench, way)
+        return figures
+    return measure
+
+
+def available_bytes():
+    return int(pathlib.Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0]) * 1024
+
+
+def gathering_rows(count, megabytes):
+    def beside(figure):
+        return ("copy per hop", f"copies.{figure}"), ("store-and-forward broker", f"broker.{figure}")
+    what = f"{count} updates of {megabytes} MB, memory"
+    return [Row(f"{what}: last byte to version, ms", "memory.after", beside("after")),
+            Row("the same: server CPU s", "memory.cpu", beside("cpu")),
+            Row("the same: peak RSS MB", "memory.rss", beside("rss")),
+            Row("the same, spool: last byte to version, ms", "spool.after"),
+            Row("the same, spool: server CPU s", "spool.cpu"),
+            Row("the same, spool: peak RSS MB", "spool.rss")]
+
+
+# --- two who average what they have (data-parallel training's Allreduce) ------------------------------------------
+
+MPI_WAYS = {"tcp": "self,tcp", "shared": "self,vader"}
+
+
+def allreduce(bench, size, way, count):
+    """Seconds of one MPI_Allreduce of two ranks, and of their processors."""
+    if shutil.which("mpicc") is None or shutil.which("mpirun") is None:
+        bench.missing.add("OpenMPI")
+        return {}
+    program = bench.build / "bench" / "allreduce_mpi"
+    subprocess.run(["mpicc", "-O2", "-o", program, HERE / "peers" / "allreduce_mpi.c"], check=True)
+    found = bench.samples("mpirun", "--allow-run-as-root", "--oversubscribe", "-np", 2, "--mca", "btl", MPI_WAYS[way],
+                          program, size, count)
+    return {f"{way}.{name}": value for name, value in found.items()}
+
+
+def rounds_of_two(bench, link, daemon, count):
+    """Seconds of a round of two clients of the device library, and of all three processors."""
+    before = cpu_seconds(daemon.process)
+    clients = [subprocess.Popen([bench.build / "bench" / "bench_submit", link, str(count), name],
+                                stdout=subprocess.PIPE, text=True) for name in ("one", "two")]
+    found = [figures_of(client.communicate()[0]) for client in clients]
+    return {"round": found[0]["submit.c"] / 1e3,
+            "cpu": sum(one["submit.cpu"] for one in found) + (cpu_seconds(daemon.process) - before) / count}
+
+
+def measure_allreduce(megabytes, count=6):
+    size = megabytes * 10**6
+
+    def measure(bench):
+        with bench.daemon(size, {"preset": "fedavg", "quorum": 2, "deadline": "1h"}, "memory") as daemon:
+            figures = rounds_of_two(bench, f"{daemon.url}/bench", daemon, count)
+        for way in MPI_WAYS:
+            figures |= allreduce(bench, size, way, count)
+        return figures
+    return measure
+
+
+def allreduce_rows(megabytes):
+    return [Row(f"round of 2 clients, {size_text(megabytes * 10**6)}, memory: s", "round",
+                (("OpenMPI Allreduce over TCP", "tcp.allreduce"), ("in shared memory", "shared.allreduce"))),
+            Row("the same: CPU s of all", "cpu",
+                (("OpenMPI Allreduce over TCP", "tcp.allreduce.cpu"),
+                 ("in shared memory", "shared.allreduce.cpu")))]
 
 
 # --- simulated clients that do not train -----------------------------------------------------------------
@@ -249,17 +435,18 @@ def training_rows(model, batch, target=""):
 
 # --- the table --------------------------------------------------------------------------------------------------
 
-# (name for --only, measurement, rows)
-MEASUREMENTS = [
+MEASUREMENTS = [Measurement(*row) for row in (
     *((f"fold-{updates}-{tensors}-{threads}", measure_fold(updates, tensors, threads),
        fold_rows(updates, tensors, threads) + (merge_rows() if (updates, tensors, threads) == (10, 1, 1) else []))
       for updates, tensors, threads in ((10, 1, 1), (10, 60, 1), (100, 60, 1), (10, 60, 2))),
-    *((f"push-{size_text(size).replace(' ', '')}-{durability}", measure_push(clients, size, durability),
-       push_rows(clients, size, durability, target))
-      for clients, size, durability, target in (
-          (64, 4000, "memory", ""), (64, 4000, "spool", ""),
-          (32, 4000000, "memory", "0.85 of the sink"), (32, 4000000, "spool", ""),
-          (8, 100000000, "memory", "0.85 of the sink"), (8, 100000000, "spool", ""))),
+    *((f"push-{size_text(size).replace(' ', '')}-{durability}{'-tls' if tls else ''}",
+       measure_push(clients, size, durability, tls), push_rows(clients, size, durability, tls, target))
+      for clients, size, durability, tls, target in (
+          (64, 4000, "memory", False, ""), (64, 4000, "spool", False, ""), (64, 4000, "memory", True, ""),
+          (32, 4000000, "memory", False, "0.85 of the sink"), (32, 4000000, "spool", False, ""),
+          (32, 4000000, "memory", True, "0.85 of the sink"),
+          (8, 100000000, "memory", False, "0.85 of the sink"), (8, 100000000, "spool", False, ""),
+          (8, 100000000, "memory", True, "0.85 of the sink"))),
     *((f"python-{megabytes}MB", measure_python(megabytes), [
         Row(f"task to acknowledgement, {megabytes} MB, from Python: ms", "submit.python",
             (("the C library", "submit.c"),), "< 1.05")]) for megabytes in (4, 64)),
@@ -268,9 +455,17 @@ MEASUREMENTS = [
         Row("the same: p99 ms", "memory.p99"),
         Row("the same, spool: p50 ms", "spool.p50")]),
     *((f"clients-{clients}", measure_clients(clients), [
-        Row(f"round of {clients} clients, 10 k parameters: s", "round"),
-        Row("the same: server CPU us per update", "cpu"),
-        Row("the same: peak RSS MB", "rss")]) for clients in (10, 100, 1000, 10000)),
+        Row(f"round of {clients} clients, 10 k parameters: s", "round", (("Flower", "flower.round"),)),
+        Row("the same: server CPU us per update", "cpu", (("Flower", "flower.cpu"),)),
+        Row("the same: peak RSS MB", "rss", (("Flower", "flower.rss"),))], runs_max)
+      for clients, runs_max in ((10, 7), (100, 7), (1000, 3), (10000, 3))),
+    *((f"polls-{'tls' if tls else 'plain'}", measure_polls(19900, tls), [
+        Row(f"19,900 idle polls{', TLS' if tls else ''}: RSS bytes each", "each"),
+        Row("the same: server CPU ms per second", "cpu")], 3) for tls in (False, True)),
+    *((f"gather-{count}-{megabytes}MB", measure_gathering(count, megabytes), gathering_rows(count, megabytes), runs_max)
+      for count, megabytes, runs_max in (
+          (8, 43, 7), (20, 43, 7), (120, 43, 3), (8, 230, 3), (20, 230, 3), (120, 230, 1))),
+    *((f"allreduce-{megabytes}MB", measure_allreduce(megabytes), allreduce_rows(megabytes)) for megabytes in (4, 64, 256)),
     *((f"train-{model}-{batch}", measure_training(model, batch, steps), training_rows(model, batch, target))
       for model, batch, steps, target in (
           ("mlp", 10, 3000, "5 of PyTorch"), ("mlp", 50, 800, ""), ("cnn", 10, 60, ""), ("cnn", 50, 15, ""),
@@ -280,16 +475,16 @@ MEASUREMENTS = [
         Row("the same, 1,010,000 clients take turns", "turns", (), "1,000,000"),
         Row("the same: peak RSS MB", "peak"),
         Row("bytes per idle client", "idle", (), "64")]),
-]
+)]
 
 
 def text_of(value):
     return f"{value:.4g}"
 
 
-def line_of(row, samples):
+def line_of(row, samples, note):
     values = [sample[row.ours] for sample in samples]
-    cells = [row.work, text_of(statistics.median(values))]
+    cells = [row.work + note, text_of(statistics.median(values))]
     sides = []
     for name, figure in row.against:
         if all(figure in sample for sample in samples):
@@ -320,14 +515,16 @@ def main():
              "| work | ours | beside it | target |", "| --- | ---: | --- | --- |"]
     for line in lines:
         print(line)
-    for name, measure, rows in MEASUREMENTS:
+    for name, measure, rows, runs_max in MEASUREMENTS:
         if options.only and not any(word in name for word in options.only):
             continue
         started = time.monotonic()
-        samples = [measure(bench) for _ in range(options.runs)]
+        runs = min(options.runs, runs_max)
+        samples = [measure(bench) for _ in range(runs)]
+        note = "" if runs == options.runs else f" ({runs} run{'s' if runs > 1 else ''})"
         for row in rows:
             if row.ours in samples[0]:
-                lines.append(line_of(row, samples))
+                lines.append(line_of(row, samples, note))
                 print(lines[-1], flush=True)
         print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     if bench.missing:
