@@ -50,6 +50,10 @@ class Pages(unittest.TestCase):
         self.assertAlmostEqual(float(names["weights"]["a"][0]), 3, 1)
         self.assertAlmostEqual(float(names["weights"]["b"][0]), -1, 1)
 
+    def test_the_page_on_simulations(self):
+        _, names = self.play(blocks("../simulation.md"))
+        np.testing.assert_allclose(names["state"]["w"], [1, -2, 0.5], atol=0.02)
+
     def test_the_notebook_is_the_tutorial_and_runs(self):
         sys.path.insert(0, str(EXAMPLES))
         import make_notebook
@@ -114,6 +118,12 @@ class Scripts(unittest.TestCase):
     def test_flower_client(self):
         printed = self.run_example("flower_client.py", needs="numpy")
         self.assertGreater(self.number(r"accuracy ([\d.]+)", printed), 0.95)
+
+    def test_robust(self):
+        printed = self.run_example("robust.py", needs="numpy")
+        self.assertGreater(self.number(r"mean: +([\d.]+)", printed), 1)
+        self.assertLess(self.number(r"median: +([\d.]+)", printed), 0.1)
+        self.assertLess(self.number(r"live: +([\d.]+)", printed), 0.5)
 
     def test_mnist(self):
         printed = self.run_example("mnist.py", "--sites", "4", "--versions", "4")

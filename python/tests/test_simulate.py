@@ -5,7 +5,7 @@ import pathlib
 import unittest
 import warnings
 
-from support import main_or_skip
+from support import in_background, main_or_skip
 
 try:
     import numpy as np
@@ -145,6 +145,91 @@ class Simulations(unittest.TestCase):
             path.write_text("name: line\ntrain: {lr: 0.3}\nstop: {versions: 3}\n")
             rows, _ = trib.simulate(path, train, model=zeros(), clients=CLIENTS)
         self.assertEqual(rows[-1]["version"], 3)
+
+
+def median(updates, weights):
+    return {name: np.median([update[name] for update in updates], axis=0) for name in updates[0]}
+
+
+class Combining(unittest.TestCase):
+    """The rule for a live daemon (trib.combine) makes the versions of a simulation, too."""
+
+    STRATEGY = {"preset": "fedavg", "fraction": 1.0, "combiner": "external"}
+
+    def simulate(self, rule, function=train, **options):
+        return trib.simulate(spec(self.STRATEGY, options.pop("versions", 5)), function,
+                             model=zeros(), clients=CLIENTS, combine=rule, like="numpy", **options)
+
+    def test_versions_are_what_the_rule_makes_of_all_updates(self):
+        weights_seen = []
+
+        def rule(updates, weights):
+            weights_seen.append(weights)
+            return median(updates, weights)
+
+        rows, state = self.simulate(rule)
+        w = np.zeros(FEATURES, np.float32)
+        for _ in range(5):
+            trained = [step(client, w.astype(np.float64), 0.3) for client in range(CLIENTS)]
+            deltas = [target.astype(np.float32) - w for target in trained]
+            w = w + np.median(deltas, axis=0).astype(np.float32)
+        np.testing.assert_array_equal(state["w"], w)
+        # in order of the clients' names: c0, c1, c10, c11, ...
+        names = sorted(f"c{client}" for client in range(CLIENTS))
+        self.assertEqual(weights_seen, [[len(DATA[int(name[1:])][1]) for name in names]] * 5)
+        self.assertEqual({row["updates"] for row in rows[1:]}, {CLIENTS})
+
+    def test_the_weighted_mean_is_what_the_daemon_would_have_made(self):
+        def mean(updates, weights):
+            return {"w": np.average([update["w"] for update in updates], axis=0, weights=weights)}
+
+        _, state = self.simulate(mean)
+        _, summed = trib.simulate(spec(FEDAVG, 5), train, model=zeros(), clients=CLIENTS,
+                                  like="numpy")
+        np.testing.assert_allclose(state["w"], summed["w"], rtol=0, atol=1e-6)
+
+    def test_the_same_seed_gives_the_same_bytes(self):
+        def digests(seed):
+            strategy = {"preset": "fedbuff", "goal": 3, "concurrency": 8, "combiner": "external"}
+            rows, _ = trib.simulate(spec(strategy, 12), train, model=zeros(), clients=CLIENTS,
+                                    combine=median, speed="lognormal:30s,1", seed=seed)
+            return [row["digest"] for row in rows]
+
+        self.assertEqual(digests(1), digests(1))
+        self.assertNotEqual(digests(1), digests(2))
+
+    def test_it_is_the_rule_of_a_live_daemon(self):
+        """Three real clients, a daemon and trib.combine() make the digests that were foretold."""
+        fields = {"name": "line", "train": {"lr": 0.3}, "stop": {"versions": 4},
+                  "strategy": {"preset": "fedavg", "fraction": 1.0, "quorum": 3,
+                               "combiner": "external"}}
+        rows, _ = trib.simulate(fields, train, model=zeros(), clients=3, combine=median)
+
+        def take_part(client):
+            with trib.join(run.link, f"c{client}") as joined:
+                for task in joined:
+                    trained, examples, _ = train(client, task.weights("numpy"), task.settings)
+                    task.submit(trained, examples=examples)
+
+        with trib.serve() as server:
+            run = server.create(fields, zeros())
+            for client in range(3):
+                in_background(lambda client=client: take_part(client))
+            self.assertEqual(trib.combine(run.merge_link(), median), 4)
+            self.assertEqual([row["digest"] for row in run.history()],
+                             [row["digest"] for row in rows])
+
+    def test_mistakes_of_a_rule_are_told(self):
+        with self.assertRaises(ZeroDivisionError):
+            self.simulate(lambda updates, weights: 1 / 0)
+        with self.assertRaisesRegex(trib.ModelError, r"returns w in the shape \[2\]"):
+            self.simulate(lambda updates, weights: {"w": np.zeros(2)})
+        with self.assertRaisesRegex(trib.TributaryError, "what version 1 is made of: tensor w: value 0"):
+            self.simulate(lambda updates, weights: {"w": np.full(3, np.nan)})
+        with self.assertRaisesRegex(trib.InvalidError, "strategy.combiner: external, and nobody"):
+            self.simulate(None)
+        with self.assertRaisesRegex(trib.InvalidError, "strategy.combiner: sum leaves nothing"):
+            trib.simulate(spec(FEDAVG, 1), train, model=zeros(), combine=median)
 
 
 class Mistakes(unittest.TestCase):

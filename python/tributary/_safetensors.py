@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import _arrays
 from ._arrays import Tensor
@@ -17,6 +18,8 @@ DTYPES = {  # as torch and NumPy spell them
     "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64", "uint8": "U8", "uint16": "U16",
     "uint32": "U32", "uint64": "U64", "bool": "BOOL",
 }
+WIDTHS = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I8": 1, "I16": 2, "I32": 4, "I64": 8, "U8": 1,
+          "U16": 2, "U32": 4, "U64": 8, "BOOL": 1}  # bytes of an element
 
 
 def head(entries: Sequence[tuple[str, str, tuple[int, ...], int]]) -> bytes:
@@ -33,31 +36,60 @@ def head(entries: Sequence[tuple[str, str, tuple[int, ...], int]]) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
+class Entry(NamedTuple):
+    """A tensor of a file: bytes first to last of its data."""
+
+    name: str
+    dtype: str  # as the file says it
+    shape: tuple[int, ...]
+    first: int
+    last: int
+
+
+def head_bytes(file: memoryview) -> int:
+    """How long the head is, its length included: what a file begins with."""
+    if len(file) < 8:
+        raise InvalidError("the file ends too early")
+    (count,) = struct.unpack_from("<Q", file)
+    if count > HEAD_BYTES_MAX:
+        raise InvalidError(f"the file's head has {count} bytes, at most {HEAD_BYTES_MAX}")
+    return 8 + int(count)
+
+
+def parse(file: memoryview, data_bytes: int | None = None) -> tuple[int, list[Entry]]:
+    """Where the data begins, and the tensors by name. data_bytes: of a file whose head alone is
+    here."""
+    start = head_bytes(file)
+    if start > len(file):
+        raise InvalidError("the file's head is longer than the file")
+    there = len(file) - start if data_bytes is None else data_bytes
+    try:
+        rows = json.loads(bytes(file[8:start]))
+        rows.pop("__metadata__", None)
+        entries = [parse_entry(name, row, there) for name, row in rows.items()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidError(f"this is no safetensors file: {error}") from None
+    return start, sorted(entries, key=lambda entry: entry.name.encode())
+
+
+def parse_entry(name: str, row: dict[str, Any], data_bytes: int) -> Entry:
+    first, last = row["data_offsets"]
+    entry = Entry(name, str(row["dtype"]), tuple(int(size) for size in row["shape"]), int(first),
+                  int(last))
+    width = WIDTHS.get(entry.dtype, 0)
+    if (min(entry.shape, default=0) < 0 or not 0 <= first <= last <= data_bytes or
+            (width and last - first != math.prod(entry.shape) * width)):
+        raise ValueError(f"tensor {name} is not of its shape")
+    return entry
+
+
 def parse_versions(file: memoryview) -> tuple[int, list[Tensor]]:
     """Where the data of a version begins, and its tensors; offsets count from there."""
-    if len(file) < 8:
-        raise InvalidError("the model ends too early")
-    (count,) = struct.unpack_from("<Q", file)
-    if count > HEAD_BYTES_MAX or 8 + count > len(file):
-        raise InvalidError("the model's head is longer than the model")
-    try:
-        entries = json.loads(bytes(file[8:8 + count]))
-        entries.pop("__metadata__", None)
-        tensors = [parse_tensor(name, entry, len(file) - 8 - count)
-                   for name, entry in entries.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidError(f"the model is no safetensors file of float32: {error}") from None
-    return 8 + count, sorted(tensors, key=lambda tensor: tensor.name.encode())
-
-
-def parse_tensor(name: str, entry: dict[str, Any], data_bytes: int) -> Tensor:
-    first, last = entry["data_offsets"]
-    tensor = Tensor(name, tuple(int(size) for size in entry["shape"]), int(first))
-    if (entry["dtype"] != "F32" or min(tensor.shape, default=0) < 0 or
-            not 0 <= first <= last <= data_bytes or first % 4 or
-            last - first != tensor.element_count * _arrays.FLOAT_BYTES):
-        raise ValueError(f"tensor {name} is not F32, or not of its shape")
-    return tensor
+    start, entries = parse(file)
+    for entry in entries:
+        if entry.dtype != "F32" or entry.first % _arrays.FLOAT_BYTES:
+            raise InvalidError(f"the model's tensor {entry.name} is not F32")
+    return start, [Tensor(entry.name, entry.shape, entry.first) for entry in entries]
 
 
 def raw(name: str, value: Any) -> tuple[str, tuple[int, ...], memoryview]:

@@ -8,16 +8,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from . import _safetensors
+from . import _safetensors, _updates
 from ._pure import (IDLE_S, PAUSE_FIRST_S, PAUSE_MAX_S, POLL_S, RETRY_FOR_S, Failure, Reply, Trust,
                     connection_to, parse_link)
+from ._updates import Shape, Update
 from .errors import InvalidError, RefusedError, UnreachableError
 
-Update = dict[str, Any]  # name -> float32 array
-MOVED_ON = ("conflict", "not_found")  # what was offered is offered no more
+Rule = Callable[[list[Update], list[int]], Mapping[str, Any]]
+MOVED_ON = ("conflict", "not_found", "pruned")  # what was offered is offered no more
 
 
-def combine(link: str, rule: Callable[[list[Update], list[int]], Mapping[str, Any]], *,
+def combine(link: str, rule: Rule, *,
             retry_for_s: float = RETRY_FOR_S, ca_file: str | None = None) -> int:
     """Make one version after another of a run whose spec says strategy.combiner: external, until
     the run ends. Returns how many.
@@ -26,14 +27,15 @@ def combine(link: str, rule: Callable[[list[Update], list[int]], Mapping[str, An
             name: np.median([update[name] for update in updates], axis=0) for name in updates[0]})
 
     link         of a token of scope merge: Run.merge_link()
-    rule         rule(updates, weights) -> delta. updates: for each a dict of float32 arrays, what its
-                 client has added to the model; weights: of each, as the strategy would have them,
-                 relative to each other. delta: what the version before changes by, an array for each
-                 tensor of the updates. What it raises ends the work, and the offer stays.
+    rule         rule(updates, weights) -> delta. updates: for each a dict of float32 arrays of NumPy,
+                 what its client has added to the model, whatever the codec was; weights: of each, as
+                 the strategy would have them, relative to each other. delta: what the version before
+                 changes by, an array for each tensor of the updates. What it raises ends the work, and
+                 the offer stays.
     retry_for_s  how long to try again while the daemon cannot be reached
 
     RefusedError: the token is none for this, or the delta is not finite or breaks model.delta_max;
-    UnreachableError; InvalidError: the link, or an update that is not in the codec dense.
+    UnreachableError; InvalidError: the link; ModelError: a delta of other names or shapes.
     """
     return Combiner(link, retry_for_s, ca_file).work(rule)
 
@@ -46,11 +48,12 @@ class Combiner:
             raise InvalidError(str(failure.args[1])) from None
         self._trust = Trust(ca_file)
         self._retry_for_s = retry_for_s
+        self._shapes: dict[str, Shape] | None = None
 
-    def work(self, rule: Callable[[list[Update], list[int]], Mapping[str, Any]]) -> int:
+    def work(self, rule: Rule) -> int:
         made = 0
         while True:
-            reply = self._ask("GET", f"?wait={POLL_S}")
+            reply = self._ask("GET", f"/merge?wait={POLL_S}")
             code, words = reply.error() if reply.status >= 300 else ("", "")
             if code == "ended":
                 return made
@@ -59,25 +62,43 @@ class Combiner:
             if reply.status == 200:
                 made += self._answer(json.loads(reply.body), rule)
 
-    def _answer(self, offer: dict[str, Any],
-                rule: Callable[[list[Update], list[int]], Mapping[str, Any]]) -> bool:
+    def _answer(self, offer: dict[str, Any], rule: Rule) -> bool:
         """False: the offer was withdrawn, or somebody else was faster."""
+        if any(entry["codec"] != "dense" for entry in offer["updates"]) and self._shapes is None:
+            self._shapes = self._ask_shapes(offer["current"]["version"])
+            if self._shapes is None:
+                return False
         updates = []
         for entry in offer["updates"]:
-            reply = self._ask("GET", f"/{offer['version']}/{entry['index']}")
+            reply = self._ask("GET", f"/merge/{offer['version']}/{entry['index']}")
             if not is_good(reply):
                 return False
-            updates.append(decode(entry, reply.body))
-        delta = _safetensors.Model(as_floats(rule(updates, [u["weight"] for u in offer["updates"]])))
-        reply = self._ask("PUT", f"/{offer['version']}", delta, {
+            updates.append(_updates.decode(
+                bytearray(reply.body), None if entry["codec"] == "dense" else self._shapes))
+        delta = _updates.encode(rule(updates, [u["weight"] for u in offer["updates"]]), updates)
+        reply = self._ask("PUT", f"/merge/{offer['version']}", delta, {
             "Content-Type": "application/safetensors", "Content-Length": str(len(delta)),
             "Tributary-Offer": offer["offer"]})
         return is_good(reply)
 
+    def _ask_shapes(self, version: int) -> dict[str, Shape] | None:
+        """Of the model's tensors, from the head of a version; None: it is gone already."""
+        known = b""
+        for count in (8, 0):  # the length of the head, then the head
+            end = count or _safetensors.head_bytes(memoryview(known))
+            reply = self._ask("GET", f"/versions/{version}", None,
+                              {"Range": f"bytes={len(known)}-{end - 1}"})
+            if not is_good(reply):
+                return None
+            known += reply.body
+        data_bytes = int(reply.headers["Content-Range"].rpartition("/")[2]) - len(known)
+        _, entries = _safetensors.parse(memoryview(known), data_bytes)
+        return {entry.name: entry.shape for entry in entries}
+
     def _ask(self, method: str, rest: str, body: Iterable[Any] | None = None,
              headers: Mapping[str, str] | None = None) -> Reply:
         """Whatever the daemon answers for good. Everything that is asked here may be repeated."""
-        target = f"{self._link.prefix}/v1/runs/{self._link.run}/merge{rest}"
+        target = f"{self._link.prefix}/v1/runs/{self._link.run}{rest}"
         fields = {"Authorization": f"Bearer {self._link.token}", **(headers or {})}
         pause, until = PAUSE_FIRST_S, time.monotonic() + self._retry_for_s
         while True:
@@ -110,21 +131,3 @@ def is_good(reply: Reply) -> bool:
         return False
     raise RefusedError(words)
 
-
-def decode(entry: Mapping[str, Any], body: bytes) -> Update:
-    import numpy
-
-    if entry["codec"] != "dense":
-        raise InvalidError(f"update {entry['update']} of {entry['client']} is in the codec "
-                           f"{entry['codec']}; a combiner in Python reads dense ones")
-    begin, tensors = _safetensors.parse_versions(memoryview(body))
-    return {tensor.name: numpy.frombuffer(body, "<f4", tensor.element_count,
-                                          begin + tensor.offset).reshape(tensor.shape)
-            for tensor in tensors}
-
-
-def as_floats(delta: Mapping[str, Any]) -> dict[str, Any]:
-    """NumPy's functions like to answer in float64."""
-    import numpy
-
-    return {name: numpy.asarray(value, "<f4") for name, value in delta.items()}

@@ -17,9 +17,10 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, Literal
 
-from . import _arrays, _safetensors
+from . import _arrays, _safetensors, _updates
 from ._pure import Failure, check_finite
 from .client import check_examples
+from .combiner import Rule
 from .errors import InvalidError, ModelError, TributaryError
 from .server import end, find_program, last_line
 
@@ -40,6 +41,7 @@ class Delta(dict[str, Any]):
 
 def simulate(spec: Mapping[str, Any] | str | os.PathLike[str], train_fn: TrainFunction, *,
              model: Any, clients: int = 100, evaluate: EvaluateFunction | None = None,
+             combine: Rule | None = None,
              like: Literal["torch", "numpy"] | None = None, program: str | None = None,
              **fleet_options: str | float) -> tuple[list[dict[str, Any]], State]:
     """Run a spec with clients that a function trains, in virtual time.
@@ -57,6 +59,8 @@ def simulate(spec: Mapping[str, Any] | str | os.PathLike[str], train_fn: TrainFu
                    a model, its state_dict, {name: array}, or a Delta. metrics["loss"] is shown
     model          version 0: a PyTorch model, a state_dict or {name: array}
     evaluate       state -> metrics, every evaluate.every versions: "accuracy" and "loss" are kept
+    combine        with strategy.combiner: external, the rule that makes a version of its updates, as
+                   for combine(): (updates, weights) -> delta
     like           "torch" or "numpy": what state is made of. None: torch where it is imported
     program        trib itself; None: as for serve()
     fleet_options  speed, jitter, dropout, upload ...: those of `trib sim`, as there
@@ -72,7 +76,7 @@ def simulate(spec: Mapping[str, Any] | str | os.PathLike[str], train_fn: TrainFu
                    "--init", str(write_model(model, scratch / "init.safetensors")),
                    "--fleet", str(write_fleet(clients, fleet_options, scratch / "fleet.json")),
                    "--json", str(scratch / "rows"), "--save", str(scratch / "last.safetensors")]
-        run(command, Trainer(train_fn, evaluate, like), scratch / "log")
+        run(command, Fleet(train_fn, evaluate, combine, like), scratch / "log")
         rows, report = read_rows(scratch / "rows")
         if not report["complete"]:
             warnings.warn(f"the run has not come to its end: {report['ending']}", stacklevel=2)
@@ -114,18 +118,36 @@ def read_rows(path: pathlib.Path) -> tuple[list[dict[str, Any]], dict[str, Any]]
 
 # --- the conversation ---
 
-class Trainer:
+class Fleet:
     """Answers the program's questions with the caller's functions."""
 
     def __init__(self, train_fn: TrainFunction, evaluate: EvaluateFunction | None,
-                 like: Literal["torch", "numpy"] | None) -> None:
-        self.evaluates = evaluate is not None
+                 combine: Rule | None, like: Literal["torch", "numpy"] | None) -> None:
+        self.greeting = {"evaluates": evaluate is not None, "combines": combine is not None}
         self._train = train_fn
         self._evaluate = evaluate
+        self._combine = combine
         self._like = like
 
-    def answer(self, question: dict[str, Any], model: bytearray) -> tuple[dict[str, Any], bytes]:
+    def answer(self, question: dict[str, Any], body: bytearray) -> tuple[dict[str, Any], bytes]:
         """The line and the body."""
+        if question["kind"] == "combine":
+            return self._answer_offer(question["updates"], memoryview(body))
+        return self._answer_task(question, body)
+
+    def _answer_offer(self, offered: list[dict[str, Any]],
+                      bodies: memoryview) -> tuple[dict[str, Any], bytes]:
+        assert self._combine is not None  # else nothing is offered
+        updates, begin = [], 0
+        for update in offered:
+            updates.append(_updates.decode(bodies[begin:begin + update["bytes"]]))
+            begin += update["bytes"]
+        delta = b"".join(_updates.encode(
+            self._combine(updates, [update["weight"] for update in offered]), updates))
+        return {"bytes": len(delta)}, delta
+
+    def _answer_task(self, question: dict[str, Any],
+                     model: bytearray) -> tuple[dict[str, Any], bytes]:
         start, tensors = _safetensors.parse_versions(memoryview(model))
         base = memoryview(model)[start:]
         state = _arrays.view(memoryview(bytearray(base)), tensors, self._like)
@@ -176,15 +198,17 @@ def numbers(metrics: Metrics) -> dict[str, float]:
     return {name: value for name, value in plain.items() if math.isfinite(value)}
 
 
-def converse(trainer: Trainer, questions: BinaryIO, answers: int) -> None:
+def converse(fleet: Fleet, questions: BinaryIO, answers: int) -> None:
     """Until the program has no more questions. What it says when it ends early is in its log."""
-    is_there = send(answers, {"evaluates": trainer.evaluates}, b"")
+    is_there = send(answers, fleet.greeting, b"")
     while is_there and (line := questions.readline()):
         question = json.loads(line)
-        model = bytearray(questions.read(question["model_bytes"]))
-        if len(model) < question["model_bytes"]:
+        byte_count = question.get("model_bytes", 0) + sum(
+            update["bytes"] for update in question.get("updates", ()))
+        body = bytearray(questions.read(byte_count))
+        if len(body) < byte_count:
             return
-        is_there = send(answers, *trainer.answer(question, model))
+        is_there = send(answers, *fleet.answer(question, body))
 
 
 def send(answers: int, line: Mapping[str, Any], body: bytes) -> bool:
@@ -198,7 +222,7 @@ def send(answers: int, line: Mapping[str, Any], body: bytes) -> bool:
     return True
 
 
-def run(command: list[str], trainer: Trainer, log: pathlib.Path) -> None:
+def run(command: list[str], fleet: Fleet, log: pathlib.Path) -> None:
     """Start the program, answer it, wait for it. InvalidError: it does not like the options."""
     answers_in, answers = os.pipe()
     questions, questions_out = os.pipe()
@@ -213,7 +237,7 @@ def run(command: list[str], trainer: Trainer, log: pathlib.Path) -> None:
             os.close(answers_in)
             os.close(questions_out)
         try:
-            converse(trainer, stream, answers)
+            converse(fleet, stream, answers)
             process.wait()
         except BaseException:  # of a function, or Ctrl-C
             sink.close()  # a signal alone would not wake it if it came just before it waits

@@ -192,11 +192,6 @@ static enum trib_status make_model(struct trib_fleet *fleet) {
 }
 
 static enum trib_status make(struct trib_fleet *fleet) {
-    if (fleet->spec->strategy.combiner == TRIB_COMBINER_EXTERNAL) {
-        return trib_error_set(fleet->error, TRIB_EUNSUPPORTED,
-                              "strategy.combiner: external, and a simulated fleet has nobody who "
-                              "combines; sum works");
-    }
     const struct trib_run_limits limits = {.accumulators = TRIB_ACCUMULATORS_MAX};
     trib_calendar_init(&fleet->calendar, fleet->env);
     fleet->answer_capacity = ANSWERS_FIRST;
@@ -227,6 +222,7 @@ static void destroy(struct trib_fleet *fleet) {
          slot++) {
         trib_fleet_update_free(fleet, fleet->slots[slot]);
     }
+    trib_fleet_update_free(fleet, fleet->combined);
     trib_codec_dense.free(fleet->zero.update);
     trib_block_unref(fleet->zero.body);
     for (uint32_t hand = 0; fleet->trained != NULL && hand < fleet->options->threads; hand++) {
@@ -246,6 +242,24 @@ static void destroy(struct trib_fleet *fleet) {
     trib_release(env, fleet->effects, 1, sizeof *fleet->effects);
     trib_release(env, fleet->answers, fleet->answer_capacity, sizeof *fleet->answers);
     trib_calendar_deinit(&fleet->calendar);
+}
+
+/* Whoever combines must be there, and be wanted. */
+static enum trib_status check_combiner(const struct trib_fleet_options *options,
+                                       struct trib_error *error) {
+    bool is_external = options->spec->strategy.combiner == TRIB_COMBINER_EXTERNAL;
+    bool is_there = options->work->combine != NULL;
+    if (is_external && !is_there) {
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.combiner: external, and nobody combines; sum works, or "
+                              "from Python trib.simulate(..., combine=rule)");
+    }
+    if (is_there && !is_external) {
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.combiner: sum leaves nothing to a rule of one's own; "
+                              "external works");
+    }
+    return TRIB_OK;
 }
 
 static enum trib_status check_options(const struct trib_fleet_options *options,
@@ -271,7 +285,7 @@ static enum trib_status check_options(const struct trib_fleet_options *options,
                                     "an evaluation on test data (or set stop.versions, stop.after)"
                                   : "the run would never stop: set stop.versions or stop.after");
     }
-    return TRIB_OK;
+    return check_combiner(options, error);
 }
 
 enum trib_status trib_fleet_run(const struct trib_env *env,

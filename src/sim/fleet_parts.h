@@ -3,6 +3,7 @@
  *   fleet.c         birth, the loop over moments, the end
  *   fleet_places.c  clients: check in, train, send, fall silent, go
  *   fleet_server.c  the node: effects of the heart are carried out at once
+ *   fleet_combine.c versions whose updates somebody else combines
  *   fleet_update.c  from a base version to a checked update, on any thread */
 #ifndef TRIB_SIM_FLEET_PARTS_H
 #define TRIB_SIM_FLEET_PARTS_H
@@ -96,10 +97,12 @@ struct trib_fleet {
     bool is_over;
 
     struct trib_model model;
-    struct trib_layout *update_layout; /* of the bodies of updates */
-    struct trib_fleet_update **slots;  /* [updates_pending_max] */
-    struct trib_fleet_update zero;     /* of every client, where nothing is trained */
-    float **trained;                   /* [threads] scratch, element_count each */
+    struct trib_layout *update_layout;  /* of the bodies of updates */
+    struct trib_fleet_update **slots;   /* [updates_pending_max] */
+    struct trib_fleet_update zero;      /* of every client, where nothing is trained */
+    struct trib_fleet_update *combined; /* what the next version is made of, where somebody else
+                                           combines updates; NULL: nothing yet */
+    float **trained;                    /* [threads] scratch, element_count each */
 
     struct trib_hands *hands;        /* jobs: one per place, then the parts of an evaluation */
     struct trib_work_score *scores;  /* [work->evaluate_parts] */
@@ -155,11 +158,30 @@ void trib_fleet_carry(struct trib_fleet *fleet, const struct trib_effect *effect
 bool trib_fleet_answer(struct trib_fleet *fleet);
 /* The current version is complete: tell the owner. */
 void trib_fleet_tell_point(struct trib_fleet *fleet);
+/* The update is one of `version`, with its final staleness. */
+void trib_fleet_tally(struct trib_fleet *fleet, trib_version version, uint64_t staleness,
+                      const struct trib_fleet_update *update);
+/* Add an update with its weight to a sum. */
+enum trib_status trib_fleet_fold(struct trib_fleet *fleet, uint32_t accumulator,
+                                 const struct trib_fleet_update *update, uint64_t weight);
+
+/* --- fleet_combine.c --- */
+
+/* COMBINE: have the updates of this version combined; their bodies are gone afterwards. False: our
+ * own failure has ended the simulation. */
+bool trib_fleet_combine(struct trib_fleet *fleet, trib_version version);
 
 /* --- fleet_update.c --- */
 
 /* The job of a place, or of a part of an evaluation. */
 void trib_fleet_job(void *context, uint32_t job, uint32_t hand);
+/* Open and check update->body as the daemon does with what it is sent; its digest too. */
+enum trib_status trib_fleet_update_check(const struct trib_fleet *fleet,
+                                         struct trib_fleet_update *update);
+/* The same for a body that was made elsewhere: its maker must know what is wrong, not only the server,
+ * so that TRIB_ECLOSED stands for whatever the codec says. */
+enum trib_status trib_fleet_update_check_foreign(const struct trib_fleet *fleet,
+                                                 struct trib_fleet_update *update);
 void trib_fleet_update_free(const struct trib_fleet *fleet, struct trib_fleet_update *update);
 
 #endif

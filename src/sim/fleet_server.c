@@ -85,27 +85,31 @@ static void carry_spool(struct trib_fleet *fleet, const struct trib_effect *effe
 }
 
 /* Version and staleness are final only now: an update may have been held. */
-static void count(struct trib_fleet *fleet, const struct trib_effect *effect,
-                  const struct trib_fleet_update *update) {
-    struct trib_fleet_tally *tally = &fleet->tallies[effect->version - fleet->model.version - 1];
+void trib_fleet_tally(struct trib_fleet *fleet, trib_version version, uint64_t staleness,
+                      const struct trib_fleet_update *update) {
+    struct trib_fleet_tally *tally = &fleet->tallies[version - fleet->model.version - 1];
     bool has_loss = !isnan(update->trained.loss);
     tally->updates++;
-    tally->staleness += (double)effect->staleness;
+    tally->staleness += (double)staleness;
     tally->losses += has_loss;
     tally->loss += has_loss ? update->trained.loss : 0.0;
 }
 
+enum trib_status trib_fleet_fold(struct trib_fleet *fleet, uint32_t accumulator,
+                                 const struct trib_fleet_update *update, uint64_t weight) {
+    const struct trib_weighted_update weighted = {&trib_codec_dense, update->update, weight,
+                                                  update->base};
+    enum trib_status status = trib_model_count(&fleet->model, accumulator, &weighted);
+    return status == TRIB_OK ? trib_model_fold(&fleet->model, accumulator, &weighted, 1, 0,
+                                               fleet->model.layout->element_count)
+                             : status;
+}
+
 static void carry_fold(struct trib_fleet *fleet, const struct trib_effect *effect) {
     struct trib_fleet_update *update = fleet->slots[effect->slot];
+    trib_fleet_tally(fleet, effect->version, effect->staleness, update);
     /* The weight is the effect's: `zero` is in many slots at once. */
-    const struct trib_weighted_update weighted = {&trib_codec_dense, update->update, effect->weight,
-                                                  update->base};
-    count(fleet, effect, update);
-    enum trib_status status = trib_model_count(&fleet->model, effect->accumulator, &weighted);
-    if (status == TRIB_OK) {
-        status = trib_model_fold(&fleet->model, effect->accumulator, &weighted, 1, 0,
-                                 fleet->model.layout->element_count);
-    }
+    enum trib_status status = trib_fleet_fold(fleet, effect->accumulator, update, effect->weight);
     owe(fleet, &(struct trib_fleet_answer){
                    .kind = TRIB_EVENT_FOLDED, .slot = effect->slot, .status = status});
     fleet->slots[effect->slot] = NULL;
@@ -114,10 +118,22 @@ static void carry_fold(struct trib_fleet *fleet, const struct trib_effect *effec
 
 /* --- versions ----------------------------------------------------------------------------------- */
 
+static void carry_combine(struct trib_fleet *fleet, const struct trib_effect *effect) {
+    if (trib_fleet_combine(fleet, effect->version)) {
+        owe(fleet,
+            &(struct trib_fleet_answer){.kind = TRIB_EVENT_COMBINED, .version = effect->version});
+    }
+}
+
 static void carry_merge(struct trib_fleet *fleet, const struct trib_effect *effect) {
     struct trib_model *model = &fleet->model;
     struct trib_error error = {0};
-    enum trib_status status = trib_model_merge_begin(model, effect->accumulator);
+    enum trib_status status = fleet->combined == NULL
+                                  ? TRIB_OK
+                                  : trib_fleet_fold(fleet, effect->accumulator, fleet->combined, 1);
+    if (status == TRIB_OK) {
+        status = trib_model_merge_begin(model, effect->accumulator);
+    }
     if (status == TRIB_OK) {
         status = trib_model_merge_range(model, 0, model->layout->element_count, &error);
     }
@@ -191,7 +207,7 @@ static void (*const carriers[])(struct trib_fleet *fleet, const struct trib_effe
     [TRIB_EFFECT_PERSIST] = carry_persist,   [TRIB_EFFECT_PUBLISH] = carry_publish,
     [TRIB_EFFECT_RECORD] = carry_record,     [TRIB_EFFECT_BEST] = carry_nothing,
     [TRIB_EFFECT_EVALUATED] = carry_nothing, [TRIB_EFFECT_STATE] = carry_state,
-    [TRIB_EFFECT_SET_ASIDE] = carry_nothing,
+    [TRIB_EFFECT_SET_ASIDE] = carry_nothing, [TRIB_EFFECT_COMBINE] = carry_combine,
 };
 
 void trib_fleet_carry(struct trib_fleet *fleet, const struct trib_effect *effect) {

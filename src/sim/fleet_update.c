@@ -35,9 +35,8 @@ static struct trib_block *subtract(const struct trib_fleet *fleet, const float *
     return body;
 }
 
-/* As the daemon checks what it is sent. */
-static enum trib_status check_body(const struct trib_fleet *fleet,
-                                   struct trib_fleet_update *update) {
+enum trib_status trib_fleet_update_check(const struct trib_fleet *fleet,
+                                         struct trib_fleet_update *update) {
     double norm;
     update->source = trib_source_of_memory(update->body->bytes, update->body->byte_count);
     trib_digest_of(update->body->bytes, update->body->byte_count, &update->digest);
@@ -54,6 +53,12 @@ static enum trib_status check_body(const struct trib_fleet *fleet,
     return status;
 }
 
+enum trib_status trib_fleet_update_check_foreign(const struct trib_fleet *fleet,
+                                                 struct trib_fleet_update *update) {
+    enum trib_status status = trib_fleet_update_check(fleet, update);
+    return status == TRIB_OK || status == TRIB_EMEMORY ? status : TRIB_ECLOSED;
+}
+
 static void work_on_update(struct trib_fleet *fleet, uint32_t number, uint32_t hand) {
     struct trib_place *place = &fleet->places[number];
     struct trib_fleet_update *update = place->update;
@@ -66,14 +71,15 @@ static void work_on_update(struct trib_fleet *fleet, uint32_t number, uint32_t h
     if (update->status != TRIB_OK) {
         return;
     }
-    update->is_trained = true;
-    bool is_foreign = update->trained.body != NULL;
-    update->body = is_foreign ? update->trained.body : subtract(fleet, fleet->trained[hand], base);
-    update->status = update->body == NULL ? TRIB_EMEMORY : check_body(fleet, update);
-    if (is_foreign && update->status != TRIB_OK) { /* its maker must know, not only the server */
-        update->is_trained = false;
-        update->status = update->status == TRIB_EMEMORY ? TRIB_EMEMORY : TRIB_ECLOSED;
+    if (update->trained.body != NULL) {
+        update->body = update->trained.body;
+        update->status = trib_fleet_update_check_foreign(fleet, update);
+        update->is_trained = update->status == TRIB_OK;
+        return;
     }
+    update->is_trained = true;
+    update->body = subtract(fleet, fleet->trained[hand], base);
+    update->status = update->body == NULL ? TRIB_EMEMORY : trib_fleet_update_check(fleet, update);
 }
 
 void trib_fleet_job(void *context, uint32_t job, uint32_t hand) {

@@ -31,6 +31,14 @@ struct trib_work_score {
     double loss;       /* mean, times their number; NAN: not measured */
 };
 
+/* One of the updates that a version is made of, where somebody else combines them. */
+struct trib_work_offered {
+    const char *client;            /* its name */
+    uint64_t weight;               /* that it would count with; relative to the others */
+    uint64_t examples;             /* behind it */
+    const struct trib_block *body; /* as it was sent */
+};
+
 struct trib_work {
     void *context;
     /* Examples that a client has, > 0. NULL: one each. */
@@ -48,6 +56,14 @@ struct trib_work {
                                  const float *parameters, struct trib_work_score *score,
                                  struct trib_error *error);
     uint32_t evaluate_parts;
+    /* Make one delta of the updates of `version`, which are in order of client, then id: *delta is a
+     * sealed body like an update's, the caller's to unref; one that the codec refuses ends the
+     * simulation, and so does any error. NULL: nobody combines; there must be somebody where
+     * strategy.combiner is external, and nobody elsewhere.
+     * Thread: the simulation's own, while hands may be training. */
+    enum trib_status (*combine)(void *context, trib_version version,
+                                const struct trib_work_offered *updates, size_t update_count,
+                                struct trib_block **delta, struct trib_error *error);
 };
 
 #endif

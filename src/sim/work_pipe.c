@@ -22,7 +22,7 @@ struct trib_work_pipe {
     json_t *settings; /* with the names of frozen tensors */
     FILE *input, *output;
     struct trib_block *head; /* of every version */
-    bool evaluates;
+    bool evaluates, combines;
     char line[LINE_BYTES_MAX];
 };
 
@@ -37,26 +37,35 @@ static enum trib_status gone(struct trib_error *error) {
 
 /* --- questions ---------------------------------------------------------------------------------- */
 
-/* Takes the question; NULL: there was no memory for it. */
-static enum trib_status ask(struct trib_work_pipe *pipe, json_t *question, const float *values,
+/* Takes the question; NULL: there was no memory for it. What goes with it is still to be sent. */
+static enum trib_status say(struct trib_work_pipe *pipe, json_t *question,
                             struct trib_error *error) {
-    const struct trib_layout *layout = pipe->options.layout;
-    char *line = NULL;
-    if (question != NULL &&
-        json_object_set_new(question, "model_bytes",
-                            json_integer((json_int_t)(layout->data_offset + layout->data_bytes))) ==
-            0) {
-        line = json_dumps(question, JSON_COMPACT);
-    }
+    char *line = question == NULL ? NULL : json_dumps(question, JSON_COMPACT);
     json_decref(question);
     if (line == NULL) {
         return trib_error_set(error, TRIB_EMEMORY, "out of memory");
     }
-    bool is_sent = fprintf(pipe->output, "%s\n", line) > 0 &&
-                   fwrite(pipe->head->bytes, layout->data_offset, 1, pipe->output) == 1 &&
+    bool is_sent = fprintf(pipe->output, "%s\n", line) > 0;
+    free(line);
+    return is_sent ? TRIB_OK : gone(error);
+}
+
+/* A question about a version. As say(). */
+static enum trib_status ask(struct trib_work_pipe *pipe, json_t *question, const float *values,
+                            struct trib_error *error) {
+    const struct trib_layout *layout = pipe->options.layout;
+    json_t *model_bytes = json_integer((json_int_t)(layout->data_offset + layout->data_bytes));
+    if (question != NULL && json_object_set_new(question, "model_bytes", model_bytes) != 0) {
+        json_decref(question);
+        question = NULL;
+    }
+    enum trib_status status = say(pipe, question, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    bool is_sent = fwrite(pipe->head->bytes, layout->data_offset, 1, pipe->output) == 1 &&
                    fwrite(values, 1, layout->data_bytes, pipe->output) == layout->data_bytes &&
                    fflush(pipe->output) == 0;
-    free(line);
     return is_sent ? TRIB_OK : gone(error);
 }
 
@@ -104,9 +113,18 @@ static double read_metric(const json_t *document, const char *name) {
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
+static enum trib_status read_body_bytes(const struct trib_work_pipe *pipe, const json_t *document,
+                                        uint64_t *body_bytes, struct trib_error *error) {
+    uint64_t body_bytes_max = 2 * pipe->options.layout->data_bytes + HEAD_ROOM;
+    return read_whole(document, "bytes", 0, body_bytes_max, body_bytes)
+               ? TRIB_OK
+               : trib_error_set(error, TRIB_ECLOSED,
+                                "the answer's bytes must be a whole number up to %" PRIu64,
+                                body_bytes_max);
+}
+
 static enum trib_status read_answer(struct trib_work_pipe *pipe, struct answer *answer,
                                     struct trib_error *error) {
-    uint64_t body_bytes_max = 2 * pipe->options.layout->data_bytes + HEAD_ROOM;
     json_t *document;
     enum trib_status status = read_line(pipe, &document, error);
     if (status != TRIB_OK) {
@@ -116,10 +134,8 @@ static enum trib_status read_answer(struct trib_work_pipe *pipe, struct answer *
         answer->examples == 0) {
         status = trib_error_set(error, TRIB_ECLOSED,
                                 "the answer's examples must be a whole number from 1 to 2^53");
-    } else if (!read_whole(document, "bytes", 0, body_bytes_max, &answer->body_bytes)) {
-        status = trib_error_set(error, TRIB_ECLOSED,
-                                "the answer's bytes must be a whole number up to %" PRIu64,
-                                body_bytes_max);
+    } else {
+        status = read_body_bytes(pipe, document, &answer->body_bytes, error);
     }
     answer->loss = read_metric(document, "loss");
     answer->accuracy = read_metric(document, "accuracy");
@@ -198,6 +214,49 @@ static enum trib_status evaluate(void *context, uint32_t hand, uint32_t part,
     return status;
 }
 
+/* NULL: no memory. */
+static json_t *combine_question(trib_version version, const struct trib_work_offered *updates,
+                                size_t update_count) {
+    json_t *rows = json_array();
+    for (size_t i = 0; i < update_count; i++) {
+        json_t *row =
+            json_pack("{s:s, s:I, s:I, s:I}", "client", updates[i].client, "weight",
+                      (json_int_t)updates[i].weight, "examples", (json_int_t)updates[i].examples,
+                      "bytes", (json_int_t)updates[i].body->byte_count);
+        if (json_array_append_new(rows, row) != 0) {
+            json_decref(rows);
+            return NULL;
+        }
+    }
+    return json_pack("{s:s, s:I, s:o}", "kind", "combine", "version", (json_int_t)version,
+                     "updates", rows);
+}
+
+static enum trib_status combine(void *context, trib_version version,
+                                const struct trib_work_offered *updates, size_t update_count,
+                                struct trib_block **delta, struct trib_error *error) {
+    struct trib_work_pipe *pipe = context;
+    uint64_t body_bytes = 0;
+    json_t *document;
+    enum trib_status status = say(pipe, combine_question(version, updates, update_count), error);
+    for (size_t i = 0; status == TRIB_OK && i < update_count; i++) {
+        const struct trib_block *body = updates[i].body;
+        status =
+            fwrite(body->bytes, body->byte_count, 1, pipe->output) == 1 ? TRIB_OK : gone(error);
+    }
+    if (status == TRIB_OK && fflush(pipe->output) != 0) {
+        status = gone(error);
+    }
+    if (status == TRIB_OK) {
+        status = read_line(pipe, &document, error);
+    }
+    if (status == TRIB_OK) {
+        status = read_body_bytes(pipe, document, &body_bytes, error);
+        json_decref(document);
+    }
+    return status == TRIB_OK ? read_body(pipe, body_bytes, delta, error) : status;
+}
+
 /* --- life --------------------------------------------------------------------------------------- */
 
 /* As the daemon's tasks have them: clients do not know roles. NULL: no memory, or no object. */
@@ -237,10 +296,13 @@ static enum trib_status greet(struct trib_work_pipe *pipe, struct trib_error *er
         return status;
     }
     const json_t *evaluates = json_object_get(document, "evaluates");
+    const json_t *combines = json_object_get(document, "combines");
     pipe->evaluates = json_is_true(evaluates);
-    if (!json_is_boolean(evaluates)) {
-        status =
-            trib_error_set(error, TRIB_ECLOSED, "the first line must say evaluates, true or false");
+    pipe->combines = json_is_true(combines);
+    if (!json_is_boolean(evaluates) || (combines != NULL && !json_is_boolean(combines))) {
+        status = trib_error_set(error, TRIB_ECLOSED,
+                                "the first line must say evaluates, true or false, and may say "
+                                "combines");
     }
     json_decref(document);
     return status;
@@ -312,5 +374,6 @@ struct trib_work trib_work_pipe_table(struct trib_work_pipe *pipe) {
         .train = train,
         .evaluate = pipe->evaluates ? evaluate : NULL,
         .evaluate_parts = pipe->evaluates ? 1 : 0,
+        .combine = pipe->combines ? combine : NULL,
     };
 }

@@ -2,17 +2,22 @@
  *
  * Lines are JSON objects. That program begins, and then answers one question after the other:
  *
- *   <  {"evaluates": true}                               false: it cannot score versions
+ *   <  {"evaluates": true, "combines": false}            false: it cannot score versions; it has
+ *                                                        no rule for their updates (as if absent)
  *   >  {"kind": "train", "client": 17, "name": "c17", "version": 3,
  *       "settings": {"lr": 0.1}, "model_bytes": 1024}    then version 3 as safetensors
  *   <  {"examples": 40, "metrics": {"loss": 0.3}, "bytes": 960}    then the update as safetensors
  *   >  {"kind": "evaluate", "model_bytes": 1024}         then the version as safetensors
  *   <  {"examples": 1, "metrics": {"accuracy": 0.9, "loss": 0.3}}
+ *   >  {"kind": "combine", "version": 4, "updates": [
+ *       {"client": "c17", "weight": 40, "examples": 40, "bytes": 960}, ...]}    then each as it was
+ *   <  {"bytes": 960}                                    then the delta as safetensors
  *
  * settings are those of the daemon's tasks (docs/protocol.md), an update is what a client sends
- * with the dense codec: trained - base. {"error": "words"} in place of an answer ends the
- * simulation with these words, and so does everything that is no answer. A model is sent with every
- * question, so that neither side has to remember which the other holds.
+ * with the dense codec: trained - base. Updates to combine, where strategy.combiner is external, are
+ * in order of client, then of time. {"error": "words"} in place of an answer ends the simulation with
+ * these words, and so does everything that is no answer. A model is sent with every question about
+ * one, so that neither side has to remember which the other holds.
  *
  * Questions come in virtual time as long as the fleet has one hand. */
 #ifndef TRIB_SIM_WORK_PIPE_H

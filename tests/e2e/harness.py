@@ -36,7 +36,8 @@ def wait_for(condition, seconds=20, what="condition"):
         time.sleep(0.02)
 
 
-PACKED = {"F32": "f", "F16": "e", "I8": "b", "I32": "i", "I64": "q"}
+PACKED = {"F32": "f", "F16": "e", "BF16": "H", "I8": "b", "I32": "i", "I64": "q", "U32": "I",
+          "U64": "Q"}  # BF16 as the upper halves of F32
 
 
 def safetensors(tensors, metadata=None):

@@ -82,6 +82,31 @@ static enum trib_status evaluate(void *context, uint32_t hand, uint32_t part,
     return TRIB_OK;
 }
 
+/* The weighted mean in floats: close to what the exact sum gives, never the same bits for long. */
+static enum trib_status combine(void *context, trib_version version,
+                                const struct trib_work_offered *updates, size_t update_count,
+                                struct trib_block **delta, struct trib_error *error) {
+    (void)context, (void)version, (void)error;
+    const size_t data_offset = updates[0].body->byte_count - ELEMENTS * sizeof(float);
+    struct trib_block *made = trib_block_new(trib_env_system(), updates[0].body->byte_count);
+    float sums[ELEMENTS] = {0}, weight_total = 0;
+    for (size_t u = 0; u < update_count; u++) {
+        const float *values = (const float *)(updates[u].body->bytes + data_offset);
+        assert_true(u == 0 || strcmp(updates[u - 1].client, updates[u].client) <= 0);
+        weight_total += (float)updates[u].weight;
+        for (size_t i = 0; i < ELEMENTS; i++) {
+            sums[i] += (float)updates[u].weight * values[i];
+        }
+    }
+    memcpy(made->bytes, updates[0].body->bytes, data_offset);
+    for (size_t i = 0; i < ELEMENTS; i++) {
+        ((float *)(made->bytes + data_offset))[i] = sums[i] / weight_total;
+    }
+    trib_block_seal(made);
+    *delta = made;
+    return TRIB_OK;
+}
+
 static struct trial *begin(json_t *strategy, int versions,
                            const struct trib_population_texts *texts) {
     struct trial *trial = calloc(1, sizeof *trial);
@@ -152,6 +177,37 @@ static void threads_do_not_change_a_bit(void **state) {
     trial = begin(json_pack("{s:s, s:f}", "preset", "fedavg", "fraction", 0.3), 20, &texts);
     compare_threads(trial);
     end(trial);
+}
+
+/* The same clients, times and staleness as with the sum, and models next to its. */
+static void somebody_else_may_combine(void **state) {
+    (void)state;
+    static struct trib_fleet_point summed[POINTS_MAX];
+    const struct trib_population_texts texts = {.clients = "30", .speed = "lognormal:20s,1"};
+    for (int is_external = 0; is_external <= 1; is_external++) {
+        struct trial *trial =
+            begin(json_pack("{s:s, s:s, s:s}", "preset", "fedbuff", "divide", "weight", "combiner",
+                            is_external ? "external" : "sum"),
+                  20, &texts);
+        trial->work = (struct trib_work){.train = train,
+                                         .evaluate = evaluate,
+                                         .evaluate_parts = 1,
+                                         .combine = is_external ? combine : NULL};
+        run_on(trial, trib_env_system(), 1 + (uint32_t)is_external);
+        assert_int_equal(trial->point_count, 21);
+        for (size_t i = 0; is_external && i < trial->point_count; i++) {
+            const struct trib_fleet_point *point = &trial->points[i];
+            assert_int_equal(point->at, summed[i].at);
+            assert_int_equal(point->updates, summed[i].updates);
+            assert_true(point->staleness == summed[i].staleness);
+            assert_int_equal(point->is_evaluated, summed[i].is_evaluated);
+            assert_true(!point->is_evaluated ||
+                        fabs(point->test_accuracy - summed[i].test_accuracy) < 1e-5);
+        }
+        assert_true(trial->report.staleness > 0);
+        memcpy(summed, trial->points, sizeof summed);
+        end(trial);
+    }
 }
 
 static void another_seed_is_another_run(void **state) {
@@ -322,11 +378,15 @@ static void an_idle_client_costs_next_to_nothing(void **state) {
     assert_true(many - few <= 1000000 / 2); /* half a byte each; the target is 64 */
 }
 
-static void every_allocation_may_fail(void **state) {
-    (void)state;
+static void fail_every_allocation(const char *combiner) {
     const struct trib_population_texts texts = {.clients = "6", .upload = "10kB"};
-    struct trial *trial = begin(json_pack("{s:s, s:i}", "preset", "fedbuff", "goal", 2), 4, &texts);
-    trial->work = (struct trib_work){.train = train, .evaluate = evaluate, .evaluate_parts = 2};
+    struct trial *trial =
+        begin(json_pack("{s:s, s:i, s:s}", "preset", "fedbuff", "goal", 2, "combiner", combiner), 4,
+              &texts);
+    trial->work = (struct trib_work){.train = train,
+                                     .evaluate = evaluate,
+                                     .evaluate_parts = 2,
+                                     .combine = *combiner == 'e' ? combine : NULL};
     const struct trib_fleet_options options = {.spec = trial->spec,
                                                .population = &trial->population,
                                                .model = trial->model,
@@ -350,9 +410,16 @@ static void every_allocation_may_fail(void **state) {
     end(trial);
 }
 
+static void every_allocation_may_fail(void **state) {
+    (void)state;
+    fail_every_allocation("sum");
+    fail_every_allocation("external");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_do_not_change_a_bit),
+        cmocka_unit_test(somebody_else_may_combine),
         cmocka_unit_test(another_seed_is_another_run),
         cmocka_unit_test(staleness_is_what_theory_says),
         cmocka_unit_test(every_preset_runs),

@@ -14,6 +14,7 @@
 #include "wire/documents.h"
 
 #define HELLO "{\"evaluates\":true}\n"
+#define COMBINES "{\"evaluates\":false,\"combines\":true}\n"
 #define ELEMENTS 3
 #define BYTES_MAX 8192
 
@@ -50,14 +51,14 @@ static struct trib_block *make_model(void) {
     return block_of(tensors, 2, (const float[]){7, 1, 2, 3});
 }
 
-static struct trib_spec *make_spec(void) {
+static struct trib_spec *make_spec(const char *combiner) {
     struct trib_spec *spec;
     struct trib_error error = {0};
     json_t *document =
-        json_pack("{s:s, s:{s:[{s:s, s:s}]}, s:{s:s, s:i, s:i}, s:{s:f}, s:{s:i}, s:{s:i}}", "name",
-                  "piped", "model", "tensors", "match", "frozen", "role", "freeze", "strategy",
-                  "preset", "fedbuff", "goal", 1, "concurrency", 1, "train", "lr", 0.5, "stop",
-                  "versions", 2, "evaluate", "every", 1);
+        json_pack("{s:s, s:{s:[{s:s, s:s}]}, s:{s:s, s:i, s:i, s:s}, s:{s:f}, s:{s:i}, s:{s:i}}",
+                  "name", "piped", "model", "tensors", "match", "frozen", "role", "freeze",
+                  "strategy", "preset", "fedbuff", "goal", 1, "concurrency", 1, "combiner",
+                  combiner, "train", "lr", 0.5, "stop", "versions", 2, "evaluate", "every", 1);
     if (trib_spec_parse(trib_env_system(), document, &spec, &error) != TRIB_OK) {
         fail_msg("%s", error.text);
     }
@@ -73,26 +74,38 @@ static void say_line(const struct peer *peer, const char *line) {
     say(peer, line, strlen(line));
 }
 
-static void say_update(const struct peer *peer, uint64_t element_count, const float *values) {
+static struct trib_block *weight_of(uint64_t element_count, const float *values) {
     const struct trib_tensor tensor = {
         .name = "weight", .dtype = TRIB_F32, .rank = 1, .shape = {element_count}};
-    struct trib_block *body = block_of(&tensor, 1, values);
+    return block_of(&tensor, 1, values);
+}
+
+/* format  of the line, with a %zu for the bytes that follow it */
+static void say_body(const struct peer *peer, const char *format, uint64_t element_count,
+                     const float *values) {
+    struct trib_block *body = weight_of(element_count, values);
     char line[96];
-    (void)snprintf(line, sizeof line,
-                   "{\"examples\":40,\"metrics\":{\"loss\":0.25},\"bytes\":%zu}\n",
-                   body->byte_count);
+    (void)snprintf(line, sizeof line, format, body->byte_count);
     say_line(peer, line);
     say(peer, body->bytes, body->byte_count);
     trib_block_unref(body);
 }
 
+#define say_update(peer, element_count, values)                                                    \
+    say_body(peer, "{\"examples\":40,\"metrics\":{\"loss\":0.25},\"bytes\":%zu}\n", element_count, \
+             values)
+#define say_delta(peer, element_count, values) \
+    say_body(peer, "{\"bytes\":%zu}\n", element_count, values)
+
 /* Ends after `hello` and whatever the test says before meet(). */
-static struct peer begin(const char *hello) {
+static struct peer begin_with(const char *hello, const char *combiner) {
     int answers[2], questions[2];
     assert_int_equal(pipe(answers), 0);
     assert_int_equal(pipe(questions), 0);
-    struct peer peer = {
-        .spec = make_spec(), .model = make_model(), .says = answers[1], .hears = questions[0]};
+    struct peer peer = {.spec = make_spec(combiner),
+                        .model = make_model(),
+                        .says = answers[1],
+                        .hears = questions[0]};
     assert_int_equal(
         trib_model_read_layout(trib_env_system(), peer.spec, peer.model, &peer.layout, &peer.error),
         TRIB_OK);
@@ -102,6 +115,10 @@ static struct peer begin(const char *hello) {
                                                    .settings = peer.spec->train};
     say_line(&peer, hello);
     return peer;
+}
+
+static struct peer begin(const char *hello) {
+    return begin_with(hello, "sum");
 }
 
 static enum trib_status meet(struct peer *peer) {
@@ -156,7 +173,7 @@ static void a_task_is_a_line_and_the_version(void **state) {
     struct trib_work_trained result;
     char heard[BYTES_MAX], line[BYTES_MAX];
     assert_int_equal(meet(&peer), TRIB_OK);
-    say_update(&peer, ELEMENTS, (const float[]){0.5F, 0, -1});
+    say_update(&peer, ELEMENTS, ((const float[]){0.5F, 0, -1}));
     assert_int_equal(train(&peer, &result), TRIB_OK);
     (void)snprintf(line, sizeof line,
                    "{\"kind\":\"train\",\"client\":17,\"name\":\"c17\",\"version\":3,\"settings\":{"
@@ -200,8 +217,8 @@ static void a_fleet_makes_versions_of_the_answers(void **state) {
     struct peer peer = begin("{\"evaluates\":false}\n");
     struct trib_block *last;
     assert_int_equal(meet(&peer), TRIB_OK);
-    say_update(&peer, ELEMENTS, (const float[]){0.5F, 0, -1});
-    say_update(&peer, ELEMENTS, (const float[]){0.25F, 8, 0});
+    say_update(&peer, ELEMENTS, ((const float[]){0.5F, 0, -1}));
+    say_update(&peer, ELEMENTS, ((const float[]){0.25F, 8, 0}));
     assert_int_equal(run_fleet(&peer, &last), TRIB_OK);
     const float *values = (const float *)(last->bytes + peer.layout->data_offset);
     const float expected[1 + ELEMENTS] = {7, 1.75F, 10, 2};
@@ -225,13 +242,101 @@ static void what_the_codec_refuses_ends_the_simulation(void **state) {
         struct peer peer = begin("{\"evaluates\":false}\n");
         struct trib_block *last;
         assert_int_equal(meet(&peer), TRIB_OK);
-        say_update(&peer, cases[i].element_count, (const float[]){cases[i].first, 0, 0});
+        say_update(&peer, cases[i].element_count, ((const float[]){cases[i].first, 0, 0}));
         assert_int_equal(run_fleet(&peer, &last), TRIB_ECLOSED);
         assert_null(last);
         assert_ptr_equal(strstr(peer.error.text, cases[i].words), peer.error.text);
         assert_non_null(strstr(peer.error.text, "weight"));
         end(&peer);
     }
+}
+
+static void updates_to_combine_are_a_line_and_their_bodies(void **state) {
+    (void)state;
+    struct peer peer = begin_with(COMBINES, "external");
+    struct trib_block *bodies[] = {weight_of(ELEMENTS, (const float[]){1, 2, 3}),
+                                   weight_of(ELEMENTS, (const float[]){4, 5, 6})};
+    const size_t byte_count = bodies[0]->byte_count;
+    const struct trib_work_offered updates[] = {{"c17", 40, 41, bodies[0]},
+                                                {"c2", 30, 30, bodies[1]}};
+    struct trib_block *delta;
+    char heard[BYTES_MAX], line[BYTES_MAX];
+    assert_int_equal(meet(&peer), TRIB_OK);
+    say_delta(&peer, ELEMENTS, ((const float[]){7, 8, 9}));
+    const struct trib_work work = trib_work_pipe_table(peer.pipe);
+    assert_int_equal(work.combine(work.context, 4, updates, 2, &delta, &peer.error), TRIB_OK);
+    (void)snprintf(
+        line, sizeof line,
+        "{\"kind\":\"combine\",\"version\":4,\"updates\":[{\"client\":\"c17\",\"weight\":"
+        "40,\"examples\":41,\"bytes\":%zu},{\"client\":\"c2\",\"weight\":30,\"examples\":30,"
+        "\"bytes\":%zu}]}\n",
+        byte_count, byte_count);
+    ssize_t count = read(peer.hears, heard, sizeof heard);
+    assert_int_equal(count, strlen(line) + 2 * byte_count);
+    assert_memory_equal(heard, line, strlen(line));
+    for (size_t i = 0; i < 2; i++) {
+        assert_memory_equal(heard + strlen(line) + i * byte_count, bodies[i]->bytes, byte_count);
+        trib_block_unref(bodies[i]);
+    }
+    bodies[0] = weight_of(ELEMENTS, (const float[]){7, 8, 9});
+    assert_int_equal(delta->byte_count, byte_count);
+    assert_memory_equal(delta->bytes, bodies[0]->bytes, byte_count);
+    trib_block_unref(bodies[0]);
+    trib_block_unref(delta);
+    end(&peer);
+}
+
+/* What is combined is added as it is, not what the client has sent. */
+static void a_fleet_makes_versions_of_what_is_combined(void **state) {
+    (void)state;
+    struct peer peer = begin_with(COMBINES, "external");
+    struct trib_block *last;
+    assert_int_equal(meet(&peer), TRIB_OK);
+    for (int version = 1; version <= 2; version++) {
+        say_update(&peer, ELEMENTS, ((const float[]){0.5F, 0, -1}));
+        say_delta(&peer, ELEMENTS, ((const float[]){8, 0, 1e-6F}));
+    }
+    assert_int_equal(run_fleet(&peer, &last), TRIB_OK);
+    const float *values = (const float *)(last->bytes + peer.layout->data_offset);
+    const float expected[1 + ELEMENTS] = {7, 17, 2, 3.0F + 1e-6F + 1e-6F};
+    assert_memory_equal(values, expected, sizeof expected);
+    trib_block_unref(last);
+    end(&peer);
+}
+
+static void what_is_combined_is_checked_like_an_update(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t element_count;
+        float first;
+    } cases[] = {{ELEMENTS - 1, 0}, {ELEMENTS, NAN}, {ELEMENTS, 1e9F}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct peer peer = begin_with(COMBINES, "external");
+        struct trib_block *last;
+        assert_int_equal(meet(&peer), TRIB_OK);
+        say_update(&peer, ELEMENTS, ((const float[]){0.5F, 0, -1}));
+        say_delta(&peer, cases[i].element_count, ((const float[]){cases[i].first, 0, 0}));
+        assert_int_equal(run_fleet(&peer, &last), TRIB_ECLOSED);
+        assert_null(last);
+        assert_ptr_equal(strstr(peer.error.text, "what version 1 is made of: "), peer.error.text);
+        assert_non_null(strstr(peer.error.text, "weight"));
+        end(&peer);
+    }
+}
+
+static void whoever_combines_must_be_there_and_be_wanted(void **state) {
+    (void)state;
+    struct trib_block *last;
+    struct peer peer = begin_with(HELLO, "external");
+    assert_int_equal(meet(&peer), TRIB_OK);
+    assert_int_equal(run_fleet(&peer, &last), TRIB_EINVALID);
+    assert_non_null(strstr(peer.error.text, "strategy.combiner: external, and nobody combines"));
+    end(&peer);
+    peer = begin_with(COMBINES, "sum");
+    assert_int_equal(meet(&peer), TRIB_OK);
+    assert_int_equal(run_fleet(&peer, &last), TRIB_EINVALID);
+    assert_non_null(strstr(peer.error.text, "strategy.combiner: sum leaves nothing"));
+    end(&peer);
 }
 
 static void what_is_no_answer_is_said(void **state) {
@@ -296,7 +401,9 @@ static void a_peer_that_hears_nothing_is_gone(void **state) {
 
 static void the_first_line_must_be_a_greeting(void **state) {
     (void)state;
-    const char *const lines[] = {"{}\n", "{\"evaluates\":1}\n", "{\"error\":\"no\"}\n", "hello\n"};
+    const char *const lines[] = {"{}\n", "{\"evaluates\":1}\n",
+                                 "{\"evaluates\":true,\"combines\":1}\n", "{\"error\":\"no\"}\n",
+                                 "hello\n"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         struct peer peer = begin(lines[i]);
         assert_int_equal(meet(&peer), TRIB_ECLOSED);
@@ -321,7 +428,7 @@ static void without_memory_nothing_is_left(void **state) {
     do {
         struct peer peer = begin(HELLO);
         struct trib_work_trained result = {0};
-        say_update(&peer, ELEMENTS, (const float[]){0, 0, 0});
+        say_update(&peer, ELEMENTS, ((const float[]){0, 0, 0}));
         trib_env_faulty_fail(&faulty, ++nth);
         enum trib_status status =
             trib_work_pipe_new(&faulty.env, &peer.options, &peer.pipe, &peer.error);
@@ -343,6 +450,10 @@ int main(void) {
         cmocka_unit_test(an_evaluation_is_metrics),
         cmocka_unit_test(a_fleet_makes_versions_of_the_answers),
         cmocka_unit_test(what_the_codec_refuses_ends_the_simulation),
+        cmocka_unit_test(updates_to_combine_are_a_line_and_their_bodies),
+        cmocka_unit_test(a_fleet_makes_versions_of_what_is_combined),
+        cmocka_unit_test(what_is_combined_is_checked_like_an_update),
+        cmocka_unit_test(whoever_combines_must_be_there_and_be_wanted),
         cmocka_unit_test(what_is_no_answer_is_said),
         cmocka_unit_test(a_line_has_a_limit),
         cmocka_unit_test(a_peer_that_hears_nothing_is_gone),
