@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/crash.h"
 #include "cli/check.h"
@@ -16,6 +17,7 @@
 #include <jansson.h>
 
 #define FAILURES_MAX 3 /* tasks in a row that came to nothing: it will not get better */
+#define WAIT_STEP (TRIB_SECOND / 5)
 
 struct join_options {
     const char *link;
@@ -116,8 +118,11 @@ struct joining {
     const struct join_options *options;
     struct trib_client *client;
     struct trib_participant participant;
-    struct trib_keepsake keepsake; /* all zero without --state */
-    unsigned failure_count;        /* in a row */
+    struct trib_keepsake keepsake;       /* all zero without --state */
+    unsigned failure_count;              /* in a row */
+    const struct trib_client_task *task; /* under way */
+    trib_time_ns called_at; /* when it is to be sent; TRIB_TIME_NEVER: when it is done */
+    trib_time_ns renewed_at;
 };
 
 static void log_result(const struct joining *joining, const struct trib_client_task *task,
@@ -135,6 +140,49 @@ static void log_result(const struct joining *joining, const struct trib_client_t
                  " accuracy=%.4f loss=%.4f seconds=%.3f",
                  task->id, task->version, result->examples, result->accuracy, result->loss,
                  (double)spent / (double)TRIB_SECOND);
+    }
+}
+
+/* --- calls: tasks that last until a moment which the daemon names ------------------------------ */
+
+static trib_time_ns now_of(const struct joining *joining) {
+    const struct trib_env *env = joining->cli->env;
+    return env->monotonic(env->context);
+}
+
+/* From here on the daemon has heard of us when the task began. */
+static void expect_call(struct joining *joining, const struct trib_client_task *task) {
+    trib_time_ns now = now_of(joining);
+    bool is_called = task->expected_by_s >= 0 && task->expected_by_s < 1e9;
+    joining->task = task;
+    joining->renewed_at = now;
+    joining->called_at = is_called ? now + (trib_time_ns)(task->expected_by_s * (double)TRIB_SECOND)
+                                   : TRIB_TIME_NEVER;
+}
+
+/* So that the seat is not given away meanwhile. Should it fail, the next one may not. */
+static void renew_lease(struct joining *joining) {
+    double third = trib_client_lease_s(joining->client) / 3;
+    trib_time_ns now = now_of(joining);
+    if (third > 0 && (double)(now - joining->renewed_at) >= third * (double)TRIB_SECOND) {
+        joining->renewed_at = now;
+        (void)trib_client_renew(joining->client, joining->task, -1);
+    }
+}
+
+static bool is_called(void *context) {
+    struct joining *joining = context;
+    renew_lease(joining);
+    return trib_is_interrupted() || now_of(joining) >= joining->called_at;
+}
+
+/* All steps are done before the call: until then there is nothing to do. A signal ends it. */
+static void wait_for_call(struct joining *joining) {
+    while (joining->called_at != TRIB_TIME_NEVER && !is_called(joining)) {
+        trib_time_ns left = joining->called_at - now_of(joining);
+        trib_time_ns nap = left < WAIT_STEP ? left : WAIT_STEP;
+        const struct timespec time = {.tv_sec = 0, .tv_nsec = nap > 0 ? nap : 0};
+        (void)nanosleep(&time, NULL); /* cut short by signals, which is_called() sees */
     }
 }
 
@@ -216,6 +264,7 @@ static enum trib_client_result do_task(struct joining *joining,
     const struct trib_env *env = joining->cli->env;
     const struct trib_client_tensor *tensors;
     size_t tensor_count;
+    expect_call(joining, task);
     enum trib_client_result result =
         trib_client_model(joining->client, task, &tensors, &tensor_count);
     if (result != TRIB_CLIENT_OK) {
@@ -227,6 +276,9 @@ static enum trib_client_result do_task(struct joining *joining,
     if (trib_participant_work(&joining->participant, task, tensors, tensor_count, &worked,
                               &error) != TRIB_OK) {
         return give_back(joining, task, error.text);
+    }
+    if (worked.waits_for_call) {
+        wait_for_call(joining);
     }
     if (trib_is_interrupted()) { /* the signal came while there was no call to cut short */
         return TRIB_CLIENT_INTERRUPTED;
@@ -394,6 +446,8 @@ static enum trib_exit join_with_data(const struct trib_cli *cli, const struct jo
                         .client = options->client,
                         .seed = options->seed},
     };
+    joining.participant.is_called = is_called;
+    joining.participant.context = &joining;
     enum trib_exit result = open_keepsake(&joining, link);
     if (result == TRIB_EXIT_OK) {
         result = join_link(&joining, link);

@@ -214,6 +214,10 @@ static enum trib_status train(struct trib_participant *participant,
     if (status == TRIB_OK) {
         status = check_rule(participant, settings.rule, parts, task->version, error);
     }
+    if (status == TRIB_OK && settings.is_until_called) {
+        settings.is_over = participant->is_called;
+        settings.over_context = participant->context;
+    }
     if (status == TRIB_OK && settings.rule != TRIB_RULE_PLAIN) {
         status = train_by_rule(participant, &settings, parts, &trained, error);
     } else if (status == TRIB_OK) {
@@ -227,6 +231,7 @@ static enum trib_status train(struct trib_participant *participant,
     result->examples = trained.row_count;
     result->loss = trained.loss;
     result->step_count = trained.step_count;
+    result->waits_for_call = settings.is_until_called;
     if (trib_rule_has_own(settings.rule)) {
         result->next_own = vector(participant, NEXT_OWN);
         result->next_own_count = participant->parameter_count;

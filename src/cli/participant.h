@@ -17,6 +17,10 @@ struct trib_participant {
     const char *client;                   /* set by the owner: its id */
     uint64_t seed;                        /* set by the owner: of the order of rows */
     const struct trib_keepsake *keepsake; /* set by the owner; NULL: there is none */
+    /* Set by the owner, asked after each step of a task that lasts until the client is called: is it
+     * now? NULL: tasks are done to their end. */
+    bool (*is_called)(void *context);
+    void *context;
 
     /* private */
     struct trib_trainer *trainer; /* NULL until the first model */
@@ -31,6 +35,7 @@ struct trib_participant_result {
     double loss;       /* NAN: infinite */
     double accuracy;   /* NAN: not measured */
     uint64_t step_count;
+    bool waits_for_call;   /* it is not to be sent before the client is called */
     const float *next_own; /* [next_own_count]: to be kept if the update counts; NULL: nothing.
                               The participant's, until the next task */
     size_t next_own_count;

@@ -5,9 +5,8 @@
  * clusters weighted by its shares. How shares are found (by the loss on a small set, by distance) is
  * the client's business.
  *
- * On the daemon a cluster is a run of its own with fedasync and weights: examples, the client sends
- * shares as examples, and mixes what it reads from the runs itself, with these same functions
- * (docs/strategies.md). */
+ * On the daemon a cluster is a run of its own with preset cdfl, the client's share is an attribute of
+ * it there, and it mixes what it reads from the runs itself (docs/strategies.md). */
 #ifndef TRIB_LEARN_CLUSTERS_H
 #define TRIB_LEARN_CLUSTERS_H
 

@@ -11,9 +11,9 @@
  *     expected   alpha = E[min(E_i, K)]
  *     sampled    alpha = P(E_i > 0) min(E_i, K);  E_i = 0: it sends start_i
  *
- * Here are the estimate of alpha and the step, not a policy: a daemon whose clients dial out cannot
- * contact one that is training, and versions are not the mean of models from several bases
- * (docs/strategies.md). */
+ * Preset favano is the second with E_i > 0: its policy is policy_ticks.c, its step is merge.c with a
+ * pull towards each base, and clients divide by their steps (train/trainer.h). Here is the rule by
+ * itself, with the estimate of alpha that would need a client's history (docs/strategies.md). */
 #ifndef TRIB_LEARN_CONTACTS_H
 #define TRIB_LEARN_CONTACTS_H
 

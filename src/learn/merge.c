@@ -26,7 +26,7 @@ void trib_merge_begin(const struct trib_merge *merge) {
     }
 }
 
-static double denominator_of(const struct trib_merge *merge, uint32_t group) {
+double trib_merge_denominator(const struct trib_merge *merge, uint32_t group) {
     const double count = (double)merge->sum->update_count[group];
     switch (merge->denominator) {
     case TRIB_DENOMINATOR_COUNT:
@@ -35,6 +35,8 @@ static double denominator_of(const struct trib_merge *merge, uint32_t group) {
         return merge->constant / merge->weight_unit;
     case TRIB_DENOMINATOR_GOAL:
         return fmax(merge->constant, count) / merge->weight_unit;
+    case TRIB_DENOMINATOR_BOTH:
+        return (double)merge->sum->weight_total[group] + 1 / merge->weight_unit;
     default:
         return (double)merge->sum->weight_total[group];
     }
@@ -92,12 +94,14 @@ static bool optimize(const struct trib_merge *merge, const struct stretch *stret
 }
 
 /* (1 - a) x + a (base + delta) = x + a delta + a (base - x); the mean is a delta. */
-static void pull_to_base(const struct trib_merge *merge, const struct stretch *stretch,
-                         double *means) {
+static void pull(const struct trib_merge *merge, const struct stretch *stretch, double *means) {
     const float *current = merge->current + stretch->first;
-    const float *base = merge->base + stretch->first;
-    for (uint64_t i = 0; i < stretch->count; i++) {
-        means[i] += merge->mixing * ((double)base[i] - (double)current[i]);
+    for (size_t which = 0; which < merge->pull_count; which++) {
+        const float *base = merge->pulls[which].base + stretch->first;
+        const double share = merge->pulls[which].share;
+        for (uint64_t i = 0; i < stretch->count; i++) {
+            means[i] += share * ((double)base[i] - (double)current[i]);
+        }
     }
 }
 
@@ -112,7 +116,7 @@ static bool merge_stretch(const struct trib_merge *merge, struct stretch stretch
     const double scale = ldexp(1, -merge->resolution->shift[stretch.tensor_index]);
     const double denominator = stretch.tensor->role == TRIB_ROLE_CONTROL
                                    ? merge->population / merge->weight_unit
-                                   : denominator_of(merge, group);
+                                   : trib_merge_denominator(merge, group);
     const double rate =
         is_train ? trib_optimizer_rate(merge->optimizer, merge->next_state->steps[group]) : 0;
     bool is_finite = true;
@@ -122,9 +126,7 @@ static bool merge_stretch(const struct trib_merge *merge, struct stretch stretch
         stretch.count = left < BLOCK_ELEMENTS ? left : BLOCK_ELEMENTS;
         merge->kernels->mean_f64(means, totals + stretch.first, (size_t)stretch.count, scale,
                                  denominator);
-        if (merge->base != NULL) {
-            pull_to_base(merge, &stretch, means);
-        }
+        pull(merge, &stretch, means);
         is_finite &=
             is_train ? optimize(merge, &stretch, rate, means) : add_means(merge, &stretch, means);
         stretch.first += stretch.count;

@@ -111,12 +111,19 @@ void trib_optimizer_state_encode(const struct trib_optimizer_state *state,
 enum trib_status trib_optimizer_state_decode(struct trib_optimizer_state *state, const void *bytes,
                                              size_t byte_count);
 
-/* How the sum becomes a mean. */
+/* How the sum becomes a mean. The constant and the counts are in units of the spec's weights. */
 enum trib_denominator {
     TRIB_DENOMINATOR_WEIGHT,   /* the group's sum of weights (usual) */
     TRIB_DENOMINATOR_COUNT,    /* number of updates */
     TRIB_DENOMINATOR_CONSTANT, /* `constant` */
     TRIB_DENOMINATOR_GOAL,     /* `constant`, or the number of updates where there are more */
+    TRIB_DENOMINATOR_BOTH,     /* the sum of weights and 1: the current version is one more model */
+};
+
+/* A version that the next one is pulled towards, and how strongly. */
+struct trib_pull_towards {
+    const float *base; /* its data section */
+    double share;      /* of base - current that is added to the mean */
 };
 
 struct trib_merge {
@@ -129,9 +136,8 @@ struct trib_merge {
     double population;  /* clients in all, > 0: what control tensors are divided by */
     double weight_unit; /* 2^-k: one weight unit in the weights of the spec; count and constant
                            are divided by it, to be in weight units too */
-    const float *base;  /* FedAsync: data section of the version that the only update started from;
-                          its mean gets mixing * (base - current). NULL: no such pull */
-    double mixing;      /* a, with a base */
+    const struct trib_pull_towards *pulls; /* [pull_count], added in this order; borrowed */
+    size_t pull_count;
     const struct trib_optimizer_state *state; /* before; not changed */
     struct trib_optimizer_state *next_state;  /* after; other storage or the same */
     const float *current;                     /* data section of the current version */
@@ -139,6 +145,8 @@ struct trib_merge {
     const struct trib_kernels *kernels;
 };
 
+/* What the sum of a tensor group is divided by, in weight units. */
+double trib_merge_denominator(const struct trib_merge *merge, uint32_t group);
 /* Steps of next_state per group; call once, before the ranges. */
 void trib_merge_begin(const struct trib_merge *merge);
 /* Elements [first, first + count) of the next version: train tensors through the optimizer,

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const struct trib_policy *const policies[] = {
-    &trib_policy_rounds, &trib_policy_buffer, &trib_policy_ticks,
+    &trib_policy_rounds, &trib_policy_buffer, &trib_policy_ticks, &trib_policy_contacts,
     &trib_policy_async,  &trib_policy_groups, &trib_policy_sum,
 };
 

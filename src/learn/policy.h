@@ -4,6 +4,7 @@
  *   buffer   so many updates per version, clients go on without a pause: FedBuff
  *   sum      one exact sum of whoever is there
  *   ticks    whatever has arrived when the clock ticks: FedFix
+ *   contacts the same, of clients that are called in the middle of their work: FAVANO, S2S
  *   async    each update is a version, mixed into the one before: FedAsync
  *   groups   clients get as many steps as let them arrive together: FedCompass
  *
@@ -27,11 +28,14 @@ enum trib_policy_divide {
     TRIB_DIVIDE_GOAL,    /* the goal K, as in FedBuff */
     TRIB_DIVIDE_NONE,    /* 1: the weighted sum itself */
     TRIB_DIVIDE_CLIENTS, /* N, the number of clients: each has a share of 1/N */
+    TRIB_DIVIDE_BOTH,    /* the sum of the weights and 1 for the version before, as in FAVANO */
 };
 
 /* Settings that policies read; the heart fills them from the spec. */
 struct trib_policy_settings {
-    double fraction;             /* rounds: share of the present clients asked, 0 < C <= 1 */
+    uint64_t seed;               /* contacts: of who is called when */
+    double fraction;             /* 0 < C <= 1; rounds: share of the present clients asked;
+                                    contacts: that are called in a tick */
     bool backs_up;               /* rounds: as many updates as pay are waited for */
     double noise;                /* with backs_up: rho >= 0 */
     double over_selection;       /* rounds: o >= 0 */
@@ -41,8 +45,8 @@ struct trib_policy_settings {
     enum trib_policy_short if_short; /* rounds */
     uint32_t goal;                   /* buffer: K, updates of a version; 0 = 1 */
     uint32_t concurrency;            /* buffer: clients that train at one time; 0 = all */
-    trib_time_ns tick;               /* ticks: > 0 */
-    uint32_t staleness_max;          /* async: how far back bases can be */
+    trib_time_ns tick;               /* ticks, contacts: > 0 */
+    uint32_t staleness_max;          /* async, contacts: how far back bases can be */
     uint32_t clients;                /* N of TRIB_DIVIDE_CLIENTS */
     uint32_t steps_min, steps_max;   /* groups: 0 < least <= most local steps of a task */
     double slack;                    /* groups: >= 1, how much longer than planned is in time */
@@ -73,6 +77,7 @@ struct trib_policy_group {
 struct trib_policy_memory {
     trib_time_ns arrivals[TRIB_POLICY_ARRIVALS]; /* ring of observed task durations */
     uint32_t arrival_count;                      /* all observed so far */
+    uint64_t call_count;                         /* contacts: draws so far */
 
     /* Where the policy holds updates: */
     struct trib_policy_client *clients; /* [client_count], the heart's */
@@ -81,6 +86,14 @@ struct trib_policy_memory {
     struct trib_policy_group groups[TRIB_POLICY_GROUPS];
     uint32_t groups_made;
     uint32_t first_count, late_count; /* updates that wait as TRIB_HOLD_FIRST, TRIB_HOLD_LATE */
+};
+
+/* Towards which old versions the next one is pulled, besides the sum of deltas. */
+enum trib_pull {
+    TRIB_PULL_NONE,  /* towards none: x + lr * sum of deltas / divisor */
+    TRIB_PULL_SHARE, /* the base of its only update, which is mixed in by its weight: FedAsync */
+    TRIB_PULL_MODELS, /* the base of each update, so that a version is a mean of models (base + delta)
+                         and not of deltas: FAVANO, S2S */
 };
 
 /* What the policy declares about itself (design section 5). */
@@ -93,9 +106,9 @@ struct trib_policy_needs {
     uint32_t present_min;   /* fewest trainers that must be there for plan() to say yes */
     bool keeps_seats;       /* whoever trains goes on when a version is published */
     bool asks_again;        /* whoever has answered may be asked again at once */
-    bool is_mixing;         /* an update pulls towards the base it started from, too */
-    bool is_once;           /* a client has at most one update in a version */
-    bool holds;             /* versions of updates are decided when judge() closes */
+    enum trib_pull pull;
+    bool is_once; /* a client has at most one update in a version */
+    bool holds;   /* versions of updates are decided when judge() closes */
 };
 
 /* What a held update waits for. */
@@ -108,7 +121,7 @@ enum trib_hold {
 
 /* The plan of one client's task. */
 struct trib_assignment {
-    uint32_t steps;           /* local steps */
+    uint32_t steps;           /* local steps; 0: as the settings say */
     trib_time_ns expected_by; /* absolute, advice; TRIB_TIME_NEVER: none */
 };
 
@@ -153,12 +166,13 @@ struct trib_policy {
     /* A client took this long from its task to its complete update. NULL: of no interest. */
     void (*observe)(struct trib_policy_memory *memory, trib_time_ns duration);
 
+    /* A client is asked now; what it had before is forgotten. NULL: all tasks are alike. */
+    void (*assign)(const struct trib_policy_settings *settings, struct trib_policy_memory *memory,
+                   uint32_t client, trib_time_ns now, struct trib_assignment *assignment);
+
     /* Where the policy holds (all NULL where it does not). Of those that may be asked, whoever has
      * the smallest pace is asked first. `client` is an index below memory->client_count. */
 
-    /* A client is asked now; what it had before is forgotten. */
-    void (*assign)(const struct trib_policy_settings *settings, struct trib_policy_memory *memory,
-                   uint32_t client, trib_time_ns now, struct trib_assignment *assignment);
     /* An update of it is durable; returns what it waits for. is_answer: to the task of assign(). */
     uint32_t (*arrive)(const struct trib_policy_settings *settings,
                        struct trib_policy_memory *memory, uint32_t client, trib_time_ns now,
@@ -173,6 +187,7 @@ extern const struct trib_policy trib_policy_rounds;
 extern const struct trib_policy trib_policy_sum;
 extern const struct trib_policy trib_policy_buffer;
 extern const struct trib_policy trib_policy_ticks;
+extern const struct trib_policy trib_policy_contacts;
 extern const struct trib_policy trib_policy_async;
 extern const struct trib_policy trib_policy_groups;
 

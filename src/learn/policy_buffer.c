@@ -88,7 +88,7 @@ static void declare_async(const struct trib_policy_settings *settings,
         .present_min = 1,
         .keeps_seats = true,
         .asks_again = true,
-        .is_mixing = true,
+        .pull = TRIB_PULL_SHARE,
     };
 }
 

@@ -8,8 +8,8 @@
  *
  * S2S suits components of the network that differ much, S2A those that do not, or few samples.
  *
- * These are rules, not policies: a device's model is its own here, while an update on the daemon is a
- * change of a version (docs/strategies.md). */
+ * Presets s2s and s2a do the server's part; the devices' mixing passes it by (docs/strategies.md). Here
+ * is the rule by itself. */
 #ifndef TRIB_LEARN_SEMIDEC_H
 #define TRIB_LEARN_SEMIDEC_H
 

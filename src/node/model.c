@@ -71,15 +71,37 @@ static enum trib_status make_resolution(const struct trib_model *model,
         is_alone ? 1 : strategy->weight_total_max << strategy->weight_unit_bits, error);
 }
 
-/* Room for the versions that updates may still have as their base, besides the current one. */
+/* Room for the versions that updates may still have as their base, besides the current one, and for
+ * what the sums have of each. */
 static enum trib_status make_recent(struct trib_model *model) {
-    uint32_t count = model->spec->strategy.base_versions;
-    if (count <= 1) {
+    const struct trib_spec_strategy *strategy = &model->spec->strategy;
+    uint32_t count = strategy->base_versions;
+    if (strategy->pull == TRIB_PULL_NONE) {
         return TRIB_OK;
     }
-    model->recent = trib_allocate(model->env, count - 1, sizeof *model->recent);
-    model->recent_count = model->recent == NULL ? 0 : count - 1;
-    return model->recent == NULL ? TRIB_EMEMORY : TRIB_OK;
+    model->bases.recent_count = count - 1;
+    model->bases.recent = trib_allocate(model->env, count, sizeof *model->bases.recent);
+    model->bases.pulls = trib_allocate(model->env, count, sizeof *model->bases.pulls);
+    bool has_memory = model->bases.recent != NULL && model->bases.pulls != NULL;
+    for (uint32_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
+        model->bases.based[i] = trib_allocate(model->env, count, sizeof *model->bases.based[i]);
+        has_memory = has_memory && model->bases.based[i] != NULL;
+    }
+    return has_memory ? TRIB_OK : TRIB_EMEMORY;
+}
+
+/* What make_recent() made; all-zero is safe. */
+static void forget_recent(const struct trib_env *env, struct trib_bases *bases) {
+    const size_t count = (size_t)bases->recent_count + 1;
+    for (uint32_t i = 0; bases->recent != NULL && i < bases->recent_count; i++) {
+        trib_block_unref(bases->recent[i]);
+    }
+    trib_release(env, bases->recent, count, sizeof *bases->recent);
+    trib_release(env, bases->pulls, count, sizeof *bases->pulls);
+    for (uint32_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
+        trib_release(env, bases->based[i], count, sizeof *bases->based[i]);
+    }
+    *bases = (struct trib_bases){0};
 }
 
 enum trib_status trib_model_init(struct trib_model *model, const struct trib_env *env,
@@ -127,24 +149,17 @@ enum trib_status trib_model_check(const struct trib_model *model, const struct t
 
 /* The versions at hand, in as much room as the new spec wants. */
 static enum trib_status change_recent(struct trib_model *model) {
-    struct trib_block **old = model->recent;
-    uint32_t old_count = model->recent_count;
-    model->recent = NULL;
-    model->recent_count = 0;
+    struct trib_bases old = model->bases;
+    model->bases = (struct trib_bases){0};
     enum trib_status status = make_recent(model);
-    for (uint32_t age = 1; old != NULL && age <= old_count && age <= model->version; age++) {
+    for (uint32_t age = 1; age <= old.recent_count && age <= model->version; age++) {
         trib_version version = model->version - age;
-        struct trib_block *block = old[version % old_count];
-        if (model->recent != NULL && block != NULL) {
+        struct trib_block *block = old.recent[version % old.recent_count];
+        if (status == TRIB_OK && block != NULL) {
             trib_model_remember(model, version, block);
         }
     }
-    for (uint32_t i = 0; i < old_count; i++) {
-        trib_block_unref(old[i]);
-    }
-    if (old != NULL) {
-        trib_release(model->env, old, old_count, sizeof *old);
-    }
+    forget_recent(model->env, &old);
     return status;
 }
 
@@ -177,11 +192,8 @@ void trib_model_deinit(struct trib_model *model) {
     if (model->layout != NULL) {
         trib_resolution_deinit(&model->resolution);
     }
-    for (uint32_t i = 0; i < model->recent_count; i++) {
-        trib_block_unref(model->recent[i]);
-    }
-    if (model->recent != NULL) {
-        trib_release(model->env, model->recent, model->recent_count, sizeof *model->recent);
+    if (model->env != NULL) {
+        forget_recent(model->env, &model->bases);
     }
     trib_block_unref(model->spare);
     trib_block_unref(model->next);
@@ -197,7 +209,7 @@ void trib_model_moved(struct trib_model *model) {
 }
 
 uint64_t trib_model_bytes(const struct trib_model *model) {
-    uint64_t bytes = (2 + (uint64_t)model->recent_count) * model->current->byte_count;
+    uint64_t bytes = (2 + (uint64_t)model->bases.recent_count) * model->current->byte_count;
     bytes += TRIB_ACCUMULATORS_MAX * sizeof(int64_t) * model->layout->element_count;
     return bytes + (model->state.vectors == NULL ? 0 : model->state.vectors->byte_count);
 }
@@ -234,8 +246,8 @@ enum trib_status trib_model_set_state(struct trib_model *model, const void *byte
 }
 
 void trib_model_remember(struct trib_model *model, trib_version version, struct trib_block *block) {
-    if (version < model->version && model->version - version <= model->recent_count) {
-        struct trib_block **place = &model->recent[version % model->recent_count];
+    if (version < model->version && model->version - version <= model->bases.recent_count) {
+        struct trib_block **place = &model->bases.recent[version % model->bases.recent_count];
         trib_block_unref(*place);
         *place = trib_block_ref(block);
     }
@@ -273,10 +285,18 @@ enum trib_status trib_model_count(struct trib_model *model, uint32_t accumulator
     if (status != TRIB_OK) {
         return status;
     }
-    model->mixing[accumulator] =
-        (struct trib_mixing){.base = update->base, .weight = update->weight};
-    return trib_exact_sum_count(&model->sums[accumulator], update->codec, update->update,
-                                update->weight);
+    status = trib_exact_sum_count(&model->sums[accumulator], update->codec, update->update,
+                                  update->weight);
+    if (status == TRIB_OK && model->bases.based[accumulator] != NULL) {
+        struct trib_based *based =
+            &model->bases
+                 .based[accumulator][update->base % (model->bases.recent_count + UINT64_C(1))];
+        if (based->base != update->base || based->weight == 0) {
+            *based = (struct trib_based){.base = update->base};
+        }
+        based->weight += update->weight;
+    }
+    return status;
 }
 
 /* The first updates that have one codec; at least one. */
@@ -321,18 +341,37 @@ static const struct trib_block *find_base(const struct trib_model *model, trib_v
     if (base == model->version) {
         return model->current;
     }
-    bool is_recent = base < model->version && model->version - base <= model->recent_count;
-    return is_recent ? model->recent[base % model->recent_count] : NULL;
+    bool is_recent = base < model->version && model->version - base <= model->bases.recent_count;
+    return is_recent ? model->bases.recent[base % model->bases.recent_count] : NULL;
+}
+
+/* The merge's pulls, the oldest base first, so that their order is that of no arrival. They come and
+ * go with the accumulator's updates. A share is a weight, or its part of all that is divided by. */
+static enum trib_status find_pulls(struct trib_model *model, uint32_t accumulator) {
+    struct trib_merge *merge = &model->merge;
+    struct trib_based *based = model->bases.based[accumulator];
+    const uint64_t count = model->bases.recent_count + UINT64_C(1);
+    bool is_mean = model->spec->strategy.pull == TRIB_PULL_MODELS;
+    double unit = is_mean ? 1 / trib_merge_denominator(merge, 0) : merge->weight_unit;
+    merge->pulls = model->bases.pulls;
+    for (uint64_t age = count; based != NULL && age-- > 0;) {
+        if (age > model->version || based[(model->version - age) % count].weight == 0) {
+            continue;
+        }
+        struct trib_based *from = &based[(model->version - age) % count];
+        const struct trib_block *base = find_base(model, from->base);
+        if (base == NULL || from->base != model->version - age) {
+            return TRIB_ENOTFOUND;
+        }
+        model->bases.pulls[merge->pull_count++] =
+            (struct trib_pull_towards){data_of(model, base), (double)from->weight * unit};
+    }
+    return TRIB_OK;
 }
 
 enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accumulator) {
     TRIB_ASSERT(model->next == NULL);
     const struct trib_spec_strategy *strategy = &model->spec->strategy;
-    const struct trib_mixing *mixing = &model->mixing[accumulator];
-    const struct trib_block *base = strategy->is_mixing ? find_base(model, mixing->base) : NULL;
-    if (strategy->is_mixing && base == NULL) {
-        return TRIB_ENOTFOUND;
-    }
     const double weight_unit = 1.0 / (double)(UINT64_C(1) << strategy->weight_unit_bits);
     /* Fresh pages cost more than the merge itself. */
     model->next = model->spare;
@@ -353,14 +392,18 @@ enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accum
         .constant = strategy->denominator_constant,
         .population = (double)strategy->population,
         .weight_unit = weight_unit,
-        .base = data_of(model, base),
-        .mixing = (double)mixing->weight * weight_unit, /* exact: a power of two */
         .state = &model->state,
         .next_state = &model->state,
         .current = data_of(model, model->current),
         .next = (float *)(model->next->bytes + model->layout->data_offset),
         .kernels = model->kernels,
     };
+    enum trib_status status = find_pulls(model, accumulator);
+    if (status != TRIB_OK) {
+        model->spare = model->next;
+        model->next = NULL;
+        return status;
+    }
     trib_merge_begin(&model->merge);
     return TRIB_OK;
 }
@@ -385,6 +428,10 @@ void trib_model_merge_end(struct trib_model *model) {
     trib_block_seal(model->next);
     trib_digest_of(model->next->bytes, model->next->byte_count, &model->next_digest);
     trib_exact_sum_clear_counts(model->merging);
+    struct trib_based *based = model->bases.based[model->merging - model->sums];
+    if (based != NULL) {
+        memset(based, 0, (model->bases.recent_count + (size_t)1) * sizeof *based);
+    }
     return_totals(model, model->merging);
 }
 

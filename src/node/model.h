@@ -13,10 +13,21 @@
 
 #define TRIB_ACCUMULATORS_MAX 2
 
-/* What is mixed (FedAsync) besides the delta in the sum. */
-struct trib_mixing {
+/* Updates in a sum that started from one version, which the next one is pulled towards. */
+struct trib_based {
     trib_version base;
-    uint64_t weight; /* the share, in weight units */
+    uint64_t weight; /* of all of them, in weight units */
+};
+
+/* Versions that updates may have as their base, where the next one is pulled towards them. */
+struct trib_bases {
+    struct trib_block **recent; /* version n at n % recent_count, as long as a base may be that old;
+                                   NULL: not at hand */
+    uint32_t recent_count;      /* strategy.base_versions - 1 */
+    struct trib_based
+        *based[TRIB_ACCUMULATORS_MAX]; /* [recent_count + 1], by version: of the updates
+                                                        in each sum */
+    struct trib_pull_towards *pulls;   /* [recent_count + 1], of the merge under way */
 };
 
 struct trib_model {
@@ -31,13 +42,10 @@ struct trib_model {
     struct trib_optimizer_state state; /* read-only: after `current`, or after `next` once merged */
     struct trib_exact_sum sums[TRIB_ACCUMULATORS_MAX]; /* with totals while something is in them */
     _Atomic(struct trib_block *) spare_totals; /* private: all zero, for the next sum; or NULL */
-    struct trib_mixing mixing[TRIB_ACCUMULATORS_MAX]; /* private: of the update in each sum */
-    struct trib_block **recent; /* private: [recent_count]; version n at n % recent_count, as long
-                                   as a base may be that old; NULL: not at hand */
-    uint32_t recent_count;      /* private: strategy.base_versions - 1 */
-    struct trib_merge merge;    /* private: between merge_begin and merge_end */
-    struct trib_exact_sum *merging; /* private: the sum that is merged and cleared */
-    struct trib_block *next;        /* read-only: after merge_end, until advance */
+    struct trib_bases bases;                   /* private */
+    struct trib_merge merge;                   /* private: between merge_begin and merge_end */
+    struct trib_exact_sum *merging;            /* private: the sum that is merged and cleared */
+    struct trib_block *next;                   /* read-only: after merge_end, until advance */
     struct trib_block *spare; /* private: an old version's memory, for the next one; or NULL */
     struct trib_digest next_digest; /* read-only: of `next` */
 };

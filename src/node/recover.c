@@ -308,8 +308,8 @@ static enum trib_status load_recent(struct recovery *recovery) {
     struct trib_hosted *hosted = recovery->hosted;
     struct trib_model *model = &hosted->model;
     enum trib_status status = TRIB_OK;
-    for (uint32_t age = 1; status == TRIB_OK && age <= model->recent_count && age <= model->version;
-         age++) {
+    for (uint32_t age = 1;
+         status == TRIB_OK && age <= model->bases.recent_count && age <= model->version; age++) {
         struct trib_block *block = NULL;
         struct trib_digest digest;
         if (!trib_report_digest(hosted, model->version - age, &digest)) {

@@ -151,7 +151,7 @@ static struct trib_task task_for(const struct trib_run *run, const struct trib_c
         task.kind = TRIB_TASK_TRAIN;
         name_train_task(run, client, task.id);
         task.site = client->traits.site;
-        if (run->needs.holds) {
+        if (run->spec->strategy.policy->assign) {
             task.steps = client->assignment.steps;
             task.expected_by = client->assignment.expected_by;
         } else if (run->round.is_open && !run->needs.keeps_seats) {

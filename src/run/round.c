@@ -129,7 +129,7 @@ static void give_task(struct trib_run *run, struct trib_client *client) {
     client->task_version = run->version;
     client->task_state = TRIB_TASK_HELD;
     client->asked_at = run->now;
-    if (run->needs.holds)
+    if (run->spec->strategy.policy->assign)
         run->spec->strategy.policy->assign(&run->settings, &run->memory,
                                            trib_roster_index(&run->roster, client), run->now,
                                            &client->assignment);

@@ -24,6 +24,7 @@ struct trib_policy_settings trib_spec_policy_settings(const struct trib_spec *sp
     };
     const struct trib_spec_strategy *strategy = &spec->strategy;
     return (struct trib_policy_settings){
+        .seed = spec->seed,
         .fraction = strategy->fraction,
         .over_selection = strategy->over_selection,
         .backs_up = strategy->backs_up,
@@ -52,19 +53,19 @@ uint64_t trib_spec_weight_max(const struct trib_spec *spec) {
         uint32_t weight = strategy->staleness_table[staleness];
         largest = weight > largest ? weight : largest;
     }
-    if (strategy->is_mixing) /* a share of at most 1 */
+    if (strategy->pull == TRIB_PULL_SHARE) /* a share of at most 1 */
         return UINT64_C(1) << strategy->weight_unit_bits;
     return largest * (strategy->weights == TRIB_WEIGHT_EQUAL ? 1 : strategy->weight_max);
 }
 
-/* A share in the mix, which examples, where they count, are a part of. */
+/* A share in the mix, which examples or an attribute, where they count, are a part of. */
 static uint64_t mixing_weight(const struct trib_spec *spec, const struct trib_weighing *weighing) {
     const struct trib_spec_strategy *strategy = &spec->strategy;
     double unit = (double)(UINT64_C(1) << strategy->weight_unit_bits);
     double weight = strategy->staleness_table[weighing->staleness];
     if (strategy->staleness == TRIB_STALENESS_ASMU)
         weight = unit * trib_asmu_share(weight / unit, strategy->iota, weighing->version);
-    if (strategy->weights == TRIB_WEIGHT_EXAMPLES)
+    if (strategy->weights != TRIB_WEIGHT_EQUAL)
         weight *= (double)weighing->mass / (double)strategy->weight_max;
     return (uint64_t)(weight + 0.5);
 }
@@ -90,7 +91,7 @@ uint64_t trib_spec_weigh(const struct trib_spec *spec, const struct trib_weighin
     uint64_t fresh = strategy->weights == TRIB_WEIGHT_EQUAL ? 1 : weighing->mass;
     if (fresh > strategy->weight_max)
         return 0;
-    if (strategy->is_mixing)
+    if (strategy->pull == TRIB_PULL_SHARE)
         return mixing_weight(spec, weighing);
     return fresh * (strategy->staleness == TRIB_STALENESS_PARTICIPATION
                         ? participation_weight(spec, weighing)

@@ -54,6 +54,7 @@ enum trib_tempo {
     TRIB_TEMPO_ASYNC,
     TRIB_TEMPO_GROUPS,
     TRIB_TEMPO_SUM,
+    TRIB_TEMPO_CONTACTS,
 };
 /* What makes one delta of the updates of a version. */
 enum trib_combiner {
@@ -93,13 +94,14 @@ struct trib_spec_strategy {
     char preset[16];                  /* row of the strategy table: "fedavg", ... */
     enum trib_tempo tempo;            /* from the preset, and so is: */
     const struct trib_policy *policy; /* learn/policy.h */
-    double fraction;                  /* C, 0 < C <= 1: share of the present clients asked */
+    double fraction;                  /* C, 0 < C <= 1: share of the present clients asked;
+                                         contacts: called in a tick */
     double over_selection;            /* o >= 0: ask ceil(wanted * (1 + o)) */
     bool backs_up;        /* "backup": dynamic; all are asked, as many as pay are waited for */
     double noise;         /* with it: rho */
     uint32_t goal;        /* buffer: K, updates that make a version */
     uint32_t concurrency; /* buffer: clients that train at one time; 0 = all */
-    trib_time_ns tick;    /* ticks: from one version to the next */
+    trib_time_ns tick;    /* ticks, contacts: from one version to the next */
     uint32_t steps_min, steps_max; /* groups: of a task */
     double slack;                  /* groups: how much longer than planned is in time */
     double speed_beta;             /* groups: share of the newest speed in the estimate */
@@ -132,7 +134,7 @@ struct trib_spec_strategy {
     enum trib_denominator denominator; /* as the policy declares them: */
     double denominator_constant;
     uint32_t base_versions; /* newest versions that must stay readable */
-    bool is_mixing;
+    enum trib_pull pull;
 };
 
 /* {gpu: true, site: [mercy, gray]}: values that are sought; those of one name, of which any will do,

@@ -181,18 +181,43 @@ static enum trib_status check_groups(const struct trib_spec_strategy *strategy,
     return TRIB_OK;
 }
 
+/* A mean of models: the version before counts as one model only where all count the same, and a base
+ * counts whole. */
+static enum trib_status check_contacts(const struct trib_spec *spec, struct trib_error *error) {
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    if (strategy->divide != TRIB_DIVIDE_WEIGHT && strategy->divide != TRIB_DIVIDE_BOTH)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.divide: %s makes means of models; weight or both works",
+                              strategy->preset);
+    if (strategy->divide == TRIB_DIVIDE_BOTH && strategy->weights != TRIB_WEIGHT_EQUAL)
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.divide: both counts the version before as one update, so "
+                              "all have to count the same; strategy.weights equal works");
+    for (size_t rule = 0; rule < spec->model.rule_count; rule++) {
+        if (spec->model.rules[rule].group[0] != '\0')
+            return trib_error_set(error, TRIB_EINVALID,
+                                  "model.tensors[%zu].group: a mean of models takes whole ones; "
+                                  "leave it out, or use preset fedavg",
+                                  rule);
+    }
+    return TRIB_OK;
+}
+
 /* A cap on shares needs enough clients, and a mean. */
 static enum trib_status check_share(const struct trib_spec *spec, struct trib_error *error) {
     const struct trib_spec_strategy *strategy = &spec->strategy;
     bool is_buffer = strategy->tempo == TRIB_TEMPO_BUFFER;
     bool is_goal = is_buffer && strategy->deadline == TRIB_TIME_NEVER;
     uint32_t fewest = is_goal ? strategy->goal : strategy->quorum;
-    bool is_summed = strategy->tempo != TRIB_TEMPO_GROUPS && strategy->tempo != TRIB_TEMPO_ASYNC;
-    if (strategy->weights == TRIB_WEIGHT_ATTRIBUTE && !is_summed)
+    if (strategy->weights == TRIB_WEIGHT_ATTRIBUTE && strategy->tempo == TRIB_TEMPO_GROUPS)
         return trib_error_set(error, TRIB_EINVALID,
-                              "strategy.weights: attribute goes with rounds, fedbuff and fedfix, "
-                              "not with %s; equal works",
+                              "strategy.weights: attribute does not go with %s, whose weights are "
+                              "decided when a group closes; equal works",
                               strategy->preset);
+    if (strategy->weights == TRIB_WEIGHT_ATTRIBUTE && strategy->weight_attribute[0] == '\0')
+        return trib_error_set(error, TRIB_EINVALID,
+                              "strategy.weight_attribute: required: the attribute; clients without "
+                              "a whole number from 1 to weight_max are not asked");
     if (!trib_spec_caps_shares(spec))
         return TRIB_OK;
     if (strategy->divide != TRIB_DIVIDE_WEIGHT)
@@ -245,7 +270,8 @@ static enum trib_status check_combiner(const struct trib_spec *spec, struct trib
                               "preset %s mixes each into the one before; preset fedbuff with goal "
                               "1 works",
                               strategy->preset);
-    if (strategy->tempo == TRIB_TEMPO_SUM || strategy->companions != 0)
+    bool is_rule = strategy->tempo == TRIB_TEMPO_SUM || strategy->tempo == TRIB_TEMPO_CONTACTS;
+    if (is_rule || strategy->companions != 0)
         return trib_error_set(error, TRIB_EINVALID,
                               "strategy.combiner: external, and preset %s is a rule for what the "
                               "exact sum gives; preset fedavg works",
@@ -259,6 +285,14 @@ static enum trib_status check_combiner(const struct trib_spec *spec, struct trib
                               "strategy.weight_share_max: what a client's share is, is up to the "
                               "external combiner; leave it out, or set strategy.combiner to sum");
     return TRIB_OK;
+}
+
+static enum trib_status refuse_both(const struct trib_spec_strategy *strategy,
+                                    struct trib_error *error) {
+    return trib_error_set(error, TRIB_EINVALID,
+                          "strategy.divide: both is for means of models, and %s sums changes; "
+                          "weight works, or preset favano",
+                          strategy->preset);
 }
 
 /* What a preset of one tempo cannot do; what it does not even have is refused by the table. */
@@ -276,7 +310,8 @@ static enum trib_status check_tempo(const struct trib_spec *spec, struct trib_er
     if (status != TRIB_OK)
         return status;
     if (strategy->tempo == TRIB_TEMPO_BUFFER)
-        return check_buffer(strategy, error);
+        return strategy->divide == TRIB_DIVIDE_BOTH ? refuse_both(strategy, error)
+                                                    : check_buffer(strategy, error);
     if (strategy->backs_up && strategy->over_selection > 0)
         return trib_error_set(error, TRIB_EINVALID,
                               "strategy.over_selection: with backup dynamic everybody asked is a "
@@ -285,8 +320,14 @@ static enum trib_status check_tempo(const struct trib_spec *spec, struct trib_er
         return trib_error_set(error, TRIB_EINVALID,
                               "strategy.divide: %s has no goal; weight, none or clients works",
                               strategy->preset);
+    if (strategy->divide == TRIB_DIVIDE_BOTH && strategy->tempo != TRIB_TEMPO_CONTACTS)
+        return refuse_both(strategy, error);
     if (strategy->tempo == TRIB_TEMPO_GROUPS)
         return check_groups(strategy, error);
+    if (strategy->tempo == TRIB_TEMPO_CONTACTS)
+        status = check_contacts(spec, error);
+    if (status != TRIB_OK)
+        return status;
     if (strategy->tempo != TRIB_TEMPO_ASYNC && strategy->staleness == TRIB_STALENESS_ASMU)
         return trib_error_set(error, TRIB_EINVALID,
                               "strategy.staleness: asmu is a share in a mix, and preset %s mixes "
@@ -367,7 +408,7 @@ static void declare_needs(struct trib_spec *spec) {
     spec->strategy.denominator = needs.denominator;
     spec->strategy.denominator_constant = needs.constant;
     spec->strategy.base_versions = needs.base_versions;
-    spec->strategy.is_mixing = needs.is_mixing;
+    spec->strategy.pull = needs.pull;
     bool is_alone = spec->strategy.combiner == TRIB_COMBINER_EXTERNAL; /* one delta of weight 1 */
     if (is_alone)
         spec->strategy.denominator = TRIB_DENOMINATOR_WEIGHT;

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "run/spec_fit.h"
 #include "run/spec_table.h"
 #include "run/strategy.h"
@@ -313,12 +314,16 @@ static bool read_preset(struct reading *reading, const struct trib_field *field,
     strategy->tempo = pace->tempo;
     strategy->policy = pace->policy;
     strategy->deadline = pace->deadline;
+    strategy->fraction = pace->fraction;
     strategy->goal = pace->goal;
     strategy->alpha = pace->alpha;
     strategy->backs_up = pace->backs_up;
     strategy->staleness_max = pace->staleness_max;
     strategy->staleness = pace->staleness;
     strategy->weights = pace->weights;
+    strategy->weight_max = pace->weight_max > 0 ? pace->weight_max : TRIB_WEIGHT_MAX_USUAL;
+    trib_words(strategy->weight_attribute, sizeof strategy->weight_attribute, "%s",
+               pace->weight_attribute ? pace->weight_attribute : "");
     strategy->divide = pace->divide;
     strategy->weight_total_max = 1; /* where it is no field: one update is a version */
     strategy->optimizer = *preset->optimizer;
@@ -576,7 +581,7 @@ static enum trib_status check_settings(struct reading *reading, const json_t *se
     }
     if (reading->strategy->is_pace_fixed)
         status = check_pace(reading, settings, preset);
-    if (status == TRIB_OK && reading->strategy->pace->policy->assign)
+    if (status == TRIB_OK && reading->strategy->pace->tempo == TRIB_TEMPO_GROUPS)
         status = check_assigned(reading, settings);
     if (status == TRIB_OK)
         status = check_rule(reading, settings, preset);

@@ -36,7 +36,8 @@
 #define ASYNC BIT(TRIB_TEMPO_ASYNC)
 #define GROUPS BIT(TRIB_TEMPO_GROUPS)
 #define SUM BIT(TRIB_TEMPO_SUM)
-#define SUMS (ROUNDS | BUFFER | TICKS | GROUPS)
+#define CONTACTS BIT(TRIB_TEMPO_CONTACTS)
+#define SUMS (ROUNDS | BUFFER | TICKS | GROUPS | CONTACTS)
 #define IN_GROUPS ONLY_IF(struct trib_spec, strategy.tempo, GROUPS, "preset fedcompass")
 #define IN_ROUNDS ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS, "presets that work in rounds")
 #define DECAYING_RULES \
@@ -52,7 +53,7 @@ static const char *const backup_rules[] = {"none", "dynamic", NULL};
 static const char *const late_rules[] = {"count", "refuse", NULL};
 static const char *const staleness_rules[] = {"constant",      "polynomial", "hinge", "linear",
                                               "participation", "asmu",       NULL};
-static const char *const divide_rules[] = {"weight", "goal", "none", "clients", NULL};
+static const char *const divide_rules[] = {"weight", "goal", "none", "clients", "both", NULL};
 static const char *const combiners[] = {"sum", "external", NULL};
 static const char *const weight_rules[] = {"examples", "equal", "attribute", NULL};
 static const char *const optimizers[] = {"sgd",  "momentum", "nesterov", "adagrad",
@@ -126,8 +127,11 @@ static const struct trib_field fields[] = {
     {"strategy", TRIB_FIELD_OBJECT, .meaning = "how updates become versions"},
     {"strategy.preset", TRIB_FIELD_PRESET, AT(strategy.preset), .initial = "\"fedavg\"",
      .meaning = "algorithm that gives the other fields their defaults"},
-    {"strategy.fraction", TRIB_FIELD_REAL, AT(strategy.fraction), .initial = "1.0", FROM(0, 1),
-     .is_above = true, IN_ROUNDS, .meaning = "share of the present clients asked in a round (C)"},
+    {"strategy.fraction", TRIB_FIELD_REAL, AT(strategy.fraction),
+     .otherwise = "1.0, with s2a, s2s and favano 0.2", FROM(0, 1), .is_above = true,
+     ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS | CONTACTS,
+             "presets that work in rounds, favano and s2s"),
+     .meaning = "share of the present clients asked in a round, or called in a tick (C)"},
     {"strategy.over_selection", TRIB_FIELD_REAL, AT(strategy.over_selection), .initial = "0.0",
      FROM(0, 100), IN_ROUNDS, .meaning = "share of clients asked beyond those needed"},
     {"strategy.backup", TRIB_FIELD_CHOICE, AT(strategy.backs_up),
@@ -143,14 +147,15 @@ static const struct trib_field fields[] = {
     {"strategy.concurrency", TRIB_FIELD_INTEGER, AT(strategy.concurrency), .initial = "0",
      FROM(0, COUNT_MAX),
      ONLY_IF(struct trib_spec, strategy.tempo, BUFFER | ASYNC,
-             "presets fedbuff, asyncfedavg, fedasync and fedasmu"),
+             "presets fedbuff, asyncfedavg, fedasync, fedasmu and cdfl"),
      .meaning = "clients that train at one time (C); 0 = all that are present"},
     {"strategy.alpha", TRIB_FIELD_REAL, AT(strategy.alpha), .otherwise = "0.6, with fedasmu 1",
      FROM(0, 1), .is_above = true,
-     ONLY_IF(struct trib_spec, strategy.tempo, ASYNC, "presets fedasync and fedasmu"),
+     ONLY_IF(struct trib_spec, strategy.tempo, ASYNC, "presets fedasync, fedasmu and cdfl"),
      .meaning = "share of a fresh update in the mix that is the next version"},
     {"strategy.tick", TRIB_FIELD_DURATION, AT(strategy.tick), .initial = "\"1m\"",
-     FROM(0.001, LONGEST), ONLY_IF(struct trib_spec, strategy.tempo, TICKS, "preset fedfix"),
+     FROM(0.001, LONGEST),
+     ONLY_IF(struct trib_spec, strategy.tempo, TICKS | CONTACTS, "presets fedfix, favano and s2s"),
      .meaning = "time from one version to the next"},
     {"strategy.steps_min", TRIB_FIELD_INTEGER, AT(strategy.steps_min), .initial = "20",
      FROM(1, COUNT_MAX), IN_GROUPS, .meaning = "fewest local steps of a task (Qmin)"},
@@ -164,7 +169,7 @@ static const struct trib_field fields[] = {
      .is_above = true, IN_GROUPS,
      .meaning = "share of the newest measurement in a client's estimated speed"},
     {"strategy.quorum", TRIB_FIELD_INTEGER, AT(strategy.quorum), .initial = "1", FROM(1, COUNT_MAX),
-     ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS | BUFFER | TICKS,
+     ONLY_IF(struct trib_spec, strategy.tempo, ROUNDS | BUFFER | TICKS | CONTACTS,
              "presets that count updates"),
      .meaning = "fewest updates that make a version at the deadline or tick; in rounds also the "
                 "fewest clients that start one"},
@@ -190,8 +195,8 @@ static const struct trib_field fields[] = {
      .otherwise = "16, with fedbuff, asyncfedavg and fedcompass 100", FROM(0, TRIB_STALENESS_MAX),
      .meaning = "oldest base, in versions; older is refused"},
     {"strategy.staleness", TRIB_FIELD_CHOICE, AT(strategy.staleness),
-     .otherwise = "constant in rounds, linear with fedfix, participation with asyncfedavg, asmu "
-                  "with fedasmu, else polynomial",
+     .otherwise = "constant in rounds and with favano and s2s, linear with fedfix, participation "
+                  "with asyncfedavg, asmu with fedasmu, else polynomial",
      .choices = staleness_rules,
      .meaning = "weight of an update u versions old: 1; (1 + u)^-a; 1 up to b and then "
                 "1 / (a (u - b) + 1); 1 + u, which makes up for being counted rarely; versions per "
@@ -210,12 +215,12 @@ static const struct trib_field fields[] = {
      ONLY_IF(struct trib_spec, strategy.staleness, BIT(TRIB_STALENESS_HINGE), "staleness hinge"),
      .meaning = "b of the staleness rule, in versions"},
     {"strategy.weights", TRIB_FIELD_CHOICE, AT(strategy.weights),
-     .otherwise = "examples in rounds, else equal", .choices = weight_rules,
+     .otherwise = "examples in rounds, attribute with cdfl, else equal", .choices = weight_rules,
      .meaning =
          "weight of an update: its examples, 1 for each, or an attribute of its client; in a mix its share, or "
-         "examples / weight_max of it"},
+         "the part examples / weight_max, or attribute / weight_max, of it"},
     {"strategy.weight_attribute", TRIB_FIELD_NAME, AT(strategy.weight_attribute),
-     .is_required = true,
+     .otherwise = "required, with cdfl share",
      ONLY_IF(struct trib_spec, strategy.weights, BIT(TRIB_WEIGHT_ATTRIBUTE), "weights attribute"),
      .meaning = "the attribute; clients without a whole number from 1 to weight_max are not asked"},
     {"strategy.combiner", TRIB_FIELD_CHOICE, AT(strategy.combiner), .initial = "\"sum\"",
@@ -224,12 +229,14 @@ static const struct trib_field fields[] = {
          "what makes one delta of a version's updates: their exact weighted sum, or a program "
          "of yours that holds a token of scope merge"},
     {"strategy.divide", TRIB_FIELD_CHOICE, AT(strategy.divide),
-     .otherwise = "goal with fedbuff, weight with fedfix, clients with asyncfedavg and fedcompass",
+     .otherwise = "goal with fedbuff, weight with fedfix and s2s, clients with asyncfedavg and "
+                  "fedcompass, both with favano",
      .choices = divide_rules,
-     ONLY_IF(struct trib_spec, strategy.tempo, BUFFER | TICKS | GROUPS,
-             "presets fedbuff, asyncfedavg, fedfix and fedcompass"),
+     ONLY_IF(struct trib_spec, strategy.tempo, BUFFER | TICKS | GROUPS | CONTACTS,
+             "presets fedbuff, asyncfedavg, fedfix, fedcompass, favano and s2s"),
      .meaning = "what the weighted sum of the updates is divided by: the sum of their weights, the "
-                "goal (more if there are more updates), 1, or strategy.clients"},
+                "goal (more if there are more updates), 1, strategy.clients, or the sum of their "
+                "weights and 1 for the version before"},
     {"strategy.clients", TRIB_FIELD_INTEGER, AT(strategy.clients), .initial = "10",
      FROM(1, COUNT_MAX),
      ONLY_IF(struct trib_spec, strategy.divide, BIT(TRIB_DIVIDE_CLIENTS), "divide clients"),
@@ -246,8 +253,8 @@ static const struct trib_field fields[] = {
              "presets scaffold and scaffold_m"),
      .meaning = "all trainers there will ever be (N), of whom the control variates are the mean; "
                 "nobody else may join as one"},
-    {"strategy.weight_max", TRIB_FIELD_INTEGER, AT(strategy.weight_max), .initial = "1048576",
-     FROM(1, (double)TRIB_WEIGHT_MAX),
+    {"strategy.weight_max", TRIB_FIELD_INTEGER, AT(strategy.weight_max),
+     .otherwise = "1048576, with cdfl 1000", FROM(1, (double)TRIB_WEIGHT_MAX),
      .meaning = "most examples one update may claim; more is refused"},
     {"strategy.weight_total_max", TRIB_FIELD_INTEGER, AT(strategy.weight_total_max),
      .initial = "1073741824", FROM(1, 70368744177664.0), /* 2^46: 2^62 in units of 2^-16 */
@@ -296,6 +303,11 @@ static const struct trib_field fields[] = {
      .meaning = "client learning rate"},
     {"train.mu", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1e6),
      .meaning = "strength of the pull towards the model of the task (FedProx)"},
+    {"train.until_called", TRIB_FIELD_FLAG, .otherwise = "by the client",
+     .meaning = "train until expected_by_s of the task, steps at most, and send what there is then "
+                "(FAVANO, S2S)"},
+    {"train.per_step", TRIB_FIELD_FLAG, .otherwise = "by the client",
+     .meaning = "the change that is sent is divided by the number of steps done (FAVANO)"},
     {"train.refresh_at", TRIB_FIELD_REAL, .otherwise = "by the client", FROM(0, 1),
      .meaning =
          "share of its steps after which a client asks once for a fresher version; 1 = never"},

@@ -21,6 +21,10 @@
  *                    p / P(its client delivers at a step).
  *   DBW              Xu, Neglia and Sebastianelli 2020 (Dynamic backup workers for parallel machine
  *                    learning): policy_rounds.c.
+ *   FAVANO           Leconte, Nguyen and Moulines 2023: each of those that are called counts as much as
+ *                    the version before. A fifth of the clients and 20 steps are choices of ours.
+ *   S2S, S2A         Rodio et al. 2026: the mean of a sample of models goes to the sample, or to all.
+ *   CDFL             client-driven, in its smallest version: FedAsync per cluster, by the client's share.
  *   FedCompass       Li et al. 2024 (ICLR) and its example configuration: 20 to 100 steps, latest time
  *                    1.5 times the expected one (1.2 in the paper's experiments), share 0.9 of the
  *                    newest speed; 0.9 (1 + staleness)^-0.5 / N for each update.
@@ -33,6 +37,7 @@
 
 #include <string.h>
 
+#define CALLED 0.2 /* share of the clients that a version samples */
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* Every row is complete, so that each field has a sensible value whichever kind the spec names. */
@@ -53,6 +58,7 @@ static const struct trib_optimizer optimizers[TRIB_OPTIMIZER_COUNT] = {
 static const struct trib_pace rounds = {
     .tempo = TRIB_TEMPO_ROUNDS,
     .policy = &trib_policy_rounds,
+    .fraction = 1,
     .deadline = TRIB_DURATION_AUTO,
     .staleness_max = 16,
     .staleness = TRIB_STALENESS_CONSTANT,
@@ -63,6 +69,18 @@ static const struct trib_pace rounds = {
 static const struct trib_pace even_rounds = {
     .tempo = TRIB_TEMPO_ROUNDS,
     .policy = &trib_policy_rounds,
+    .fraction = 1,
+    .deadline = TRIB_DURATION_AUTO,
+    .staleness_max = 16,
+    .staleness = TRIB_STALENESS_CONSTANT,
+    .weights = TRIB_WEIGHT_EQUAL,
+    .divide = TRIB_DIVIDE_WEIGHT,
+};
+/* A sample of devices whose models are averaged. */
+static const struct trib_pace sampled = {
+    .tempo = TRIB_TEMPO_ROUNDS,
+    .policy = &trib_policy_rounds,
+    .fraction = CALLED,
     .deadline = TRIB_DURATION_AUTO,
     .staleness_max = 16,
     .staleness = TRIB_STALENESS_CONSTANT,
@@ -72,6 +90,7 @@ static const struct trib_pace even_rounds = {
 static const struct trib_pace backed_up = {
     .tempo = TRIB_TEMPO_ROUNDS,
     .policy = &trib_policy_rounds,
+    .fraction = 1,
     .deadline = TRIB_DURATION_AUTO,
     .backs_up = true,
     .staleness_max = 16,
@@ -108,6 +127,26 @@ static const struct trib_pace ticks = {
     .weights = TRIB_WEIGHT_EQUAL,
     .divide = TRIB_DIVIDE_WEIGHT,
 };
+static const struct trib_pace contacts = {
+    .tempo = TRIB_TEMPO_CONTACTS,
+    .policy = &trib_policy_contacts,
+    .fraction = CALLED,
+    .deadline = TRIB_TIME_NEVER,
+    .staleness_max = 32,
+    .staleness = TRIB_STALENESS_CONSTANT,
+    .weights = TRIB_WEIGHT_EQUAL,
+    .divide = TRIB_DIVIDE_BOTH,
+};
+static const struct trib_pace samples = {
+    .tempo = TRIB_TEMPO_CONTACTS,
+    .policy = &trib_policy_contacts,
+    .fraction = CALLED,
+    .deadline = TRIB_TIME_NEVER,
+    .staleness_max = 32,
+    .staleness = TRIB_STALENESS_CONSTANT,
+    .weights = TRIB_WEIGHT_EQUAL,
+    .divide = TRIB_DIVIDE_WEIGHT,
+};
 static const struct trib_pace waning = {
     .tempo = TRIB_TEMPO_ASYNC,
     .policy = &trib_policy_async,
@@ -126,6 +165,20 @@ static const struct trib_pace async = {
     .staleness_max = 16,
     .staleness = TRIB_STALENESS_POLYNOMIAL,
     .weights = TRIB_WEIGHT_EQUAL,
+    .divide = TRIB_DIVIDE_NONE,
+};
+
+/* Shares in thousandths. */
+static const struct trib_pace cluster = {
+    .tempo = TRIB_TEMPO_ASYNC,
+    .policy = &trib_policy_async,
+    .deadline = TRIB_TIME_NEVER,
+    .alpha = 0.6,
+    .staleness_max = 16,
+    .staleness = TRIB_STALENESS_POLYNOMIAL,
+    .weights = TRIB_WEIGHT_ATTRIBUTE,
+    .weight_attribute = "share",
+    .weight_max = 1000,
     .divide = TRIB_DIVIDE_NONE,
 };
 
@@ -275,6 +328,35 @@ static const struct trib_strategy strategies[] = {
         .name = "fedfix",
         .meaning = "a version per `tick` of a clock, from whatever has arrived",
         .pace = &ticks,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{}",
+    },
+    {
+        .name = "favano",
+        .meaning = "clients never stop; some are called at each `tick`, whatever they have done",
+        .pace = &contacts,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{\"steps\": 20, \"until_called\": true, \"per_step\": true}",
+    },
+    {
+        .name = "s2s",
+        .meaning =
+            "a mean of some devices' models at each `tick`, for them; others go on with theirs",
+        .pace = &samples,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{\"steps\": 1000, \"until_called\": true}",
+    },
+    {
+        .name = "s2a",
+        .meaning = "rounds; a mean of some devices' models, from which all devices go on",
+        .pace = &sampled,
+        .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
+        .train = "{}",
+    },
+    {
+        .name = "cdfl",
+        .meaning = "one cluster of several: fedasync by the share that a client has in the cluster",
+        .pace = &cluster,
         .optimizer = &optimizers[TRIB_OPTIMIZER_SGD],
         .train = "{}",
     },

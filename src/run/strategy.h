@@ -13,14 +13,18 @@ struct trib_pace {
     enum trib_tempo tempo;
     const struct trib_policy *policy;
     trib_time_ns deadline;
+    double fraction; /* 0: of no meaning */
     uint32_t goal;
     double alpha;
     bool backs_up;
     uint32_t staleness_max;
     enum trib_staleness_rule staleness;
     enum trib_weight_rule weights;
+    const char *weight_attribute; /* with weights: attribute */
+    uint64_t weight_max;          /* 0: TRIB_WEIGHT_MAX_USUAL */
     enum trib_policy_divide divide;
 };
+#define TRIB_WEIGHT_MAX_USUAL (UINT64_C(1) << 20)
 
 struct trib_strategy {
     const char *name;    /* "fedavg" */

@@ -7,6 +7,7 @@
 
 #include "base/words.h"
 #include "codec/codec.h"
+#include "train/settings.h"
 
 #define ANSWERS_FIRST 64
 #define AHEAD_PER_HAND 4      /* finished updates that may wait for their time */
@@ -191,6 +192,23 @@ static enum trib_status make_model(struct trib_fleet *fleet) {
     return status;
 }
 
+static enum trib_status make_courses(struct trib_fleet *fleet) {
+    const struct trib_train_who nobody = {"", 0, 0};
+    struct trib_train_settings settings;
+    fleet->courses = trib_allocate(fleet->env, fleet->spec->site_count + 1, sizeof *fleet->courses);
+    if (fleet->courses == NULL) {
+        return TRIB_EMEMORY;
+    }
+    enum trib_status status =
+        trib_train_settings_read(fleet->spec->train, &nobody, &settings, fleet->error);
+    for (uint32_t site = 0; status == TRIB_OK && site <= fleet->spec->site_count; site++) {
+        fleet->courses[site] = (struct trib_fleet_course){
+            .is_until_called = settings.is_until_called,
+            .steps = settings.steps < UINT32_MAX ? (uint32_t)settings.steps : UINT32_MAX};
+    }
+    return status;
+}
+
 static enum trib_status make(struct trib_fleet *fleet) {
     const struct trib_run_limits limits = {.accumulators = TRIB_ACCUMULATORS_MAX};
     trib_calendar_init(&fleet->calendar, fleet->env);
@@ -204,7 +222,10 @@ static enum trib_status make(struct trib_fleet *fleet) {
         fleet->run == NULL || !trib_fleet_places_init(fleet)) {
         return TRIB_EMEMORY;
     }
-    enum trib_status status = make_model(fleet);
+    enum trib_status status = make_courses(fleet);
+    if (status == TRIB_OK) {
+        status = make_model(fleet);
+    }
     if (status == TRIB_OK) {
         status = make_update_layout(fleet);
     }
@@ -235,6 +256,7 @@ static void destroy(struct trib_fleet *fleet) {
     trib_release(env, fleet->trained, fleet->options->threads, sizeof *fleet->trained);
     trib_release(env, fleet->scores, part_count + 1, sizeof *fleet->scores);
     trib_release(env, fleet->score_errors, part_count + 1, sizeof *fleet->score_errors);
+    trib_release(env, fleet->courses, fleet->spec->site_count + 1, sizeof *fleet->courses);
     trib_layout_free(fleet->update_layout);
     trib_model_deinit(&fleet->model);
     trib_run_free(fleet->run);

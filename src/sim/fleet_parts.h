@@ -69,6 +69,12 @@ enum trib_moment_kind {
     TRIB_MOMENT_VANISH,   /* its client falls silent */
 };
 
+/* What settings of clients say about how long a task takes. */
+struct trib_fleet_course {
+    bool is_until_called; /* it lasts until the client is called, */
+    uint32_t steps;       /* and no more than so many steps; 0: not said */
+};
+
 /* What the node owes the heart: answered in order, at the same time. */
 struct trib_fleet_answer {
     enum trib_event_kind kind;
@@ -96,6 +102,7 @@ struct trib_fleet {
     enum trib_status status; /* the first failure of ours */
     bool is_over;
 
+    struct trib_fleet_course *courses; /* [spec->site_count + 1]; 0: of clients of no site */
     struct trib_model model;
     struct trib_layout *update_layout;  /* of the bodies of updates */
     struct trib_fleet_update **slots;   /* [updates_pending_max] */

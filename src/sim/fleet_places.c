@@ -9,6 +9,7 @@
 #include "sim/fleet_parts.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -193,6 +194,25 @@ static void end_job(struct trib_fleet *fleet, struct trib_place *place) {
     (void)fleet;
 }
 
+/* A client that works until it is called finishes the step at which that finds it, and idles when all
+ * steps are done before. What is worked out for all steps of a task becomes what this one takes. */
+static void fit_call(struct trib_fleet *fleet, struct trib_place *place,
+                     const struct trib_task *task, struct trib_errand *errand) {
+    const struct trib_fleet_course *course = &fleet->courses[task->site];
+    if (!course->is_until_called || course->steps == 0 || task->expected_by == TRIB_TIME_NEVER) {
+        return;
+    }
+    trib_time_ns left = task->expected_by - fleet->now - errand->download;
+    double pace = (double)errand->compute / course->steps;
+    double steps = pace > 0 && left > 0 ? ceil((double)left / pace) : 1.0;
+    if (pace <= 0 && left > 0) {
+        steps = course->steps;
+    }
+    place->steps = steps < course->steps ? (uint32_t)steps : course->steps;
+    trib_time_ns worked = (trib_time_ns)(pace * place->steps);
+    errand->compute = worked > left ? worked : left;
+}
+
 static void plan(struct trib_fleet *fleet, uint32_t number, const struct trib_errand *errand) {
     struct trib_place *place = &fleet->places[number];
     trib_time_ns length = errand->download + errand->compute + errand->upload;
@@ -228,11 +248,12 @@ void trib_fleet_places_begin(struct trib_fleet *fleet, uint32_t number,
         .client = place->client,
         .number = fleet->task_count++,
         .examples = place->examples,
-        .steps = place->steps,
+        .steps = place->steps > 0 ? place->steps : fleet->courses[task->site].steps,
         .model_bytes = model_bytes,
         .update_bytes = update_bytes(fleet),
     };
-    const struct trib_errand errand = trib_population_errand(fleet->population, &errand_task);
+    struct trib_errand errand = trib_population_errand(fleet->population, &errand_task);
+    fit_call(fleet, place, task, &errand);
     plan(fleet, number, &errand);
     report->tasks++;
     report->bytes_down += model_bytes;

@@ -263,8 +263,9 @@ static void answer_evaluation(struct trib_fleet *fleet, const struct trib_fleet_
         .has_metric = isfinite(value),
         .metric = isfinite(value) ? value : 0.0,
     };
-    owe(fleet, &(struct trib_fleet_answer){.kind = TRIB_EVENT_ASK, .place = answer->place});
     trib_fleet_feed(fleet, &event);
+    /* After its report is on record: until then the same version would be asked of it again. */
+    owe(fleet, &(struct trib_fleet_answer){.kind = TRIB_EVENT_ASK, .place = answer->place});
 }
 
 /* --- debts -------------------------------------------------------------------------------------- */

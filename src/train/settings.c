@@ -59,6 +59,8 @@ struct words {
     enum trib_step_kind optimizer;
     enum trib_rule rule;
     bool is_ascent_normalised;
+    bool is_until_called;
+    bool is_per_step;
 };
 
 static double *number_at(struct numbers *numbers, size_t field) {
@@ -116,9 +118,17 @@ static bool read_member(struct trib_json *json, struct numbers *numbers, struct 
                               "setting rule: must be plain, fedcm, scaffold, scaffold_m or "
                               "fedspeed; an older program does not know newer ones") == TRIB_OK;
     }
-    if (trib_json_is(json, "normalise_ascent")) {
-        words->is_ascent_normalised = trib_json_next(json) == TRIB_JSON_TRUE;
-        return !json->is_failed;
+    const struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {{"normalise_ascent", &words->is_ascent_normalised},
+                 {"until_called", &words->is_until_called},
+                 {"per_step", &words->is_per_step}};
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        if (trib_json_is(json, flags[i].name)) {
+            *flags[i].flag = trib_json_next(json) == TRIB_JSON_TRUE;
+            return !json->is_failed;
+        }
     }
     return trib_json_skip(json);
 }
@@ -152,6 +162,12 @@ enum trib_status trib_train_settings_read(const char *json, const struct trib_tr
     if (status != TRIB_OK) {
         return status;
     }
+    if (words.rule != TRIB_RULE_PLAIN && (words.is_until_called || words.is_per_step)) {
+        return trib_error_set(error, TRIB_EINVALID,
+                              "setting rule: %s needs all steps and the whole change, so neither "
+                              "until_called nor per_step",
+                              trib_rule_name(words.rule));
+    }
     /* Each client and version shuffles in its own way, whoever else takes part. */
     struct trib_random random;
     trib_random_derive(&random, who->seed, who->client, who->version);
@@ -177,6 +193,8 @@ enum trib_status trib_train_settings_read(const char *json, const struct trib_tr
         .rho = climbs ? numbers.rho : 0.0,
         .alpha = climbs ? numbers.alpha : 0.0,
         .is_ascent_normalised = words.is_ascent_normalised,
+        .is_until_called = words.is_until_called,
+        .is_per_step = words.is_per_step,
     };
     return TRIB_OK;
 }

@@ -9,7 +9,8 @@
  *   rule plain         or fedcm, scaffold, scaffold_m, fedspeed (train/rule.h)
  *   beta 0.1           fedcm, scaffold_m
  *   option 2           scaffold, scaffold_m
- *   lambda 10, rho 0.1, alpha 1, normalise_ascent false       fedspeed */
+ *   lambda 10, rho 0.1, alpha 1, normalise_ascent false       fedspeed
+ *   until_called false, per_step false                        favano and s2s; rule plain only */
 #ifndef TRIB_TRAIN_SETTINGS_H
 #define TRIB_TRAIN_SETTINGS_H
 

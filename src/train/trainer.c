@@ -180,7 +180,7 @@ static enum trib_status diverged(struct trib_error *error, uint64_t step) {
 struct course {
     const struct trib_train_settings *settings;
     struct trib_step step;
-    float *base;   /* [parameter count]; NULL: not needed */
+    float *base;   /* [parameter count] at the start; NULL: not needed */
     float *memory; /* of the optimizer; NULL: not needed */
     float *second; /* [parameter count]: where fedspeed looks uphill; NULL: it does not */
     bool is_plain; /* a step is nothing but the gradient */
@@ -238,6 +238,19 @@ static double take_step(struct trib_trainer *trainer, const struct trib_dataset 
     return loss;
 }
 
+static bool needs_base(const struct trib_train_settings *settings) {
+    return settings->mu > 0.0 || settings->is_per_step;
+}
+
+/* FAVANO: slow and fast clients bring the same progress (learn/contacts.h). */
+static void shrink(const struct course *course, uint64_t step_count, float *parameters,
+                   size_t count) {
+    for (size_t i = 0; course->settings->is_per_step && i < count; i++) {
+        const double change = (double)parameters[i] - (double)course->base[i];
+        parameters[i] = (float)((double)course->base[i] + change / (double)step_count);
+    }
+}
+
 /* The loop itself. order is shuffled in place before each pass. */
 static enum trib_status run_steps(struct trib_trainer *trainer, const struct trib_dataset *dataset,
                                   uint32_t *order, size_t row_count, const struct course *course,
@@ -249,12 +262,14 @@ static enum trib_status run_steps(struct trib_trainer *trainer, const struct tri
         settings->batch == 0 || settings->batch > row_count ? row_count : settings->batch;
     const uint64_t batches_per_pass = (row_count + batch - 1) / batch;
     const uint64_t epochs = settings->epochs == 0 ? 1 : settings->epochs;
-    const uint64_t step_count = settings->steps > 0 ? settings->steps : epochs * batches_per_pass;
+    const uint64_t step_limit = settings->steps > 0 ? settings->steps : epochs * batches_per_pass;
 
     double loss = 0.0;
+    uint64_t step_count = 0;
     uint64_t visit_count = 0;
     uint64_t label_total = 0;
-    for (uint64_t step = 0; step < step_count; step++) {
+    for (bool is_over = false; step_count < step_limit && !is_over; step_count++) {
+        const uint64_t step = step_count;
         const size_t first = (size_t)(step % batches_per_pass) * batch;
         if (first == 0) {
             struct trib_random random;
@@ -271,7 +286,9 @@ static enum trib_status run_steps(struct trib_trainer *trainer, const struct tri
         loss += batch_loss;
         visit_count += count;
         label_total += label_count;
+        is_over = settings->is_over != NULL && settings->is_over(settings->over_context);
     }
+    shrink(course, step_count, parameters, parameter_count);
     const enum trib_status status = trib_products_check(&trainer->model.products, error);
     if (status != TRIB_OK) {
         return status;
@@ -322,7 +339,7 @@ static enum trib_status check_settings(const struct trib_train_settings *setting
 
 /* Vectors of a course, one after the other. */
 static size_t course_vectors(const struct trib_train_settings *settings) {
-    return (settings->mu > 0.0) + (settings->alpha > 0.0) + trib_step_memory(settings->optimizer);
+    return needs_base(settings) + (settings->alpha > 0.0) + trib_step_memory(settings->optimizer);
 }
 
 /* vectors  zero, course_vectors() of parameter_count each. */
@@ -343,7 +360,7 @@ static struct course course_of(const struct trib_train_settings *settings, float
     };
     course.is_plain = vectors == NULL && settings->shift == NULL && course.step.scale == 1.0 &&
                       settings->weight_decay == 0.0 && settings->clip == 0.0;
-    if (settings->mu > 0.0) {
+    if (needs_base(settings)) {
         course.base = vectors;
         course.step.base = course.base;
         memcpy(course.base, parameters, parameter_count * sizeof *vectors);

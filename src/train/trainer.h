@@ -108,6 +108,12 @@ struct trib_train_settings {
     double alpha;              /* share of the second gradient; 0 = it is not computed */
     bool is_ascent_normalised; /* the step uphill has length rho, whatever the gradient's is */
 
+    bool is_until_called; /* for the owner of the data: to say so by is_over */
+    bool is_per_step;     /* the change of the parameters is divided by the steps done (FAVANO) */
+    bool (*is_over)(
+        void *context); /* asked after each step: is that all? NULL = all steps are done */
+    void *over_context;
+
     double gradient_scale; /* factor on each gradient; 0 = 1 */
     const float *shift;    /* float32[parameter count] added to each gradient; NULL = none */
 };

@@ -170,6 +170,7 @@ class Rules:
         self.spec = spec
         strategy = self.strategy = spec["strategy"]
         self.is_mixing = "alpha" in strategy  # fedasync: an update pulls towards its base, too
+        self.has_models = "tick" in strategy and "fraction" in strategy  # favano, s2s: means of models
         self.is_combined = strategy.get("combiner") == "external"  # a version is made of one delta
         self.is_equal = strategy.get("weights", "equal") == "equal"
         self.attribute = strategy.get("weight_attribute")
@@ -226,6 +227,8 @@ class Rules:
         share = fresh * self.staleness_weight(staleness)
         # C's lround goes away from zero at the half, and nothing here is negative.
         units = math.floor(math.ldexp(share, self.unit_bits) + 0.5)
+        if self.is_mixing and not self.is_equal:
+            return math.floor(units * (examples / self.largest) + 0.5)  # a part of the share
         return units * (1 if self.is_equal else examples)
 
     def shift(self, delta_max):
@@ -246,8 +249,8 @@ class Rules:
         if self.is_combined:
             return 1.0
         divide = self.strategy.get("divide", "none" if self.is_mixing else "weight")
-        if divide == "weight":
-            return float(sum(weights))
+        if divide in ("weight", "both"):  # both: the version before counts as one more update
+            return float(sum(weights)) + (1 << self.unit_bits if divide == "both" else 0)
         count = 1 if divide == "none" else max(self.strategy["goal"], len(weights))
         return float(count << self.unit_bits)
 
@@ -522,25 +525,33 @@ class Model:
         self.versions.append(dict(self.tensors))
         return canonical(self.tensors)
 
+    def pulls(self, updates, denominator):
+        """{base: share} that a version is pulled towards, the oldest first."""
+        if not (self.rules.is_mixing or self.rules.has_models):
+            return {}
+        unit = 1 / denominator if self.rules.has_models else math.ldexp(1.0, -self.rules.unit_bits)
+        weights = {}
+        for weight, base, _ in sorted(updates, key=lambda update: update[1]):
+            weights[base] = weights.get(base, 0) + weight
+        return {base: weight * unit for base, weight in weights.items()}
+
     def advance_tensor(self, name, role, group, updates, shift):
         scales = [math.ldexp(weight, shift) for weight, _, _ in updates]
         denominator = self.rules.divisor([weight for weight, _, _ in updates])
         rate = self.optimizer.rate(self.steps[group])
         unit = math.ldexp(1.0, -shift)
-        mixing, bases = 0.0, self.tensors[name][1]
-        if self.rules.is_mixing:
-            require(len(updates) == 1, "a version of", len(updates), "updates was mixed")
-            mixing = math.ldexp(updates[0][0], -self.rules.unit_bits)
-            bases = self.versions[updates[0][1]][name][1]
+        require(not self.rules.is_mixing or len(updates) == 1,
+                "a version of", len(updates), "updates was mixed")
+        pulls = self.pulls(updates, denominator)
 
-        def element(x, base, state, *deltas):
+        def element(x, state, bases, *deltas):
             total = 0
             for scale, delta in zip(scales, deltas):
                 total += round(value_of(delta) * scale)  # half to even, as rint
             require(abs(total) < 2 ** 62, "the sum of", name, "would overflow")
             mean = float(total) * unit / denominator
-            if self.rules.is_mixing:
-                mean += mixing * (value_of(base) - value_of(x))
+            for share, base in zip(pulls.values(), bases):
+                mean += share * (value_of(base) - value_of(x))
             if role == "average":
                 return bits_of(value_of(x) + mean), state
             return self.optimizer.apply(rate, mean, x, state)
@@ -548,7 +559,8 @@ class Model:
         shape, bits = self.tensors[name]
         for _, _, tensors in updates:
             require(tensors[name][0] == shape, "shape of", name, "in an update")
-        columns = zip(bits, bases, self.state[name],
+        bases = zip(*(self.versions[base][name][1] for base in pulls)) if pulls else [()] * len(bits)
+        columns = zip(bits, self.state[name], bases,
                       *(tensors[name][1] for _, _, tensors in updates))
         known = {}
         results = [known.get(column) or known.setdefault(column, element(*column))

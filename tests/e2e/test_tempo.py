@@ -417,6 +417,70 @@ class Tempo(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.verify(run)
 
+    def test_versions_of_favano_and_s2s_are_means_of_models(self):
+        for preset, with_server in (("s2s", 0), ("favano", 1)):
+            with self.subTest(preset=preset):
+                run = self.create({"preset": preset, "tick": "50ms", "quorum": 2}, preset,
+                                  keep={"updates": "forever"})
+                often, rare = run.join("often"), run.join("rare")
+                for client in (often, rare):
+                    task = client.train_task()
+                    self.assertTrue(task["settings"]["until_called"])
+                    self.assertGreaterEqual(task["expected_by_s"], 0)
+                versions = [0.0]
+                for version in range(3):  # `often` takes each version, `rare` never left the first
+                    often.put(f"u{version}", delta(1, 1), base=version, examples=9)
+                    if version == 1:  # what waits for a tick survives, with its base
+                        self.daemon.restart(signal.SIGKILL)
+                    rare.put(f"u{version}", delta(6, 6), base=0, examples=1)
+                    wait_for(lambda: run.version() == version + 1)
+                    models = [versions[version] + 1, 6] + [versions[version]] * with_server
+                    versions.append(sum(models) / len(models))
+                    for value in read_safetensors(run.model().body)["w"]:
+                        self.assertAlmostEqual(value, versions[-1], delta=1e-5)
+                self.verify(run)
+
+    def test_s2a_is_a_mean_of_a_sample_from_which_all_go_on(self):
+        run = self.create({"preset": "s2a", "fraction": 0.5})
+        run.control("pause")  # so that the first round finds all four
+        clients = [run.join(f"dev-{i}") for i in range(4)]
+        run.control("resume")
+        tasks = {client: client.task() for client in clients}
+        sampled = [client for client in clients if tasks[client]["kind"] == "train"]
+        self.assertEqual(len(sampled), 2)
+        for number, client in enumerate(sampled):
+            client.put("0.0", delta(2 * number, 4), base=0, examples=1 + 8 * number)
+        wait_for(lambda: run.version() == 1)
+        self.assertEqual(read_safetensors(run.model().body)["w"], [1.0, 4.0])
+
+    def test_cdfl_takes_an_upload_into_each_cluster_by_its_share(self):
+        case = next(case for case in json.loads((VECTORS / "semidec.json").read_text())["cases"]
+                    if case["name"] == "cdfl_smallest_version")
+        inputs, outputs = case["inputs"], case["outputs"]
+        self.assertEqual(inputs["staleness"], 3)
+        reply = [0.0, 0.0]
+        for number, share in enumerate(inputs["mixture"]):
+            model = safetensors({"w": ([2], inputs["clusters"][number])})
+            run = self.daemon.create(
+                {"name": f"cluster-{number}", "keep": {"updates": "forever"},
+                 "strategy": {"preset": "cdfl", "alpha": inputs["alpha"]}}, model)
+            stranger, client = run.join("stranger"), run.join("dev", share=round(1000 * share))
+            self.assertIn("share", stranger.task()["reason"])
+            for version in range(3):  # three versions that change nothing
+                client.put(f"u{version}", delta(0, 0), base=version, examples=1)
+                wait_for(lambda: run.version() == version + 1)
+            client.put("upload", delta(*(x - c for x, c in zip(inputs["upload"],
+                                                               inputs["clusters"][number]))),
+                       base=0, examples=1)
+            wait_for(lambda: run.version() == 4)
+            values = read_safetensors(run.model().body)["w"]
+            for place, (value, expected) in enumerate(zip(values, outputs["clusters"][number])):
+                self.assertAlmostEqual(value, expected, delta=1e-6)
+                reply[place] += share * value
+            self.verify(run)
+        for value, expected in zip(reply, outputs["reply"]):
+            self.assertAlmostEqual(value, expected, delta=1e-6)
+
     def test_a_spec_that_makes_no_sense_is_refused_with_one_that_does(self):
         for strategy, hint in (({"preset": "fedbuff", "goal": 9, "concurrency": 4}, "goal 4 works"),
                                ({"preset": "fedbuff", "quorum": 3}, "deadline"),

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import random
+import re
 import subprocess
 import unittest
 
@@ -65,6 +66,23 @@ class Trainers(unittest.TestCase):
             "stop": {"versions": 3}}, str(data), "natural")
         self.assertGreater(measured[-1]["accuracy"], 0.2)  # of 258 symbols
         self.assertLess(measured[-1]["loss"], 0.7 * measured[0]["loss"])
+
+    def test_favano_calls_native_trainers_in_the_middle_of_their_work(self):
+        data = self.folder / "bars.csv"
+        bars(data, 60, 1)
+        run = self.daemon.create({
+            "name": "r", "model": {"init": {"trainer": "mlp", "features": 64, "classes": 2,
+                                            "hidden": [8]}},
+            "strategy": {"preset": "favano", "tick": "500ms", "fraction": 1.0},
+            "train": {"steps": 1000000000, "batch": 5, "lr": 0.05}, "stop": {"versions": 4},
+            "evaluate": {"every": 0}})
+        processes = [self.join(run, f"dev-{i}", str(data), "--part", f"{i}/2") for i in range(2)]
+        for process in processes:  # a task of all these steps would take days
+            output, _ = process.communicate(timeout=120 * SCALE)
+            self.assertEqual(process.returncode, 0, output)
+            for steps in re.findall(r"trained .* steps=(\d+)", output):
+                self.assertLess(int(steps), 1000000000)
+        self.assertEqual(run.status()["version"], 4)
 
     def test_data_that_does_not_fit_is_said_in_words(self):
         data = self.folder / "bars.csv"

@@ -84,8 +84,8 @@ static void choose_tempo(struct play *play) {
     struct trib_spec_strategy *strategy = &play->spec.strategy;
     if (chance(play, 0.5))
         return;
-    static const char *const names[] = {"buffer", "buffer", "ticks", "async", "groups"};
-    const char *name = names[below(play, 5)];
+    static const char *const names[] = {"buffer", "buffer", "ticks", "async", "groups", "contacts"};
+    const char *name = names[below(play, 6)];
     bool has_deadline = name[0] == 'b' && chance(play, 0.3);
     strategy->policy = trib_policy_find(name);
     strategy->late = TRIB_LATE_COUNT;
@@ -120,9 +120,10 @@ static void choose_selection(struct play *play) {
         select->prefer.items[0] = site_of(1);
     }
     const struct trib_policy *policy = play->spec.strategy.policy;
-    if (policy != &trib_policy_async && !policy->arrive && chance(play, 0.3))
+    bool is_called = policy == &trib_policy_contacts;
+    if (policy != &trib_policy_async && !policy->arrive && !is_called && chance(play, 0.3))
         play->spec.strategy.weight_share_max = 0.2 + 0.6 * trib_random_unit(&play->random);
-    else if (policy != &trib_policy_async && chance(play, 0.2))
+    else if (policy != &trib_policy_async && !is_called && chance(play, 0.2))
         play->spec.strategy.combiner = TRIB_COMBINER_EXTERNAL;
 }
 
@@ -187,8 +188,9 @@ static void choose_devices(struct play *play) {
         device->role = is_evaluator ? TRIB_CLIENT_EVALUATOR : TRIB_CLIENT_TRAINER;
         evaluators += is_evaluator;
     }
-    /* Evaluators that stay must leave room for a quorum. */
-    if (chance(play, 0.3))
+    /* Evaluators that stay must leave room for a quorum; and where sites have quotas, clients that
+     * stay could all be of the same ones, so there everybody finds room. */
+    if (chance(play, 0.3) && play->spec.select.quota_count == 0)
         play->spec.clients_max = play->spec.strategy.quorum + evaluators + 1;
 }
 

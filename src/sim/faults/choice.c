@@ -94,6 +94,16 @@ static void draw_ticks(json_t *strategy, uint64_t quorum) {
     put_whole(strategy, "quorum", quorum);
 }
 
+/* What clients do when they are called is theirs; here they send when they like. */
+static void draw_contacts(json_t *strategy, uint64_t quorum, bool is_equal) {
+    bool has_server = is_equal && world_chance(0.5);
+    put_text(strategy, "preset", has_server ? "favano" : "s2s");
+    put_text(strategy, "tick", ONE_OF("5s", "1m"));
+    put(strategy, "fraction", json_real(world_chance(0.5) ? 0.25 : 1.0));
+    put_text(strategy, "staleness", ONE_OF("constant", "polynomial"));
+    put_whole(strategy, "quorum", quorum);
+}
+
 static void draw_mixing(json_t *strategy) {
     put_text(strategy, "preset", "fedasync");
     put(strategy, "alpha", json_real(world_chance(0.5) ? 0.6 : 0.05 + 0.95 * world_unit()));
@@ -116,8 +126,10 @@ static json_t *draw_strategy(uint64_t trainers) {
             draw_rounds(strategy, quorum);
         } else if (kind < 14) {
             draw_buffer(strategy, quorum, is_equal);
-        } else {
+        } else if (kind < 15) {
             draw_ticks(strategy, quorum);
+        } else {
+            draw_contacts(strategy, quorum, is_equal);
         }
         draw_weights(strategy, is_equal, weight_max);
     }

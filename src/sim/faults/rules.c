@@ -80,6 +80,8 @@ bool rules_read(struct rules *rules, const json_t *document) {
     rules->is_durable = strcmp(text_of(document, "durability", ""), "spool") == 0;
     rules->is_equal = strcmp(text_of(strategy, "weights", "equal"), "equal") == 0;
     rules->is_mixing = json_object_get(strategy, "alpha") != NULL;
+    rules->has_models =
+        json_object_get(strategy, "tick") != NULL && json_object_get(strategy, "fraction") != NULL;
     rules->alpha = real_of(strategy, "alpha");
     (void)snprintf(rules->staleness, sizeof rules->staleness, "%s",
                    text_of(strategy, "staleness", ""));
@@ -100,6 +102,7 @@ bool rules_read(struct rules *rules, const json_t *document) {
     const char *divide = text_of(strategy, "divide", rules->is_mixing ? "none" : "weight");
     rules->divisor = strcmp(divide, "goal") == 0   ? RULES_BY_GOAL
                      : strcmp(divide, "none") == 0 ? RULES_BY_ONE
+                     : strcmp(divide, "both") == 0 ? RULES_BY_BOTH
                                                    : RULES_BY_WEIGHT;
     rules->goal = whole_of(strategy, "goal");
     rules->delta_max = real_of(json_object_get(document, "model"), "delta_max");

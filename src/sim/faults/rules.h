@@ -13,6 +13,7 @@ enum rules_divisor {
     RULES_BY_WEIGHT, /* the sum of its weights */
     RULES_BY_GOAL,   /* `goal`, or the number of its updates if that is more */
     RULES_BY_ONE,
+    RULES_BY_BOTH, /* the sum of its weights, and 1 for the version before */
 };
 
 /* The server optimizer; numbers that the kind does not use are 0. */
@@ -26,6 +27,7 @@ struct rules {
     bool is_durable; /* durability: spool */
     bool is_equal;   /* weights: equal */
     bool is_mixing;  /* fedasync: an update pulls towards its base, too */
+    bool has_models; /* favano, s2s: a version is a mean of models, from whichever bases */
     double alpha;    /* of the mix */
     char staleness[16];
     double staleness_a, staleness_b;

@@ -27,7 +27,8 @@ size_t sums_update_count(const struct sums *sums) {
 }
 
 static size_t base_count(const struct sums *sums) {
-    return sums->rules.is_mixing ? (size_t)sums->rules.staleness_max + 1 : 0;
+    bool has_bases = sums->rules.is_mixing || sums->rules.has_models;
+    return has_bases ? (size_t)sums->rules.staleness_max + 1 : 0;
 }
 
 /* The current version may become the base of an update. */
@@ -48,6 +49,7 @@ void sums_begin(struct sums *sums, const uint32_t counts[SUMS_TENSORS], const st
     sums->first_moments = must_have(counts[0], sizeof *sums->first_moments);
     sums->second_moments = must_have(counts[0], sizeof *sums->second_moments);
     sums->bases = must_have(base_count(sums), sizeof *sums->bases);
+    sums->base_weights = must_have(base_count(sums), sizeof *sums->base_weights);
     sums->totals = must_have(count, sizeof *sums->totals);
     for (size_t i = 0; i < base_count(sums); i++) {
         sums->bases[i] = must_have(count, sizeof *sums->bases[i]);
@@ -66,6 +68,7 @@ void sums_end(struct sums *sums) {
         free(sums->bases[i]);
     }
     free(sums->bases);
+    free(sums->base_weights);
     free(sums->values);
     free(sums->first_moments);
     free(sums->second_moments);
@@ -106,7 +109,9 @@ void sums_add(struct sums *sums, const float *deltas, uint64_t base, uint64_t we
     }
     sums->weight_total += weight;
     sums->update_count++;
-    sums->base = base;
+    if (base_count(sums) > 0) {
+        sums->base_weights[base % base_count(sums)] += weight;
+    }
 }
 
 static double divisor_of(const struct sums *sums) {
@@ -117,6 +122,8 @@ static double divisor_of(const struct sums *sums) {
         return ldexp((double)most, rules->unit_bits);
     case RULES_BY_ONE:
         return ldexp(1, rules->unit_bits);
+    case RULES_BY_BOTH:
+        return (double)sums->weight_total + ldexp(1, rules->unit_bits);
     default:
         return (double)sums->weight_total;
     }
@@ -180,18 +187,28 @@ static void optimize(struct sums *sums, size_t i, double rate, double mean) {
     sums->first_moments[i] = (float)m;
 }
 
+/* What bases add to the mean of element i, the oldest first. */
+static double pull(const struct sums *sums, size_t i, double mean, double unit) {
+    size_t count = base_count(sums);
+    for (size_t age = count; age-- > 0;) {
+        size_t place = (size_t)((sums->version + count - age) % count);
+        double share = (double)sums->base_weights[place] * unit;
+        if (age <= sums->version && sums->base_weights[place] > 0) {
+            mean += share * ((double)sums->bases[place][i] - (double)sums->values[i]);
+        }
+    }
+    return mean;
+}
+
 void sums_merge(struct sums *sums) {
     const struct rules *rules = &sums->rules;
     double divisor = divisor_of(sums), rate = rate_of(sums);
-    double mixing = ldexp((double)sums->weight_total, -rules->unit_bits);
+    double unit = rules->has_models ? 1 / divisor : ldexp(1, -rules->unit_bits);
     TRIB_ASSERT(!rules->is_mixing || sums->update_count == 1);
     for (size_t i = 0; i < sums_update_count(sums); i++) {
         TRIB_ASSERT(sums->totals[i] <= INT64_MAX && sums->totals[i] >= INT64_MIN);
         double mean = ldexp((double)(int64_t)sums->totals[i], -sums->shift) / divisor;
-        if (rules->is_mixing) {
-            const float *base = sums->bases[sums->base % base_count(sums)];
-            mean += mixing * ((double)base[i] - (double)sums->values[i]);
-        }
+        mean = pull(sums, i, mean, unit);
         if (i < sums->counts[0]) {
             optimize(sums, i, rate, mean);
         } else {
@@ -200,6 +217,7 @@ void sums_merge(struct sums *sums) {
         sums->totals[i] = 0;
     }
     sums->weight_total = sums->update_count = 0;
+    memset(sums->base_weights, 0, base_count(sums) * sizeof *sums->base_weights);
     sums->version++;
     remember(sums);
 }

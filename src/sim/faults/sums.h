@@ -24,11 +24,12 @@ struct sums {
     float *values;         /* all tensors, one after the other */
     float *first_moments;  /* of a.weight: m */
     float *second_moments; /* of a.weight: v */
-    float **bases;         /* [staleness_max + 1] mixing: values of version n at n modulo that */
+    float *
+        *bases; /* [staleness_max + 1] where bases matter: values of version n at n modulo that */
     /* the buffer */
     sums_wide *totals;
     uint64_t weight_total, update_count;
-    uint64_t base; /* of the only update, when mixing */
+    uint64_t *base_weights; /* [staleness_max + 1] like bases: of the updates that came from each */
 };
 
 /* values are drawn from the seed. */

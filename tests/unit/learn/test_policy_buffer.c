@@ -94,7 +94,7 @@ static void fedasync_is_a_buffer_of_one_that_needs_its_bases(void **state) {
     async->declare(&settings, &needs);
     assert_int_equal(needs.base_versions, 6);
     assert_int_equal(needs.updates_max, 1);
-    assert_true(needs.is_mixing && needs.asks_again && needs.keeps_seats);
+    assert_true(needs.pull == TRIB_PULL_SHARE && needs.asks_again && needs.keeps_seats);
     assert_int_equal(needs.denominator, TRIB_DENOMINATOR_CONSTANT);
     struct trib_policy_view view = {.present = 1};
     struct trib_plan plan;

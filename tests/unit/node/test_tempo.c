@@ -28,13 +28,34 @@ static struct trib_spec *fedbuff_of(const json_t *inputs, const char *divide, bo
         "server", "lr", vectors_number(inputs, "eta_server")));
 }
 
-static void model_init(struct trib_model *model, const struct trib_spec *spec) {
+/* A run whose newest version is this one. */
+static void model_init_at(struct trib_model *model, const struct trib_spec *spec,
+                          trib_version number, const float values[2]) {
     const struct trib_env *env = trib_env_system();
-    const float zero[2] = {0};
     struct trib_layout *layout = vector_layout(env, 2, 16);
-    struct trib_block *version = small_version(env, layout, zero);
-    assert_int_equal(trib_model_init(model, env, spec, layout, version, 0, NULL), TRIB_OK);
+    struct trib_block *version = small_version(env, layout, values);
+    assert_int_equal(trib_model_init(model, env, spec, layout, version, number, NULL), TRIB_OK);
     trib_block_unref(version);
+}
+
+static void model_init(struct trib_model *model, const struct trib_spec *spec) {
+    model_init_at(model, spec, 0, (const float[2]){0});
+}
+
+/* A version before it was like this. */
+static void model_was(struct trib_model *model, trib_version number, const float values[2]) {
+    struct trib_block *version = small_version(trib_env_system(), model->layout, values);
+    trib_model_remember(model, number, version);
+    trib_block_unref(version);
+}
+
+static void check_values(const struct trib_model *model, const double expected[2]) {
+    const float *values = small_values(model->current, model->layout);
+    for (size_t i = 0; i < 2; i++) {
+        if (fabs(values[i] - expected[i]) > VECTOR_TOLERANCE_FP32 * (1 + fabs(expected[i]))) {
+            fail_msg("%.9g is not %.9g", (double)values[i], expected[i]);
+        }
+    }
 }
 
 /* One arrival as the daemon takes it: staleness and weight at admission, then count and fold. */
@@ -51,6 +72,16 @@ static void add_arrival(struct trib_model *model, const json_t *arrival) {
     assert_int_equal(trib_model_count(model, 0, &weighted), TRIB_OK);
     assert_int_equal(trib_model_fold(model, 0, &weighted, 1, 0, 2), TRIB_OK);
     small_update_deinit(&update);
+}
+
+/* An update that leads from its base to `end`. */
+static void add_model(struct trib_model *model, trib_version base, const float base_values[2],
+                      const double end[2], uint64_t mass) {
+    json_t *arrival = json_pack("{s:I, s:I, s:[f, f]}", "base_version", (json_int_t)base,
+                                "examples", (json_int_t)mass, "delta",
+                                end[0] - (double)base_values[0], end[1] - (double)base_values[1]);
+    add_arrival(model, arrival);
+    json_decref(arrival);
 }
 
 static void make_version(struct trib_model *model) {
@@ -255,6 +286,109 @@ static void examples_are_a_part_of_a_share(void **state) {
     json_decref(file);
 }
 
+/* --- means of models: FAVANO, S2S, CDFL --------------------------------------------------------- */
+
+static struct trib_spec *preset(const char *name) {
+    return parse(
+        json_pack("{s:s, s:{}, s:{s:s}}", "name", "vector", "model", "strategy", "preset", name));
+}
+
+/* favano.json: w = (w + what s clients sent) / (s + 1). A client with alpha steps sends start +
+ * (own - start) / alpha, as a change of its start; the two started from different versions. */
+static void favano_averages_models_of_several_bases(void **state) {
+    (void)state;
+    json_t *file = vectors_load("favano.json");
+    const json_t *item = vectors_case(file, "server_step");
+    struct trib_spec *spec = preset("favano");
+    float now[2], start[2][2];
+    double numbers[2], expected[2];
+    vectors_numbers(vectors_at(item, "inputs.w_prev"), numbers, 2);
+    now[0] = (float)numbers[0], now[1] = (float)numbers[1];
+    const json_t *clients = vectors_at(item, "inputs.clients");
+    for (size_t i = 0; i < 2; i++) {
+        vectors_numbers(json_object_get(json_array_get(clients, i), "w_init"), numbers, 2);
+        start[i][0] = (float)numbers[0], start[i][1] = (float)numbers[1];
+    }
+    for (size_t first = 0; first < 2; first++) { /* in both orders: the same bits */
+        struct trib_model model;
+        static struct trib_digest digest;
+        model_init_at(&model, spec, 5, now);
+        model_was(&model, 3, start[1]);
+        for (size_t n = 0; n < 2; n++) {
+            size_t i = n ^ first;
+            vectors_numbers(json_array_get(vectors_at(item, "outputs.w_unbiased"), i), numbers, 2);
+            add_model(&model, i == 0 ? 5 : 3, start[i], numbers, 1);
+        }
+        make_version(&model);
+        vectors_numbers(vectors_at(item, "outputs.w_next"), expected, 2);
+        check_values(&model, expected);
+        assert_true(first == 0 || trib_digest_equal(&digest, &model.digest));
+        digest = model.digest;
+        trib_model_deinit(&model);
+    }
+    trib_spec_free(spec);
+    json_decref(file);
+}
+
+/* semidec.json: the mean of the sampled devices' models, wherever each of them and the server is; what
+ * was counted once leaves nothing in the next version. */
+static void s2s_averages_the_sampled_models(void **state) {
+    (void)state;
+    json_t *file = vectors_load("semidec.json");
+    const json_t *item = vectors_case(file, "one_round");
+    struct trib_spec *spec = preset("s2s");
+    double x[4], sampled[2];
+    vectors_numbers(vectors_at(item, "inputs.x"), x, 4);
+    vectors_numbers(vectors_at(item, "inputs.sampled"), sampled, 2);
+    double mean = vectors_number(item, "outputs.aggregate");
+    struct trib_model model;
+    model_init_at(&model, spec, 2, (const float[2]){9, -9});
+    for (size_t i = 0; i < 2; i++) {
+        const float base[2] = {(float)i - 3, (float)i};
+        double own = x[(size_t)sampled[i]];
+        model_was(&model, i, base);
+        add_model(&model, i, base, (double[]){own, own}, 1);
+    }
+    make_version(&model);
+    check_values(&model, (double[]){mean, mean});
+    add_model(&model, 3, (const float[2]){3, 3}, (double[]){4, 5}, 1);
+    make_version(&model);
+    check_values(&model, (double[]){4, 5});
+    trib_model_deinit(&model);
+    trib_spec_free(spec);
+    json_decref(file);
+}
+
+/* semidec.json: an upload goes into each cluster, a run of its own, by the client's share there. */
+static void cdfl_mixes_an_upload_into_each_cluster(void **state) {
+    (void)state;
+    json_t *file = vectors_load("semidec.json");
+    const json_t *item = vectors_case(file, "cdfl_smallest_version");
+    double mixture[2], upload[2], cluster[2];
+    vectors_numbers(vectors_at(item, "inputs.mixture"), mixture, 2);
+    vectors_numbers(vectors_at(item, "inputs.upload"), upload, 2);
+    uint64_t staleness = (uint64_t)vectors_number(item, "inputs.staleness");
+    struct trib_spec *spec =
+        parse(json_pack("{s:s, s:{}, s:{s:s, s:f}}", "name", "vector", "model", "strategy",
+                        "preset", "cdfl", "alpha", vectors_number(item, "inputs.alpha")));
+    assert_string_equal(spec->strategy.weight_attribute, "share");
+    for (size_t k = 0; k < 2; k++) {
+        const float base[2] = {0.5f, -1};
+        struct trib_model model;
+        vectors_numbers(json_array_get(vectors_at(item, "inputs.clusters"), k), cluster, 2);
+        model_init_at(&model, spec, staleness,
+                      (const float[]){(float)cluster[0], (float)cluster[1]});
+        model_was(&model, 0, base);
+        add_model(&model, 0, base, upload, (uint64_t)(1000 * mixture[k]));
+        make_version(&model);
+        vectors_numbers(json_array_get(vectors_at(item, "outputs.clusters"), k), cluster, 2);
+        check_values(&model, cluster);
+        trib_model_deinit(&model);
+    }
+    trib_spec_free(spec);
+    json_decref(file);
+}
+
 /* Arrivals are whole models there; a client sends what it changed in its base. */
 static json_t *arrival_of(const json_t *arrival, double (*versions)[2]) {
     size_t base = (size_t)vectors_number(arrival, "base_version");
@@ -324,7 +458,7 @@ static void bases_stay_at_hand(void **state) {
     /* What mixing is for: the result is not that of adding the delta to the current version. */
     assert_true(small_values(model.current, model.layout)[0] !=
                 small_values(blocks[4], model.layout)[0] + 0.6f * 0.25f);
-    model.mixing[0] = (struct trib_mixing){.base = 2, .weight = 1};
+    model.bases.based[0][2] = (struct trib_based){.base = 2, .weight = 1};
     assert_int_equal(trib_model_merge_begin(&model, 0), TRIB_ENOTFOUND);
     json_decref(oldest);
     for (int version = 0; version <= 4; version++) {
@@ -343,6 +477,9 @@ int main(void) {
         cmocka_unit_test(fedasync_shares_follow_the_rule),
         cmocka_unit_test(fedasmu_shares_follow_the_rule),
         cmocka_unit_test(examples_are_a_part_of_a_share),
+        cmocka_unit_test(favano_averages_models_of_several_bases),
+        cmocka_unit_test(s2s_averages_the_sampled_models),
+        cmocka_unit_test(cdfl_mixes_an_upload_into_each_cluster),
         cmocka_unit_test(fedasync_mixes_models),
         cmocka_unit_test(bases_stay_at_hand),
         cmocka_unit_test(fedfix_makes_up_for_slowness),

@@ -126,6 +126,16 @@ static void each_tempo_has_fields_and_defaults_of_its_own(void **state) {
                    "'staleness':'linear','weights':'equal','combiner':'sum','divide':'weight',"
                    "'weight_share_max':1.0,'weight_max':1048576,'weight_total_max':1073741824,"
                    "'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy("'preset':'favano'",
+                   "{'preset':'favano','fraction':0.2,'tick':'1m','quorum':1,'staleness_max':32,"
+                   "'staleness':'constant','weights':'equal','combiner':'sum','divide':'both',"
+                   "'weight_max':1048576,'weight_total_max':1073741824,"
+                   "'server':{'optimizer':'sgd','lr':1.0}}");
+    check_strategy("'preset':'cdfl','staleness_max':5",
+                   "{'preset':'cdfl','concurrency':0,'alpha':0.6,'staleness_max':5,"
+                   "'staleness':'polynomial','staleness_a':0.5,'weights':'attribute',"
+                   "'weight_attribute':'share','combiner':'sum','weight_max':1000,"
+                   "'server':{'optimizer':'sgd','lr':1.0}}");
     check_strategy(
         "'preset':'asyncfedavg','clients':3",
         "{'preset':'asyncfedavg','goal':1,'concurrency':0,'quorum':1,"
@@ -182,6 +192,8 @@ static void the_policy_declares_the_denominator(void **state) {
         {"'preset':'fedbuff','divide':'clients','clients':5", TRIB_DENOMINATOR_CONSTANT, 5},
         {"'preset':'fedcompass','clients':4", TRIB_DENOMINATOR_CONSTANT, 4},
         {"'preset':'fedcompass','divide':'weight'", TRIB_DENOMINATOR_WEIGHT, 1},
+        {"'preset':'favano'", TRIB_DENOMINATOR_BOTH, 1},
+        {"'preset':'s2s'", TRIB_DENOMINATOR_WEIGHT, 1},
         {"'preset':'fedavg'", TRIB_DENOMINATOR_WEIGHT, 0},
     };
     for (size_t index = 0; index < COUNT(rows); index++) {
@@ -524,17 +536,31 @@ static const struct {
     {"'train':{'optimizer':'adagrad'}",
      "train.optimizer: must be one of sgd, momentum, adam, not \"adagrad\""},
     {"'strategy':{'goal':5}", "strategy.goal: only with presets fedbuff and asyncfedavg"},
-    {"'strategy':{'tick':5}", "strategy.tick: only with preset fedfix"},
+    {"'strategy':{'tick':5}", "strategy.tick: only with presets fedfix, favano and s2s"},
     {"'strategy':{'divide':'goal'}",
-     "strategy.divide: only with presets fedbuff, asyncfedavg, fedfix and fedcompass"},
+     "strategy.divide: only with presets fedbuff, asyncfedavg, fedfix, fedcompass, favano and s2s"},
     {"'strategy':{'preset':'fedbuff','fraction':0.5}",
-     "strategy.fraction: only with presets that work in rounds"},
+     "strategy.fraction: only with presets that work in rounds, favano and s2s"},
+    {"'strategy':{'preset':'favano','weights':'examples'}",
+     "strategy.divide: both counts the version before as one update, so all have to count the same; "
+     "strategy.weights equal works"},
+    {"'strategy':{'preset':'s2s','divide':'none'}",
+     "strategy.divide: s2s makes means of models; weight or both works"},
+    {"'strategy':{'preset':'fedbuff','divide':'both'}",
+     "strategy.divide: both is for means of models, and fedbuff sums changes; weight works, or "
+     "preset favano"},
+    {"'strategy':{'preset':'fedfix','divide':'both'}",
+     "strategy.divide: both is for means of models, and fedfix sums changes; weight works, or "
+     "preset favano"},
+    {"'strategy':{'preset':'favano','combiner':'external'}",
+     "strategy.combiner: external, and preset favano is a rule for what the exact sum gives; preset "
+     "fedavg works"},
     {"'strategy':{'preset':'fedbuff','late':'refuse'}",
      "strategy.late: only with presets that work in rounds"},
     {"'strategy':{'preset':'fedfix','deadline':'1m'}",
      "strategy.deadline: only with presets that work in rounds, fedbuff and asyncfedavg"},
     {"'strategy':{'preset':'fedfix','concurrency':3}",
-     "strategy.concurrency: only with presets fedbuff, asyncfedavg, fedasync and fedasmu"},
+     "strategy.concurrency: only with presets fedbuff, asyncfedavg, fedasync, fedasmu and cdfl"},
     {"'strategy':{'staleness':'asmu'}",
      "strategy.staleness: asmu is a share in a mix, and preset fedavg mixes nothing; polynomial "
      "works, or preset fedasmu"},
@@ -543,7 +569,7 @@ static const struct {
      "strategy.goal: only with presets fedbuff and asyncfedavg"},
     {"'strategy':{'preset':'fedasync','quorum':1}",
      "strategy.quorum: only with presets that count updates"},
-    {"'strategy':{'alpha':0.5}", "strategy.alpha: only with presets fedasync and fedasmu"},
+    {"'strategy':{'alpha':0.5}", "strategy.alpha: only with presets fedasync, fedasmu and cdfl"},
     {"'strategy':{'preset':'fedasync','alpha':1.5}",
      "strategy.alpha: must be a number above 0 and at most 1, not 1.5"},
     {"'strategy':{'preset':'fedasync','staleness':'linear'}",

@@ -106,7 +106,8 @@ static void refusals_name_the_reason(void **state) {
          "seed: cannot change in a run that has begun; strategy, train, sites, select, evaluate, stop "
          "and keep can"},
         {"{}", "{'strategy':{'gaol':1}}", "strategy.gaol: unknown field; did you mean goal?"},
-        {"{}", "{'strategy':{'tick':1}}", "strategy.tick: only with preset fedfix"},
+        {"{}", "{'strategy':{'tick':1}}",
+         "strategy.tick: only with presets fedfix, favano and s2s"},
         {"{}", "{'strategy':{'quorum':0}}",
          "strategy.quorum: must be a whole number from 1 to 1000000, not 0"},
         {"{}", "{'strategy':{'preset':'sum'}}",

@@ -40,6 +40,13 @@ static void presets_have_the_published_numbers(void **state) {
         {"asyncfedavg", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_buffer},
         {"dbw", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_rounds},
         {"fedfix", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_ticks},
+        {"favano", TRIB_OPTIMIZER_SGD, 1, 0, 0.9,
+         "{\"steps\": 20, \"until_called\": true, \"per_step\": true}", false,
+         &trib_policy_contacts},
+        {"s2s", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{\"steps\": 1000, \"until_called\": true}", false,
+         &trib_policy_contacts},
+        {"s2a", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_rounds},
+        {"cdfl", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_async},
         {"fedcompass", TRIB_OPTIMIZER_SGD, 0.9, 0, 0.9, "{}", false, &trib_policy_groups},
         {"sum", TRIB_OPTIMIZER_SGD, 1, 0, 0.9, "{}", false, &trib_policy_sum},
     };

@@ -177,6 +177,9 @@ static void threads_do_not_change_a_bit(void **state) {
     trial = begin(json_pack("{s:s, s:f}", "preset", "fedavg", "fraction", 0.3), 20, &texts);
     compare_threads(trial);
     end(trial);
+    trial = begin(json_pack("{s:s, s:s}", "preset", "favano", "tick", "20s"), 20, &texts);
+    compare_threads(trial);
+    end(trial);
 }
 
 /* The same clients, times and staleness as with the sum, and models next to its. */
@@ -268,8 +271,11 @@ static void every_preset_runs(void **state) {
         }
         bool is_sum = strcmp(strategy->name, "sum") == 0; /* made once, stops by itself */
         trib_version versions = is_sum ? 1 : 12;
-        struct trial *trial =
-            begin(json_pack("{s:s}", "preset", strategy->name), is_sum ? 0 : (int)versions, &texts);
+        json_t *spec = json_pack("{s:s}", "preset", strategy->name);
+        if (strcmp(strategy->name, "cdfl") == 0) { /* these clients have no attributes */
+            (void)json_object_set_new(spec, "weights", json_string("examples"));
+        }
+        struct trial *trial = begin(spec, is_sum ? 0 : (int)versions, &texts);
         trial->work = (struct trib_work){.train = train, .evaluate = evaluate, .evaluate_parts = 2};
         run_on(trial, trib_env_system(), 2);
         if (!trial->report.is_complete || trial->report.version != versions) {
@@ -278,6 +284,139 @@ static void every_preset_runs(void **state) {
         assert_true(is_sum || (trial->points[3].is_evaluated && !trial->points[4].is_evaluated));
         end(trial);
     }
+}
+
+/* --- clients that are called --------------------------------------------------------------------- */
+
+#define CALLS_MAX 4000
+
+/* Steps that move a client's model by its own drift; and all that was trained, as it arrived. */
+static struct {
+    struct {
+        uint64_t client;
+        trib_version base;
+        uint32_t steps;
+    } calls[CALLS_MAX];
+    size_t call_count;
+    double versions[POINTS_MAX]; /* element 0 of each */
+    size_t version_count;
+} drifting;
+
+static double drift_of(uint64_t client) {
+    return ldexp((double)(client % 8) - 3, -10);
+}
+
+static enum trib_status drift(void *context, uint32_t hand, const struct trib_work_task *task,
+                              const float *base, float *trained, struct trib_work_trained *result,
+                              struct trib_error *error) {
+    (void)context, (void)hand, (void)error;
+    for (size_t i = 0; i < ELEMENTS; i++) {
+        trained[i] = (float)(base[i] + drift_of(task->client) * task->steps);
+    }
+    if (drifting.call_count < CALLS_MAX) {
+        drifting.calls[drifting.call_count].client = task->client;
+        drifting.calls[drifting.call_count].base = task->version;
+        drifting.calls[drifting.call_count++].steps = task->steps;
+    }
+    *result = (struct trib_work_trained){.examples = 1, .loss = NAN};
+    return TRIB_OK;
+}
+
+static enum trib_status look(void *context, uint32_t hand, uint32_t part, const float *parameters,
+                             struct trib_work_score *score, struct trib_error *error) {
+    (void)context, (void)hand, (void)part, (void)error;
+    drifting.versions[drifting.version_count++] = (double)parameters[0];
+    *score = (struct trib_work_score){.examples = 1, .correct = 1, .loss = 1};
+    return TRIB_OK;
+}
+
+/* Forty clients, half of them with a second for a step and half with five; calls are half a tick of
+ * ten seconds before the tick that counts them. */
+static struct trial *begin_called(const char *preset, int versions) {
+    const struct trib_population_texts texts = {
+        .clients = "40", .speed = "50% 1s + 50% 5s", .per = "step"};
+    memset(&drifting, 0, sizeof drifting);
+    drifting.version_count = 1; /* version 0 is zero, and nobody looks at it */
+    struct trial *trial = calloc(1, sizeof *trial);
+    struct trib_error error = {0};
+    json_t *document = json_pack("{s:s, s:{}, s:{s:s, s:s, s:f, s:i}, s:{s:i}, s:{s:i}, s:{s:i}}",
+                                 "name", "trial", "model", "strategy", "preset", preset, "tick",
+                                 "10s", "fraction", 0.25, "staleness_max", 30, "stop", "versions",
+                                 versions, "evaluate", "every", 1, "train", "steps", 20);
+    if (trib_spec_parse(trib_env_system(), document, &trial->spec, &error) != TRIB_OK ||
+        trib_population_parse(&trial->population, trib_env_system(), &texts, &error) != TRIB_OK) {
+        fail_msg("%s", error.text);
+    }
+    json_decref(document);
+    trial->model = make_model();
+    trial->work = (struct trib_work){.train = drift, .evaluate = look, .evaluate_parts = 1};
+    run_on(trial, trib_env_system(), 1);
+    if (!trial->report.is_complete || drifting.version_count != (size_t)versions + 1) {
+        fail_msg("%s: %zu versions", trial->report.ending, drifting.version_count);
+    }
+    return trial;
+}
+
+/* S2S: a version is the mean of the models of those that were called, which have each gone on from
+ * where they were left: so those that take it leave the mean of all devices where it is. FAVANO: the
+ * version before is one more of them. */
+static void versions_are_means_of_the_models_of_those_called(void **state) {
+    (void)state;
+    for (int has_server = 0; has_server < 2; has_server++) {
+        struct trial *trial = begin_called(has_server ? "favano" : "s2s", 100);
+        size_t call = 0;
+        uint64_t stale = 0;
+        for (size_t v = 1; v < drifting.version_count; v++) {
+            double sum = has_server ? drifting.versions[v - 1] : 0;
+            uint64_t updates = trial->points[v].updates;
+            for (uint64_t n = 0; n < updates; n++, call++) {
+                assert_true(drifting.calls[call].base < v);
+                stale += drifting.calls[call].base < v - 1;
+                sum += drifting.versions[drifting.calls[call].base] +
+                       drift_of(drifting.calls[call].client) * drifting.calls[call].steps;
+            }
+            double mean = sum / (double)(updates + (uint64_t)has_server);
+            assert_true(fabs(drifting.versions[v] - mean) < 1e-6);
+        }
+        assert_true(stale > call / 2); /* most of them were left alone for several versions */
+        end(trial);
+    }
+}
+
+/* Each client is called with probability C in a tick, whatever its speed, and has done then what it
+ * could: j ticks and a half later a second each, at most K. */
+static void calls_do_not_wait_for_the_slow(void **state) {
+    (void)state;
+    struct trial *trial = begin_called("s2s", 300);
+    uint64_t fast = 0, slow = 0;
+    for (size_t call = 0; call < drifting.call_count; call++) {
+        double pace = trib_population_errand(&trial->population,
+                                             &(struct trib_errand_task){
+                                                 .client = drifting.calls[call].client, .steps = 1})
+                                  .compute > 2 * TRIB_SECOND
+                          ? 5
+                          : 1;
+        uint32_t steps = drifting.calls[call].steps;
+        if (pace == 1) {
+            assert_true(steps % 10 == 5 || steps == 20);
+        } else {
+            assert_true(steps % 2 == 1 || steps == 20);
+        }
+        fast += pace == 1;
+        slow += pace == 5;
+    }
+    uint64_t all = fast + slow;
+    assert_in_range(all, 300 * 40 / 4 * 9 / 10, 300 * 40 / 4 * 11 / 10);
+    /* Of 40 draws about half are fast; each is called as often as any other. */
+    uint64_t fast_clients = 0;
+    for (uint64_t client = 0; client < 40; client++) {
+        fast_clients +=
+            trib_population_errand(&trial->population,
+                                   &(struct trib_errand_task){.client = client, .steps = 1})
+                .compute < 2 * TRIB_SECOND;
+    }
+    assert_in_range(fast, all * fast_clients / 40 * 9 / 10, all * fast_clients / 40 * 11 / 10);
+    end(trial);
 }
 
 /* Transfers take their time: a task is as long as its four parts. */
@@ -423,6 +562,8 @@ int main(void) {
         cmocka_unit_test(another_seed_is_another_run),
         cmocka_unit_test(staleness_is_what_theory_says),
         cmocka_unit_test(every_preset_runs),
+        cmocka_unit_test(versions_are_means_of_the_models_of_those_called),
+        cmocka_unit_test(calls_do_not_wait_for_the_slow),
         cmocka_unit_test(links_cost_time_and_bytes),
         cmocka_unit_test(the_silent_are_replaced),
         cmocka_unit_test(a_run_that_cannot_go_on_ends),

@@ -45,6 +45,10 @@ static void words_choose_optimizer_and_rule(void **state) {
     assert_true(settings.lambda == 4.0 && settings.rho == 0.1 && settings.alpha == 1.0);
     assert_false(settings.is_ascent_normalised);
     assert_int_equal(read_text(NULL, &settings, NULL), TRIB_OK);
+    assert_false(settings.is_until_called || settings.is_per_step);
+    assert_int_equal(read_text("{\"until_called\":true,\"per_step\":true}", &settings, NULL),
+                     TRIB_OK);
+    assert_true(settings.is_until_called && settings.is_per_step);
 }
 
 static void what_is_no_object_of_settings_is_refused(void **state) {
@@ -59,6 +63,7 @@ static void what_is_no_object_of_settings_is_refused(void **state) {
         {"{\"optimizer\":\"adamw\"}", "adam"},
         {"{\"optimizer\":1}", "optimizer"},
         {"{\"rule\":\"scaffold_x\"}", "scaffold_m"},
+        {"{\"rule\":\"fedspeed\",\"per_step\":true}", "fedspeed needs all steps"},
         {"{\"rule\":\"a name that is far too long\"}", "rule"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

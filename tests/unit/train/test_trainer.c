@@ -180,6 +180,41 @@ static void steps_and_rows_are_counted(void **state) {
     trib_trainer_free(trainer);
 }
 
+static bool is_last(void *context) {
+    uint32_t *left = context;
+    return --*left == 0;
+}
+
+/* A call ends training after a whole step; what it changed is shared out among the steps. */
+static void a_call_ends_training_and_a_change_may_be_per_step(void **state) {
+    (void)state;
+    float parameters[3][PARAMETERS_MAX];
+    uint32_t left = 3;
+    struct trib_train_settings settings = {.batch = 4, .lr = 0.1, .steps = 3, .seed = 5};
+    struct trib_trainer *trainer = trainer_of(&small_mlp, parameters[0]);
+    const size_t count = trib_trainer_parameter_count(trainer);
+    (void)train(trainer, 10, settings, parameters[0]);
+    settings.steps = 1000;
+    settings.is_over = is_last;
+    settings.over_context = &left;
+    trib_trainer_initialise(trainer, 1, parameters[1]);
+    assert_int_equal(train(trainer, 10, settings, parameters[1]).step_count, 3);
+    assert_memory_equal(parameters[0], parameters[1], count * sizeof(float));
+    left = 3;
+    settings.is_per_step = true;
+    trib_trainer_initialise(trainer, 1, parameters[2]);
+    assert_int_equal(train(trainer, 10, settings, parameters[2]).step_count, 3);
+    trib_trainer_initialise(trainer, 1, parameters[1]);
+    double change = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double third = ((double)parameters[0][i] - (double)parameters[1][i]) / 3;
+        change += fabs(third);
+        assert_true(fabs((double)parameters[2][i] - (double)parameters[1][i] - third) < 1e-6);
+    }
+    assert_true(change > 1e-3);
+    trib_trainer_free(trainer);
+}
+
 static void the_same_seed_gives_the_same_bits(void **state) {
     (void)state;
     float first[PARAMETERS_MAX];
@@ -449,6 +484,7 @@ int main(void) {
         cmocka_unit_test(training_is_the_gradient_and_the_step_repeated),
         cmocka_unit_test(a_pass_visits_every_row_once),
         cmocka_unit_test(steps_and_rows_are_counted),
+        cmocka_unit_test(a_call_ends_training_and_a_change_may_be_per_step),
         cmocka_unit_test(the_same_seed_gives_the_same_bits),
         cmocka_unit_test(other_rows_do_not_matter),
         cmocka_unit_test(toy_problems_are_learnt_completely),
