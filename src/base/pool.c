@@ -15,6 +15,7 @@ struct trib_pool {
     pthread_mutex_t lock;
     size_t lent_count; /* out now */
     size_t idle_count; /* allocated and not out: idle[0 .. idle_count) */
+    size_t idle_least; /* the least that idle_count has been since trib_pool_trim_spare() */
     void *idle[];
 };
 
@@ -58,6 +59,8 @@ void *trib_pool_lend(struct trib_pool *pool) {
         chunk = pool->env->allocate(pool->env->context, pool->chunk_bytes);
     if (chunk)
         pool->lent_count++;
+    if (pool->idle_count < pool->idle_least)
+        pool->idle_least = pool->idle_count;
     pthread_mutex_unlock(&pool->lock);
     return chunk;
 }
@@ -68,6 +71,26 @@ void trib_pool_return(struct trib_pool *pool, void *chunk) {
     TRIB_ASSERT(pool->lent_count > 0);
     pool->lent_count--;
     pool->idle[pool->idle_count++] = chunk;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void trim(struct trib_pool *pool, size_t idle_max) {
+    while (pool->idle_count > idle_max)
+        trib_release(pool->env, pool->idle[--pool->idle_count], pool->chunk_bytes, 1);
+    if (pool->idle_count < pool->idle_least)
+        pool->idle_least = pool->idle_count;
+}
+
+void trib_pool_trim(struct trib_pool *pool, size_t idle_max) {
+    pthread_mutex_lock(&pool->lock);
+    trim(pool, idle_max);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void trib_pool_trim_spare(struct trib_pool *pool) {
+    pthread_mutex_lock(&pool->lock);
+    trim(pool, pool->idle_count - pool->idle_least);
+    pool->idle_least = pool->idle_count;
     pthread_mutex_unlock(&pool->lock);
 }
 

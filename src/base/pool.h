@@ -1,6 +1,7 @@
 /* pool.h - a fixed number of equal chunks, lent and returned; it never grows.
  *
- * Memory is taken from the environment chunk by chunk as it is first needed and kept.
+ * Memory is taken from the environment chunk by chunk as it is first needed and kept until it is
+ * trimmed.
  * Thread: any; lending and returning take a short lock. */
 #ifndef TRIB_BASE_POOL_H
 #define TRIB_BASE_POOL_H
@@ -17,6 +18,11 @@ void trib_pool_free(struct trib_pool *pool);
 /* NULL when chunks_max are out or memory is: stop reading, do not grow. */
 void *trib_pool_lend(struct trib_pool *pool);
 void trib_pool_return(struct trib_pool *pool, void *chunk);
+
+/* Give idle chunks back to the environment until `idle_max` are left. */
+void trib_pool_trim(struct trib_pool *pool, size_t idle_max);
+/* Give back those that nobody has missed since the last call. */
+void trib_pool_trim_spare(struct trib_pool *pool);
 
 size_t trib_pool_chunk_bytes(const struct trib_pool *pool);
 size_t trib_pool_chunks_max(const struct trib_pool *pool);

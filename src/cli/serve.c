@@ -48,7 +48,7 @@ static const struct trib_option serve_table[] = {
     {"ready-file", TRIB_OPTION_TEXT, AT(ready_file), .value = "FILE", .otherwise = "none",
      .meaning = "its URL is written there once it listens"},
     {"memory", TRIB_OPTION_SIZE, AT(body_bytes), .value = "SIZE", .initial = "256MiB",
-     .meaning = "small update bodies held at one time"},
+     .meaning = "update bodies held in memory at one time"},
     {"model-memory", TRIB_OPTION_SIZE, AT(model_bytes), .value = "SIZE", .initial = "8GiB",
      .meaning = "models of all runs with their sums"},
     {"connections", TRIB_OPTION_INTEGER, AT(connections), .value = "N", .initial = "4096",

@@ -7,6 +7,7 @@
 #include "node/attempts.h"
 #include "node/call.h"
 #include "node/hosted.h"
+#include "node/lending.h"
 #include "node/node.h"
 #include "node/shares.h"
 #include "node/signed.h"
@@ -29,10 +30,8 @@ struct trib_node {
     struct trib_loop *loop;
     struct trib_shares shares; /* of its workers, between runs */
     struct trib_server *server;
-    struct trib_pool *pool;        /* chunks for large bodies */
-    size_t starved_count;          /* uploads that wait for one, in queues per run */
-    struct trib_turns chunk_turns; /* of the runs in these */
-    struct trib_timer *pulse;      /* once a second: keeps event streams awake, ends closed runs */
+    struct trib_lending lending; /* memory for bodies, between runs */
+    struct trib_timer *pulse;    /* once a second: keeps event streams awake, ends closed runs */
     struct trib_hosted *hosted[TRIB_RUNS_MAX];
     size_t hosted_count;
     struct trib_hosted *closing[TRIB_RUNS_MAX]; /* deleted runs whose jobs still run */

@@ -24,7 +24,7 @@ static enum trib_status open_update(struct trib_folding *folding, size_t i,
                                     struct trib_upload *upload) {
     const struct trib_hosted *hosted = folding->hosted;
     const struct trib_source *source = &folding->sources[i];
-    if (upload->block != NULL || upload->file != NULL) {
+    if (trib_upload_is_in_memory(upload) || upload->file != NULL) {
         folding->sources[i] = trib_upload_source(upload);
     } else {
         /* It lay on the disk since it was checked, perhaps for long: rot must not be counted. */

@@ -76,9 +76,7 @@ struct trib_hosted {
     struct trib_index *index_writer; /* recording job only */
     struct trib_spool *spool;        /* commit job only, but for bodies and readers */
 
-    /* upload.c: those that wait for a chunk, oldest first */
-    struct trib_upload *starved, *starved_last;
-    struct trib_turn chunk_turn;
+    struct trib_queue queues[TRIB_WANT_COUNT]; /* lending.c: uploads that wait for memory */
 
     struct trib_upload **slots; /* [updates_pending_max]: the update behind each slot */
 

@@ -12,11 +12,6 @@
 
 /* --- check ------------------------------------------------------------------------------------ */
 
-enum trib_status trib_upload_digest(struct trib_upload *upload) {
-    struct trib_source source = trib_upload_source(upload);
-    return trib_source_digest(&source, &upload->entry.digest);
-}
-
 static enum trib_status check_values(struct trib_upload *upload, const struct trib_source *source) {
     const struct trib_model *model = &upload->hosted->model;
     const struct trib_codec *codec = trib_codec_find(upload->entry.codec);
@@ -44,7 +39,7 @@ static void check(void *context) {
     struct trib_source source = trib_upload_source(upload);
     enum trib_status status = check_values(upload, &source);
     if (status == TRIB_OK) {
-        status = trib_source_digest(&source, &upload->entry.digest);
+        status = trib_upload_digest(upload);
     }
     bool needs_sync = upload->hosted->spec->durability == TRIB_DURABILITY_SPOOL;
     if (status == TRIB_OK && upload->file != NULL && needs_sync) {

@@ -367,9 +367,8 @@ static enum trib_status start(struct trib_node *node, struct trib_error *error) 
         return status;
     }
     trib_shares_init(&node->shares, node->loop, threads);
-    node->pool = trib_pool_new(node->env, TRIB_CHUNK_BYTES, config->chunk_count_max);
     node->pulse = trib_timer_new(node->loop, on_pulse, node);
-    if (node->pool == NULL || node->pulse == NULL) {
+    if (!trib_lending_init(node, config->chunk_count_max) || node->pulse == NULL) {
         return trib_error_set(error, TRIB_EMEMORY, "out of memory");
     }
     struct trib_server_config server_config = {
@@ -505,7 +504,7 @@ void trib_node_free(struct trib_node *node) {
     trib_server_free(node->server);
     trib_timer_free(node->pulse);
     trib_loop_free(node->loop);
-    trib_pool_free(node->pool);
+    trib_lending_deinit(node);
     trib_signature_key_free(node->ledger_key);
     trib_directory_close(&node->directory);
     trib_release(node->env, node, 1, sizeof *node);

@@ -1,7 +1,7 @@
 /* node.h - the daemon: one data directory, one event loop, many runs.
  *
- * Memory is bounded by the configuration: small bodies are charged to body_bytes_max, large ones stream through
- * chunk_count_max chunks of 256 KiB, models to model_bytes_max. What does not fit waits or gets 503. */
+ * Memory is bounded by the configuration: bodies that are in memory are charged to body_bytes_max, others stream through
+ * chunk_count_max chunks of 256 KiB, models are charged to model_bytes_max. What does not fit waits or gets 503. */
 #ifndef TRIB_NODE_NODE_H
 #define TRIB_NODE_NODE_H
 
@@ -31,8 +31,8 @@ struct trib_node_config {
     const char *key_file;
     const char *client_ca_file;      /* PEM; then TLS clients need a certificate signed by it */
     bool is_insecure;                /* plain text beyond loopback, said out loud */
-    uint64_t body_bytes_max;         /* small bodies in memory; default 256 MiB */
-    size_t chunk_count_max;          /* chunks lent to large bodies; default 256 (64 MiB) */
+    uint64_t body_bytes_max;         /* bodies in memory; default 256 MiB */
+    size_t chunk_count_max;          /* chunks on the way to files; default 256 (64 MiB) */
     uint64_t model_bytes_max;        /* all models with their sums; default 8 GiB */
     size_t connections_max;          /* default 4096 */
     unsigned worker_count;           /* threads for one run; all get one more; default 4 */

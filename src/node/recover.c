@@ -595,7 +595,10 @@ static enum trib_status recover(struct recovery *recovery, const char *name) {
     enum trib_status status = trib_replay_read_spec(node->env, node->directory.files, name,
                                                     &hosted->spec, recovery->error);
     if (status == TRIB_OK) {
-        hosted->share.turn.weight = hosted->chunk_turn.weight = hosted->spec->share;
+        hosted->share.turn.weight = hosted->spec->share;
+        for (enum trib_want want = 0; want < TRIB_WANT_COUNT; want++) {
+            hosted->queues[want].turn.weight = hosted->spec->share;
+        }
         status = open_index(recovery, &hosted->index_writer, &recovery->indexed);
     }
     if (status == TRIB_OK) {

@@ -390,11 +390,11 @@ void trib_report_metrics(struct trib_node *node, struct trib_text *text) {
     gauge(text, "updates_received_total", "Updates admitted.", "counter", node->updates_received);
     gauge(text, "versions_published_total", "Versions published.", "counter",
           node->versions_published);
-    gauge(text, "body_bytes", "Small update bodies held in memory.", "gauge", node->body_bytes);
+    gauge(text, "body_bytes", "Update bodies held in memory.", "gauge", node->body_bytes);
     gauge(text, "body_bytes_max", "Their limit.", "gauge", node->config.body_bytes_max);
-    gauge(text, "chunks_lent", "Chunks of 256 KiB lent to large bodies.", "gauge",
-          trib_pool_chunks_lent(node->pool));
-    gauge(text, "chunks_max", "Their limit.", "gauge", trib_pool_chunks_max(node->pool));
+    gauge(text, "chunks_lent", "Chunks of 256 KiB lent to bodies on their way to a file.", "gauge",
+          trib_pool_chunks_lent(node->lending.chunks));
+    gauge(text, "chunks_max", "Their limit.", "gauge", trib_pool_chunks_max(node->lending.chunks));
     gauge(text, "model_bytes", "Models with their sums, held in memory.", "gauge",
           node->model_bytes);
     turn_metrics(node, text);

@@ -1,10 +1,8 @@
 /* upload.c - one update's body on its way: from the first byte until it is folded.
  *
- * A large body has one chunk being filled and at most one being written, so its memory is two
- * chunks whatever its size. When no chunk can be lent the exchange is not read and the upload
- * stands in its run's queue: a chunk that comes back goes to the runs in turn. Slow clients cannot
- * keep all chunks to themselves: while others wait, what has been filling for a second is written
- * as it is and its chunk lent to the next. */
+ * A body that goes to a file has one chunk being filled and at most one being written, so that its
+ * memory is two chunks whatever its size; one that stays in memory keeps its chunks as they fill, and
+ * no worker is asked before it is complete. */
 #include "node/upload.h"
 
 #include "node/daemon.h"
@@ -33,9 +31,21 @@ static enum trib_status begin_file(struct trib_upload *upload, uint64_t content_
     return trib_spool_body_begin(hosted->spool, expected, &upload->file, error);
 }
 
-/* content_length: UINT64_MAX when unknown (chunked). */
-static struct trib_upload *new_upload(struct trib_hosted *hosted, struct trib_call *call,
-                                      uint64_t content_length, struct trib_error *error) {
+static bool is_small(const struct trib_upload *upload) {
+    return upload->length <= TRIB_UPLOAD_INLINE_BYTES && upload->charge_wanted == upload->length;
+}
+
+/* Its bytes pass by a worker, to a file or, of a known id, only for their digest. */
+static enum trib_status begin_passing(struct trib_upload *upload, struct trib_error *error) {
+    if (!trib_digester_begin(&upload->digester)) {
+        return trib_error_set(error, TRIB_EMEMORY, "no memory for another update");
+    }
+    return upload->is_compare ? TRIB_OK : begin_file(upload, upload->length, error);
+}
+
+static struct trib_upload *new_upload(struct trib_call *call, uint64_t length, bool is_compare,
+                                      struct trib_error *error) {
+    struct trib_hosted *hosted = call->hosted;
     struct trib_node *node = hosted->node;
     struct trib_upload *upload = trib_allocate(node->env, 1, sizeof *upload);
     if (upload == NULL) {
@@ -44,22 +54,21 @@ static struct trib_upload *new_upload(struct trib_hosted *hosted, struct trib_ca
     }
     upload->hosted = hosted;
     upload->call = call;
-    if (content_length > TRIB_UPLOAD_INLINE_BYTES) {
-        if (begin_file(upload, content_length, error) != TRIB_OK) {
-            trib_release(node->env, upload, 1, sizeof *upload);
-            return NULL;
-        }
+    upload->length = length;
+    upload->is_compare = is_compare;
+    upload->charge_wanted = trib_lending_charge_for(node, length);
+    if (is_small(upload)) {
         return upload;
     }
-    if (node->body_bytes + content_length > node->config.body_bytes_max ||
-        (upload->block = trib_block_new(node->env, content_length)) == NULL) {
-        (void)trib_error_set(error, TRIB_EUNAVAILABLE,
-                             "%llu MiB of update bodies are being received; try again",
-                             (unsigned long long)(node->body_bytes >> 20));
-        trib_release(node->env, upload, 1, sizeof *upload);
+    if (is_compare) {
+        upload->charge_wanted = 0;
+    }
+    bool is_durable = hosted->spec->durability == TRIB_DURABILITY_SPOOL;
+    bool is_passing = is_durable || upload->charge_wanted == 0;
+    if (is_passing && begin_passing(upload, error) != TRIB_OK) {
+        trib_upload_free(upload);
         return NULL;
     }
-    node->body_bytes += content_length;
     return upload;
 }
 
@@ -73,103 +82,31 @@ bool trib_upload_begin(struct trib_call *call, bool is_compare) {
                          length, bytes_max);
         return false;
     }
-    struct trib_upload *upload = new_upload(call->hosted, call, length, &error);
+    struct trib_upload *upload = new_upload(call, length, is_compare, &error);
     if (upload == NULL) {
         trib_call_refuse_error(call, &error);
         return false;
     }
-    upload->is_compare = is_compare;
     call->upload = upload;
     trib_exchange_receive(call->exchange, bytes_max);
     return true;
 }
 
-/* --- chunks ------------------------------------------------------------------------------------- */
-
-static void wait_for_chunk(struct trib_upload *upload) {
-    struct trib_hosted *hosted = upload->hosted;
-    upload->is_starved = true;
-    upload->next = NULL;
-    if (hosted->starved == NULL) {
-        hosted->starved = upload;
-        trib_turn_wake(&hosted->node->chunk_turns, &hosted->chunk_turn);
-    } else {
-        hosted->starved_last->next = upload;
-    }
-    hosted->starved_last = upload;
-    hosted->node->starved_count++;
-}
-
-static void wait_no_more(struct trib_upload *upload) {
-    struct trib_hosted *hosted = upload->hosted;
-    struct trib_upload *previous = NULL;
-    for (struct trib_upload *u = hosted->starved; u != upload; u = u->next) {
-        previous = u;
-    }
-    if (previous == NULL) {
-        hosted->starved = upload->next;
-    } else {
-        previous->next = upload->next;
-    }
-    if (hosted->starved_last == upload) {
-        hosted->starved_last = previous;
-    }
-    upload->is_starved = false;
-    hosted->node->starved_count--;
-}
-
-/* The first in the queue of the run whose turn it is; NULL: only runs that are being closed. */
-static struct trib_upload *next_starved(struct trib_node *node) {
-    const struct trib_hosted *next = NULL;
-    for (size_t i = 0; i < node->hosted_count; i++) {
-        const struct trib_hosted *hosted = node->hosted[i];
-        bool is_next = next == NULL || trib_turn_is_before(&hosted->chunk_turn, &next->chunk_turn);
-        if (hosted->starved != NULL && is_next) {
-            next = hosted;
-        }
-    }
-    return next == NULL ? NULL : next->starved;
-}
-
-static bool lend_chunk(struct trib_upload *upload) {
-    struct trib_node *node = upload->hosted->node;
-    upload->chunk = trib_pool_lend(node->pool);
-    upload->chunk_filled = 0;
-    upload->chunk_at = trib_node_now(node);
-    return upload->chunk != NULL;
-}
-
-void trib_upload_lend_chunks(struct trib_node *node) {
-    struct trib_upload *upload;
-    while (node->starved_count > 0 && (upload = next_starved(node)) != NULL && lend_chunk(upload)) {
-        trib_turn_take(&node->chunk_turns, &upload->hosted->chunk_turn);
-        wait_no_more(upload);
-        trib_call_resume(upload->call);
-    }
-}
-
-static void return_chunk(struct trib_node *node, unsigned char **chunk) {
-    if (*chunk != NULL) {
-        trib_pool_return(node->pool, *chunk);
-        *chunk = NULL;
-        trib_upload_lend_chunks(node);
-    }
-}
+/* --- its memory --------------------------------------------------------------------------------- */
 
 void trib_upload_free(struct trib_upload *upload) {
     if (upload == NULL) {
         return;
     }
-    if (upload->is_starved) {
-        wait_no_more(upload);
-    }
+    trib_lending_wait_no_more(upload);
     if (upload->writing != NULL || upload->is_lent) {
         upload->is_orphan = true; /* a worker still reads it: freed when it reports */
         return;
     }
     struct trib_hosted *hosted = upload->hosted;
-    return_chunk(hosted->node, &upload->chunk);
+    trib_lending_return_chunk(upload, &upload->chunk);
     trib_upload_drop_body(upload);
+    trib_digester_abandon(&upload->digester);
     trib_text_release(hosted->node->env, upload->receipt);
     trib_release(hosted->node->env, upload, 1, sizeof *upload);
 }
@@ -191,19 +128,20 @@ const char *trib_upload_receipt(const struct trib_upload *upload, char *text) {
 }
 
 void trib_upload_drop_body(struct trib_upload *upload) {
-    if (upload->block != NULL) {
-        upload->hosted->node->body_bytes -= upload->block->byte_count;
-        trib_block_unref(upload->block);
-        upload->block = NULL;
-    }
+    trib_lending_return_body(upload);
     trib_spool_body_abandon(upload->file);
     upload->file = NULL;
 }
 
+/* --- chunks on their way ------------------------------------------------------------------------ */
+
 static void write_chunk(void *context) {
     struct trib_upload *upload = context;
-    enum trib_status status =
-        trib_spool_body_append(upload->file, upload->writing, upload->writing_bytes);
+    enum trib_status status = TRIB_OK;
+    trib_digester_add(&upload->digester, upload->writing, upload->writing_bytes);
+    if (upload->file != NULL) {
+        status = trib_spool_body_append(upload->file, upload->writing, upload->writing_bytes);
+    }
     if (upload->status == TRIB_OK) {
         upload->status = status;
     }
@@ -225,23 +163,68 @@ static void start_writing(struct trib_upload *upload) {
     }
 }
 
+/* The chunk has been dealt with, but for staying in memory. */
+static void put_away(struct trib_upload *upload, unsigned char **chunk) {
+    if (upload->kept == NULL) {
+        trib_lending_return_chunk(upload, chunk);
+        return;
+    }
+    TRIB_ASSERT(upload->kept_count < upload->kept_max);
+    upload->kept[upload->kept_count++] = *chunk;
+    *chunk = NULL;
+}
+
+/* A chunk is full, or it is the last one. */
+static void pass_on(struct trib_upload *upload) {
+    if (upload->digester.state != NULL) {
+        start_writing(upload);
+    } else {
+        put_away(upload, &upload->chunk);
+        upload->chunk_filled = 0;
+    }
+}
+
 #define CHUNK_PATIENCE TRIB_SECOND
+/* Memory that comes back at all comes back within moments; opening files takes the loop's time. */
+#define BUDGET_PATIENCE (5 * TRIB_SECOND)
+#define DETOURS_MAX 64
+
+/* It waits for the budget no more, and goes through chunks to a file. */
+static void go_by_disk(struct trib_upload *upload) {
+    struct trib_error error = {0};
+    trib_lending_wait_no_more(upload);
+    upload->charge_wanted = 0;
+    if (begin_passing(upload, &error) == TRIB_OK) {
+        trib_call_resume(upload->call);
+    } else {
+        trib_call_refuse_error(upload->call, &error);
+    }
+}
 
 void trib_upload_hurry(struct trib_node *node) {
-    trib_upload_lend_chunks(node); /* there may be memory again */
+    trib_lending_trim(node);
+    trib_lending_serve(node); /* there may be memory again */
+    trib_time_ns now = trib_node_now(node);
+    struct trib_upload *overdue;
+    for (int detours = 0; detours < DETOURS_MAX; detours++) {
+        if ((overdue = trib_lending_overdue(node, now - BUDGET_PATIENCE)) == NULL) {
+            break;
+        }
+        go_by_disk(overdue);
+    }
     for (struct trib_call *call = node->calls; call != NULL; call = call->next) {
         struct trib_upload *upload = call->upload;
-        if (node->starved_count == 0) {
+        if (node->lending.waiting_count[TRIB_WANT_CHUNK] == 0) {
             return;
         }
         if (upload == NULL || upload->chunk == NULL || upload->writing != NULL ||
-            trib_node_now(node) - upload->chunk_at < CHUNK_PATIENCE) {
+            upload->kept != NULL || now - upload->chunk_at < CHUNK_PATIENCE) {
             continue;
         }
         if (upload->chunk_filled > 0) {
             start_writing(upload);
         } else {
-            return_chunk(node, &upload->chunk);
+            trib_lending_return_chunk(upload, &upload->chunk);
         }
     }
 }
@@ -275,12 +258,28 @@ static void go_on(struct trib_upload *upload) {
 static void chunk_written(void *context) {
     struct trib_upload *upload = context;
     struct trib_hosted *hosted = upload->hosted;
-    return_chunk(hosted->node, &upload->writing);
+    put_away(upload, &upload->writing);
     go_on(upload);
     trib_hosted_job_done(hosted);
 }
 
+/* Has its budget, or needs none. Of what goes to a file a copy in memory only saves reading. */
+static bool has_budget(struct trib_upload *upload) {
+    if (trib_lending_charge(upload)) {
+        return true;
+    }
+    if (upload->file != NULL) {
+        upload->charge_wanted = 0;
+        return true;
+    }
+    trib_lending_wait(upload, TRIB_WANT_BUDGET);
+    return false;
+}
+
 void *trib_upload_lend(struct trib_upload *upload, size_t *room) {
+    if (upload->is_waiting || !has_budget(upload)) {
+        return NULL;
+    }
     if (upload->block != NULL) {
         *room = upload->block->byte_count - upload->byte_count;
         return upload->block->bytes + upload->byte_count;
@@ -288,12 +287,8 @@ void *trib_upload_lend(struct trib_upload *upload, size_t *room) {
     if (upload->chunk != NULL && upload->chunk_filled == TRIB_CHUNK_BYTES) {
         return NULL; /* full, and the one before is still being written */
     }
-    if (upload->is_starved) {
-        return NULL;
-    }
-    /* Who waits already goes first. */
-    if (upload->chunk == NULL && (upload->hosted->node->starved_count > 0 || !lend_chunk(upload))) {
-        wait_for_chunk(upload);
+    if (upload->chunk == NULL && !trib_lending_chunk(upload)) {
+        trib_lending_wait(upload, TRIB_WANT_CHUNK);
         return NULL;
     }
     *room = TRIB_CHUNK_BYTES - upload->chunk_filled;
@@ -307,29 +302,78 @@ void trib_upload_filled(struct trib_upload *upload, size_t count) {
     }
     upload->chunk_filled += count;
     if (upload->chunk_filled == TRIB_CHUNK_BYTES && upload->writing == NULL) {
-        start_writing(upload);
+        pass_on(upload);
     }
 }
 
 void trib_upload_complete(struct trib_upload *upload) {
     upload->is_complete = true;
-    if (upload->is_starved) {
-        wait_no_more(upload); /* it wanted room for the framing only, and did without */
-    }
+    trib_lending_wait_no_more(upload); /* it wanted room for the framing only, and did without */
     if (upload->chunk_filled == 0) {
-        return_chunk(upload->hosted->node, &upload->chunk);
+        trib_lending_return_chunk(upload, &upload->chunk);
     }
-    if (upload->file != NULL && upload->writing == NULL && upload->chunk_filled > 0) {
-        start_writing(upload);
-    } else if (upload->writing == NULL) {
-        finish(upload);
+    if (upload->writing != NULL) {
+        return;
     }
+    if (upload->chunk_filled > 0 && upload->digester.state != NULL) {
+        start_writing(upload); /* and go on from there, perhaps at once */
+        return;
+    }
+    if (upload->chunk_filled > 0) {
+        put_away(upload, &upload->chunk);
+    }
+    finish(upload);
+}
+
+/* --- the complete body -------------------------------------------------------------------------- */
+
+bool trib_upload_is_in_memory(const struct trib_upload *upload) {
+    return upload->block != NULL || upload->kept != NULL;
+}
+
+static const void *view_kept(void *context, uint64_t offset, size_t *count) {
+    const struct trib_upload *upload = context;
+    size_t within = (size_t)(offset % TRIB_CHUNK_BYTES);
+    size_t seen = TRIB_CHUNK_BYTES - within;
+    *count = *count < seen ? *count : seen;
+    return upload->kept[offset / TRIB_CHUNK_BYTES] + within;
+}
+
+static enum trib_status read_kept(void *context, uint64_t offset, void *bytes, size_t count) {
+    unsigned char *next = bytes;
+    while (count > 0) {
+        size_t seen = count;
+        memcpy(next, view_kept(context, offset, &seen), seen);
+        next += seen;
+        offset += seen;
+        count -= seen;
+    }
+    return TRIB_OK;
 }
 
 struct trib_source trib_upload_source(const struct trib_upload *upload) {
-    return upload->block != NULL
-               ? trib_source_of_memory(upload->block->bytes, upload->block->byte_count)
-               : trib_spool_body_source(upload->file);
+    if (upload->kept != NULL) {
+        return (struct trib_source){
+            .context = (void *)(uintptr_t)upload, /* both functions only read */
+            .byte_count = upload->byte_count,
+            .read = read_kept,
+            .view = view_kept,
+        };
+    }
+    if (upload->file != NULL) {
+        return trib_spool_body_source(upload->file);
+    }
+    return trib_source_of_memory(upload->block == NULL ? NULL : upload->block->bytes,
+                                 upload->byte_count);
+}
+
+enum trib_status trib_upload_digest(struct trib_upload *upload) {
+    if (upload->digester.state != NULL) { /* a worker has seen the bytes on their way */
+        trib_digester_finish(&upload->digester, &upload->entry.digest);
+        return TRIB_OK;
+    }
+    struct trib_source source = trib_upload_source(upload);
+    return trib_source_digest(&source, &upload->entry.digest);
 }
 
 const char *trib_upload_error_code(const struct trib_upload *upload) {

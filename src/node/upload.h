@@ -2,13 +2,21 @@
  *
  *   receiving ---> checked ---> spooled ---> folded ---> counted
  *
- * A body of announced length up to TRIB_UPLOAD_INLINE_BYTES is received into one block; any other goes through
- * lent chunks into a body file of the spool while it arrives. */
+ * Where the bytes are depends on the announced length, on what the budget has (node/lending.h), and on the run's durability:
+ *
+ *   small            a block                                     in memory until it is folded
+ *   large, memory    chunks                                      in memory until it is folded
+ *   large, spool     chunks, written to a body file as they fill
+ *                    and kept in memory where the budget allows  on disk; in memory until it is folded
+ *   else             chunks, written to a body file as they fill on disk
+ *
+ * "Small" is up to TRIB_UPLOAD_INLINE_BYTES. What goes to a file is digested by the same job, while it is in the cache. */
 #ifndef TRIB_NODE_UPLOAD_H
 #define TRIB_NODE_UPLOAD_H
 
 #include "base/block.h"
 #include "codec/codec.h"
+#include "node/lending.h"
 #include "run/run.h"
 #include "store/spool.h"
 #include "wire/documents.h"
@@ -25,20 +33,27 @@ struct trib_upload {
     struct trib_spool_entry entry; /* client, id, ...; decided fields from admission on */
     struct trib_update_head head;  /* from the headers, later joined with the metadata */
     bool is_compare;               /* the id is known: only the digest matters */
+    uint64_t length;               /* announced; UINT64_MAX: chunked, nobody knows */
     uint64_t byte_count;           /* received so far */
-    uint64_t bytes_max;
 
-    struct trib_block *block;     /* small body; NULL for large ones */
-    struct trib_spool_body *file; /* large body; NULL for small ones, and once spooled */
-    unsigned char *chunk;         /* being filled; NULL: none lent */
+    uint64_t charged;              /* to the budget for bodies */
+    uint64_t charge_wanted;        /* what it will be; 0: it does not stay in memory */
+    struct trib_block *block;      /* small body; NULL until it is charged */
+    unsigned char **kept;          /* [kept_max] chunks of a larger body that stays in memory */
+    size_t kept_count, kept_max;   /* filled; all of them */
+    struct trib_spool_body *file;  /* NULL: in memory only, or spooled */
+    struct trib_digester digester; /* of the bytes that a worker has seen on their way */
+    unsigned char *chunk;          /* being filled; NULL: none lent */
     size_t chunk_filled;
     trib_time_ns chunk_at;  /* when it was lent */
-    unsigned char *writing; /* being written to `file` by a worker */
+    unsigned char *writing; /* being digested and written by a worker */
     size_t writing_bytes;
     bool is_complete; /* the last byte has arrived */
-    bool is_starved;  /* waits for a chunk of the pool, in the queue of its run */
+    bool is_waiting;  /* for memory, in a queue of its run (lending.h) */
     bool is_lent;     /* a worker looks at the complete body */
     bool is_orphan;   /* to be dropped when the worker reports */
+    enum trib_want want;
+    trib_time_ns waits_since;
 
     enum trib_status status; /* of the step that a worker does at the moment */
     struct trib_error error;
@@ -62,12 +77,13 @@ void trib_upload_filled(struct trib_upload *upload, size_t count);
 /* The server's complete(): `ready` is called, at once or when the last chunk is in its file. upload->status says how it went. */
 void trib_upload_complete(struct trib_upload *upload);
 
-/* Give the chunks that are free to the uploads that wait for one: runs take turns. */
-void trib_upload_lend_chunks(struct trib_node *node);
-/* Once a second: while uploads wait, take chunks back from those that are slow to fill theirs. */
+/* Once a second: while uploads wait, take chunks back from those that are slow to fill theirs, and
+ * send those that have waited for long by way of the disk. */
 void trib_upload_hurry(struct trib_node *node);
 
-/* The bytes of a complete body. */
+/* Is the complete body in memory? Else it is in its file, or in the spool. */
+bool trib_upload_is_in_memory(const struct trib_upload *upload);
+/* The bytes of a complete body that is in memory or in its file; borrows the upload. */
 struct trib_source trib_upload_source(const struct trib_upload *upload);
 /* The code on the wire for `error`. */
 const char *trib_upload_error_code(const struct trib_upload *upload);
@@ -79,7 +95,7 @@ void trib_upload_drop_body(struct trib_upload *upload);
  * each other or something is missing (upload->error). Thread: a worker. (answers_updates.c) */
 enum trib_status trib_upload_read_metadata(struct trib_upload *upload,
                                            const struct trib_update_metadata *found);
-/* SHA-256 of the complete body into entry.digest. Thread: a worker. (intake.c) */
+/* SHA-256 of the complete body into entry.digest: once. Thread: a worker. */
 enum trib_status trib_upload_digest(struct trib_upload *upload);
 
 #endif

@@ -174,7 +174,7 @@ class Limits(unittest.TestCase):
     def test_slow_bodies_cannot_keep_all_chunks(self):
         """More slow clients than chunks, each too fast for the idle rule."""
         count, size = 300, 4 * MIB
-        daemon = self.start()
+        daemon = self.start("--memory", str(2 * MIB))  # none is kept in memory
         run = daemon.create({"name": "r", "strategy": {"quorum": 1000}}, model(size // 4))
         client = run.join("quick")
         slow = daemon.load("push", run, count, bytes=size, rate=6000, seconds=300)
@@ -191,6 +191,42 @@ class Limits(unittest.TestCase):
         self.assertEqual(report["lost"], 0)
         self.assertLess(seconds, 30 * SCALE)
         wait_for(daemon.is_quiet, what="budgets back at zero")
+
+    def test_bodies_beyond_the_budget_wait_and_are_not_refused(self):
+        for durability in ("memory", "spool"):
+            for size in (MIB // 4, 2 * MIB):
+                with self.subTest(durability=durability, size=size):
+                    daemon = self.start("--memory", str(4 * MIB))
+                    run = daemon.create({"name": "r", "strategy": {"quorum": 32},
+                                         "durability": durability}, model(size // 4))
+                    report = load_report(daemon.load("push", run, 32, bytes=size, count=2))
+                    self.assertEqual((report["acknowledged"], report["lost"], report["refused"]),
+                                     (64, 0, {}))
+                    wait_for(daemon.is_quiet, what="budgets back at zero")
+
+    def test_slow_bodies_cannot_keep_the_budget(self):
+        """What waits for long goes by way of the disk, also where nothing has to be durable."""
+        for size in (MIB // 2, 2 * MIB):
+            with self.subTest(size=size):
+                daemon = self.start("--memory", str(3 * MIB))
+                run = daemon.create({"name": "r", "strategy": {"quorum": 1000},
+                                     "durability": "memory"}, model(size // 4))
+                client = run.join("quick")
+                slow = daemon.load("push", run, 8, bytes=size, rate=6000, seconds=300)
+                try:
+                    wait_for(lambda: daemon.metrics()["tributary_chunks_lent"] > 0, 60,
+                             "a body that waited for the budget goes by way of the disk")
+                    reply = client.put("u", model(size // 4), base=0, examples=1)
+                    self.assertEqual(reply.status, 200)
+                    self.assertEqual(reply.json()["durability"], "memory")
+                finally:
+                    slow.terminate()
+                    report = load_report(slow)
+                self.assertEqual((report["lost"], report["refused"]), (0, {}))
+                spool = os.path.join(daemon.data, "runs", "r", "spool")
+                wait_for(lambda: daemon.is_quiet() and
+                         not [f for f in os.listdir(spool) if f.endswith(".body")],
+                         what="budgets and spool back at nothing")
 
 
 if __name__ == "__main__":

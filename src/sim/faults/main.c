@@ -105,8 +105,11 @@ static void check_all_returned(void) {
         world_fail("%" PRIu64 " bytes of bodies are charged and nobody sends one",
                    node->body_bytes);
     }
-    if (trib_pool_chunks_lent(node->pool) != 0) {
-        world_fail("%zu chunks were not returned", trib_pool_chunks_lent(node->pool));
+    const struct trib_lending *lending = &node->lending;
+    size_t chunks_lent =
+        trib_pool_chunks_lent(lending->chunks) + trib_pool_chunks_lent(lending->kept_chunks);
+    if (chunks_lent != 0) {
+        world_fail("%zu chunks were not returned", chunks_lent);
     }
     if (node->calls != NULL) {
         world_fail("a call is left that nobody waits for");

@@ -49,6 +49,47 @@ static void test_memory_is_taken_on_first_need_and_kept(void **state) {
     trib_env_faulty_deinit(&faulty);
 }
 
+static void test_idle_chunks_go_back_down_to_what_is_said(void **state) {
+    (void)state;
+    struct trib_env_faulty faulty;
+    trib_env_faulty_init(&faulty);
+    struct trib_pool *pool = trib_pool_new(&faulty.env, 100, 4);
+    void *chunks[4];
+    for (size_t index = 0; index < 4; index++)
+        chunks[index] = trib_pool_lend(pool);
+    for (size_t index = 0; index < 3; index++)
+        trib_pool_return(pool, chunks[index]);
+    trib_pool_trim(pool, 5);
+    assert_int_equal(faulty.blocks_live, 5);
+    trib_pool_trim(pool, 1);
+    assert_int_equal(faulty.blocks_live, 3);
+    assert_int_equal(trib_pool_chunks_lent(pool), 1);
+    trib_pool_return(pool, chunks[3]);
+    trib_pool_free(pool);
+    trib_env_faulty_deinit(&faulty);
+}
+
+static void test_chunks_that_are_needed_now_and_then_stay(void **state) {
+    (void)state;
+    struct trib_env_faulty faulty;
+    trib_env_faulty_init(&faulty);
+    struct trib_pool *pool = trib_pool_new(&faulty.env, 100, 3);
+    void *chunks[3];
+    for (size_t index = 0; index < 3; index++)
+        chunks[index] = trib_pool_lend(pool);
+    for (size_t index = 0; index < 3; index++)
+        trib_pool_return(pool, chunks[index]);
+    trib_pool_trim_spare(pool); /* all three were out at one time */
+    assert_int_equal(faulty.blocks_live, 4);
+    trib_pool_return(pool, trib_pool_lend(pool));
+    trib_pool_trim_spare(pool); /* since then one */
+    assert_int_equal(faulty.blocks_live, 2);
+    trib_pool_trim_spare(pool); /* and none */
+    assert_int_equal(faulty.blocks_live, 1);
+    trib_pool_free(pool);
+    trib_env_faulty_deinit(&faulty);
+}
+
 static void test_no_memory_is_an_answer(void **state) {
     (void)state;
     struct trib_env_faulty faulty;
@@ -133,6 +174,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lends_up_to_the_limit_and_never_more),
         cmocka_unit_test(test_memory_is_taken_on_first_need_and_kept),
+        cmocka_unit_test(test_idle_chunks_go_back_down_to_what_is_said),
+        cmocka_unit_test(test_chunks_that_are_needed_now_and_then_stay),
         cmocka_unit_test(test_no_memory_is_an_answer),
         cmocka_unit_test(test_loans_must_be_settled),
         cmocka_unit_test(test_threads_never_share_a_chunk),
