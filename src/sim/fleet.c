@@ -2,7 +2,9 @@
 #include "sim/fleet_parts.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/words.h"
@@ -12,6 +14,9 @@
 #define ANSWERS_FIRST 64
 #define AHEAD_PER_HAND 4      /* finished updates that may wait for their time */
 #define MOMENTS_PER_LOOK 4096 /* between two looks at the owner */
+#define LONE_MAX 1000         /* what the run does by itself while nobody is about to do anything */
+#define SILENT_MAX 100000     /* and 100 for each place */
+#define IDLE_MAX 20000000     /* and 10,000 for each place: more than a night without anybody */
 
 /* --- events ------------------------------------------------------------------------------------- */
 
@@ -82,10 +87,40 @@ static bool may_go_on(struct trib_fleet *fleet) {
     return options->progress == NULL || options->progress(options->context, &progress);
 }
 
+/* A run with no end of its own that gets no updates any more, such as one whose clients all fall
+ * silent, would go on for ever. False: this is one. */
+static bool is_alive(struct trib_fleet *fleet) {
+    const uint64_t places = fleet->place_count;
+    if (fleet->spec->stop.after > 0) {
+        return true;
+    }
+    if (fleet->lone_count > LONE_MAX) {
+        stall(fleet);
+    } else if (fleet->silent_count > SILENT_MAX + 100 * places) {
+        fleet->is_over = true;
+        trib_words(fleet->report->ending, sizeof fleet->report->ending,
+                   "%" PRIu64 " tasks in a row fell silent: lower the drop-out, or set stop.after",
+                   fleet->silent_count);
+    } else if (fleet->idle_count > IDLE_MAX + 10000 * places) {
+        fleet->is_over = true;
+        trib_words(fleet->report->ending, sizeof fleet->report->ending,
+                   "no update has come for the last %" PRIu64
+                   " things that happened, up to day %" PRId64
+                   "; a run that is to wait longer needs stop.after",
+                   fleet->idle_count, fleet->now / (86400 * TRIB_SECOND));
+    }
+    return !fleet->is_over;
+}
+
 /* What comes first; the run's own deadline before a client of the same time, which is late. */
 static void play_next(struct trib_fleet *fleet) {
     trib_time_ns next = trib_calendar_next(&fleet->calendar);
     trib_time_ns deadline = trib_run_deadline(fleet->run);
+    fleet->idle_count++;
+    fleet->lone_count = next == TRIB_TIME_NEVER ? fleet->lone_count + 1 : 0;
+    if (!is_alive(fleet)) {
+        return;
+    }
     if (next == TRIB_TIME_NEVER && deadline == TRIB_TIME_NEVER) {
         stall(fleet);
     } else if (deadline <= next) {
@@ -192,21 +227,44 @@ static enum trib_status make_model(struct trib_fleet *fleet) {
     return status;
 }
 
+/* As the daemon's tasks have them (node/carry.c). site: index + 1; 0: none. NULL: no memory. */
+static char *settings_of(const struct trib_fleet *fleet, uint32_t site) {
+    json_t *settings = json_loads(fleet->spec->train, 0, NULL);
+    json_t *own =
+        site > 0 ? json_loads(fleet->spec->sites[site - 1].train, 0, NULL) : json_object();
+    char *text = NULL, *kept = NULL;
+    if (json_object_update(settings, own) == 0) {
+        text = json_dumps(settings, JSON_COMPACT);
+    }
+    if (text != NULL) {
+        kept = trib_text_copy(fleet->env, text);
+    }
+    free(text);
+    json_decref(own);
+    json_decref(settings);
+    return kept;
+}
+
 static enum trib_status make_courses(struct trib_fleet *fleet) {
     const struct trib_train_who nobody = {"", 0, 0};
-    struct trib_train_settings settings;
-    fleet->courses = trib_allocate(fleet->env, fleet->spec->site_count + 1, sizeof *fleet->courses);
-    if (fleet->courses == NULL) {
-        return TRIB_EMEMORY;
+    const uint32_t site_count = fleet->spec->site_count;
+    enum trib_status status = TRIB_OK;
+    fleet->courses = trib_allocate(fleet->env, site_count + 1, sizeof *fleet->courses);
+    for (uint32_t site = 0; status == TRIB_OK && fleet->courses != NULL && site <= site_count;
+         site++) {
+        struct trib_fleet_course *course = &fleet->courses[site];
+        struct trib_train_settings settings;
+        course->settings = settings_of(fleet, site);
+        if (course->settings == NULL) {
+            return TRIB_EMEMORY;
+        }
+        status = trib_train_settings_read(course->settings, &nobody, &settings, fleet->error);
+        if (status == TRIB_OK) {
+            course->is_until_called = settings.is_until_called;
+            course->steps = settings.steps < UINT32_MAX ? (uint32_t)settings.steps : UINT32_MAX;
+        }
     }
-    enum trib_status status =
-        trib_train_settings_read(fleet->spec->train, &nobody, &settings, fleet->error);
-    for (uint32_t site = 0; status == TRIB_OK && site <= fleet->spec->site_count; site++) {
-        fleet->courses[site] = (struct trib_fleet_course){
-            .is_until_called = settings.is_until_called,
-            .steps = settings.steps < UINT32_MAX ? (uint32_t)settings.steps : UINT32_MAX};
-    }
-    return status;
+    return fleet->courses == NULL ? TRIB_EMEMORY : status;
 }
 
 static enum trib_status make(struct trib_fleet *fleet) {
@@ -256,6 +314,9 @@ static void destroy(struct trib_fleet *fleet) {
     trib_release(env, fleet->trained, fleet->options->threads, sizeof *fleet->trained);
     trib_release(env, fleet->scores, part_count + 1, sizeof *fleet->scores);
     trib_release(env, fleet->score_errors, part_count + 1, sizeof *fleet->score_errors);
+    for (uint32_t site = 0; fleet->courses != NULL && site <= fleet->spec->site_count; site++) {
+        trib_text_release(env, fleet->courses[site].settings);
+    }
     trib_release(env, fleet->courses, fleet->spec->site_count + 1, sizeof *fleet->courses);
     trib_layout_free(fleet->update_layout);
     trib_model_deinit(&fleet->model);
@@ -298,6 +359,15 @@ static enum trib_status check_options(const struct trib_fleet_options *options,
                               "strategy.preset: %s is not simulated, its clients keep or send more "
                               "than a model; fedavg works",
                               options->spec->strategy.preset);
+    }
+    uint32_t row_count = options->population->attributes.row_count, row = 0;
+    while (row < row_count && !trib_fleet_may_ask(options, row)) {
+        row++;
+    }
+    if (row == row_count && !(row_count == 0 && trib_fleet_may_ask(options, 0))) {
+        return trib_error_set(error, TRIB_EINVALID,
+                              "select, strategy.weights: nobody of this population may be asked; "
+                              "say more with attributes");
     }
     if (stop->versions == 0 && stop->after == 0 && !(has_metric_rule && can_evaluate) &&
         !ends_itself) {

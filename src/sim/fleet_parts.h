@@ -52,6 +52,7 @@ struct trib_place {
     uint64_t examples;
     trib_version base;
     uint32_t steps; /* of the task; 0: as the settings say */
+    uint32_t site;  /* of its client: index + 1; 0: none */
     char task[sizeof((struct trib_task *)0)->id];
     struct trib_block *base_block;    /* while has_job */
     struct trib_fleet_update *update; /* written by the job */
@@ -71,6 +72,7 @@ enum trib_moment_kind {
 
 /* What settings of clients say about how long a task takes. */
 struct trib_fleet_course {
+    char *settings;       /* JSON object: the spec's, and instead of some the site's own */
     bool is_until_called; /* it lasts until the client is called, */
     uint32_t steps;       /* and no more than so many steps; 0: not said */
 };
@@ -123,6 +125,11 @@ struct trib_fleet {
     size_t bit_words;
     struct trib_chance turns; /* who comes next */
     uint64_t turn_count, task_count;
+    bool *
+        is_selected; /* [population->attributes.row_count + 1]: may clients that say this be asked? */
+    uint64_t silent_count; /* tasks in a row whose client fell silent */
+    uint64_t idle_count;   /* moments since the last update was sent */
+    uint64_t lone_count;   /* deadlines of the run in a row with nobody about to do anything */
 
     struct trib_fleet_point point;      /* of the current version, not told yet */
     struct trib_fleet_tally tallies[2]; /* of the next version, and of the one after */
@@ -143,6 +150,9 @@ void trib_fleet_put(struct trib_fleet *fleet, trib_time_ns at, enum trib_moment_
                     uint32_t place);
 
 /* --- fleet_places.c --- */
+
+/* May clients with this row of the population's attributes be asked to train? */
+bool trib_fleet_may_ask(const struct trib_fleet_options *options, uint32_t row);
 bool trib_fleet_places_init(struct trib_fleet *fleet);
 void trib_fleet_places_end(struct trib_fleet *fleet); /* all-zero is safe */
 /* Everybody who is there at the start checks in. */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "run/heart.h"
+#include "run/select.h"
 
 #define EVALUATOR "test"              /* its name; no client has it */
 #define DRAWS_MAX 1000                /* of a client that is idle and available, in a row */
@@ -106,6 +107,9 @@ static void occupy(struct trib_fleet *fleet, uint32_t number, uint64_t client,
     }
     if (fleet->has_turns || !place->is_joined) {
         struct trib_event event = event_of(fleet, number, TRIB_EVENT_JOIN, name);
+        const struct trib_attributes *attributes = &fleet->population->attributes;
+        event.attributes = trib_attributes_of(attributes, trib_attributes_row(attributes, client),
+                                              &event.attribute_count);
         place->is_joined = true;
         trib_fleet_feed(fleet, &event);
     }
@@ -123,12 +127,13 @@ static void check_in_own(struct trib_fleet *fleet, uint32_t number) {
     }
 }
 
-/* Somebody who is idle and available, each with the same chance. */
+/* Somebody who is idle, available and may be asked, each with the same chance. */
 static void check_in_any(struct trib_fleet *fleet, uint32_t number) {
     for (uint32_t draw = 0; draw < DRAWS_MAX; draw++) {
         uint64_t client =
             trib_chance_below(&fleet->turns, fleet->turn_count++, fleet->population->clients);
-        if (has_bit(fleet->busy, client)) {
+        uint32_t row = trib_attributes_row(&fleet->population->attributes, client);
+        if (has_bit(fleet->busy, client) || !fleet->is_selected[row]) {
             continue;
         }
         struct trib_stretch stretch =
@@ -241,6 +246,7 @@ void trib_fleet_places_begin(struct trib_fleet *fleet, uint32_t number,
     change(place, TRIB_PLACE_TRAINING);
     place->base = task->version;
     place->steps = task->steps;
+    place->site = task->site;
     memcpy(place->task, task->id, sizeof place->task);
     place->examples = work->examples != NULL ? work->examples(work->context, place->client) : 1;
     uint64_t model_bytes = fleet->model.current->byte_count;
@@ -272,6 +278,7 @@ void trib_fleet_places_begin(struct trib_fleet *fleet, uint32_t number,
 /* Until the lease is over the run thinks that it is there, so its place is not free. */
 static void vanish(struct trib_fleet *fleet, uint32_t number) {
     fleet->report->vanished++;
+    fleet->silent_count++;
     fleet->places[number].update = NULL;
     vacate(fleet, number);
     trib_time_ns lease = fleet->spec->lease;
@@ -310,6 +317,7 @@ static void send(struct trib_fleet *fleet, uint32_t number) {
     event.examples = place->update->trained.examples;
     fleet->report->updates_sent++;
     fleet->report->bytes_up += event.byte_count;
+    fleet->silent_count = fleet->idle_count = 0;
     trib_fleet_feed(fleet, &event);
     trib_fleet_settle(fleet); /* so that whoever comes now is given the newest version */
 }
@@ -372,6 +380,15 @@ static uint32_t choose_place_count(const struct trib_fleet *fleet) {
     return (uint32_t)wanted;
 }
 
+bool trib_fleet_may_ask(const struct trib_fleet_options *options, uint32_t row) {
+    struct trib_traits traits;
+    uint32_t count;
+    const struct trib_attribute *said =
+        trib_attributes_of(&options->population->attributes, row, &count);
+    trib_traits_of(options->spec, said, count, &traits);
+    return traits.unselected_by == 0;
+}
+
 bool trib_fleet_places_init(struct trib_fleet *fleet) {
     uint64_t clients = fleet->population->clients;
     fleet->place_count = choose_place_count(fleet);
@@ -387,6 +404,14 @@ bool trib_fleet_places_init(struct trib_fleet *fleet) {
     }
     for (uint32_t number = 0; number <= fleet->place_count; number++) {
         fleet->places[number].client = TRIB_NOBODY;
+    }
+    uint32_t row_count = fleet->population->attributes.row_count;
+    fleet->is_selected = trib_allocate(fleet->env, (size_t)row_count + 1, sizeof(bool));
+    if (fleet->is_selected == NULL) {
+        return false;
+    }
+    for (uint32_t row = 0; row < (row_count > 0 ? row_count : 1); row++) {
+        fleet->is_selected[row] = trib_fleet_may_ask(fleet->options, row);
     }
     fleet->report->places = fleet->place_count;
     fleet->report->population_bytes = 2 * fleet->bit_words * sizeof *fleet->busy;
@@ -415,6 +440,8 @@ void trib_fleet_places_end(struct trib_fleet *fleet) {
         }
         trib_fleet_update_free(fleet, place->update);
     }
+    trib_release(fleet->env, fleet->is_selected,
+                 (size_t)fleet->population->attributes.row_count + 1, sizeof *fleet->is_selected);
     trib_release(fleet->env, fleet->places, (size_t)fleet->place_count + 1, sizeof *fleet->places);
     trib_release(fleet->env, fleet->busy, fleet->bit_words, sizeof *fleet->busy);
     trib_release(fleet->env, fleet->seen, fleet->bit_words, sizeof *fleet->seen);

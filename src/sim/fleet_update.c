@@ -65,7 +65,8 @@ static void work_on_update(struct trib_fleet *fleet, uint32_t number, uint32_t h
     char name[TRIB_NAME_BYTES];
     const float *base = values_of(fleet, place->base_block);
     trib_fleet_client_name(place->client, name);
-    const struct trib_work_task task = {place->client, name, place->base, place->steps};
+    const struct trib_work_task task = {place->client, name, place->base, place->steps,
+                                        fleet->courses[place->site].settings};
     update->status = fleet->work->train(fleet->work->context, hand, &task, base,
                                         fleet->trained[hand], &update->trained, &update->error);
     if (update->status != TRIB_OK) {

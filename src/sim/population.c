@@ -73,6 +73,12 @@ static enum trib_status read_availability(struct reading *reading, const char *t
                                    reading->error);
 }
 
+static enum trib_status read_attributes(struct reading *reading, const char *text) {
+    struct trib_population *population = reading->population;
+    return trib_attributes_parse(&population->attributes, reading->env, text, population->seed,
+                                 reading->error);
+}
+
 #define READ_DISTRIBUTION(member, unit)                                                        \
     static enum trib_status read_##member(struct reading *reading, const char *text) {         \
         return trib_distribution_parse(&reading->population->member, reading->env, text, unit, \
@@ -122,6 +128,7 @@ enum trib_status trib_population_parse(struct trib_population *population,
 
 void trib_population_deinit(struct trib_population *population) {
     trib_availability_deinit(&population->availability);
+    trib_attributes_deinit(&population->attributes);
     trib_distribution_deinit(&population->speed);
     trib_distribution_deinit(&population->jitter);
     trib_distribution_deinit(&population->latency);

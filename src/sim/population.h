@@ -7,6 +7,7 @@
 #ifndef TRIB_SIM_POPULATION_H
 #define TRIB_SIM_POPULATION_H
 
+#include "sim/attributes.h"
 #include "sim/availability.h"
 #include "sim/distribution.h"
 
@@ -24,13 +25,15 @@
     X(jitter, "jitter", "HOW", "1", "1", "factor on that time, drawn for each task")              \
     X(availability, "availability", "HOW", "always", "always",                                    \
       "when clients are there: always, diurnal:SHARE,SWING, trace:FILE")                          \
+    X(attributes, "attributes", "HOW", NULL, "none",                                              \
+      "what clients say when they join: site=a,gpu=true, or trace:FILE")                          \
     X(dropout, "dropout", "P", "0", "0", "share of tasks whose client falls silent half-way")     \
     X(latency, "latency", "HOW", "0s", "0s", "time before a transfer begins")                     \
     X(download, "download", "HOW", "0B", "no limit", "bytes per second")                          \
     X(upload, "upload", "HOW", "0B", "no limit", "bytes per second")
 
-/* What takes as long as `speed` says. Steps are those that a run asks for (FedCompass); a task that
- * has no number of them is one. */
+/* What takes as long as `speed` says. Steps are those that a run asks for (FedCompass) or that its
+ * settings name; a task that has no number of them is one. */
 enum trib_per { TRIB_PER_TASK, TRIB_PER_EXAMPLE, TRIB_PER_STEP };
 
 struct trib_population {
@@ -41,6 +44,7 @@ struct trib_population {
     enum trib_per per;
     double dropout;
     struct trib_availability availability;
+    struct trib_attributes attributes;
 
     /* private */
     struct trib_distribution speed, jitter, latency, download, upload;

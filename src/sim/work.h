@@ -16,6 +16,8 @@ struct trib_work_task {
     const char *name; /* the client's */
     trib_version version;
     uint32_t steps; /* local steps; 0: as the settings say */
+    const char
+        *settings; /* JSON object: the spec's train, with what its site says; NULL: the former */
 };
 
 struct trib_work_trained {

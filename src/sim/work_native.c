@@ -68,7 +68,8 @@ static enum trib_status train(void *context, uint32_t hand, const struct trib_wo
     struct trib_train_settings settings;
     struct trib_train_result outcome;
     memcpy(trained, base, native->parameter_count * sizeof *trained);
-    enum trib_status status = trib_train_settings_read(native->settings, &who, &settings, error);
+    enum trib_status status = trib_train_settings_read(
+        task->settings != NULL ? task->settings : native->settings, &who, &settings, error);
     if (task->steps > 0) {
         settings.steps = task->steps;
     }

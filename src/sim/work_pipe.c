@@ -165,6 +165,13 @@ static enum trib_status read_body(struct trib_work_pipe *pipe, uint64_t byte_cou
 static json_t *train_question(const struct trib_work_pipe *pipe,
                               const struct trib_work_task *task) {
     json_t *settings = json_copy(pipe->settings);
+    json_t *of_site = task->settings == NULL ? json_object() : json_loads(task->settings, 0, NULL);
+    if (json_object_update(settings, of_site) != 0) {
+        json_decref(of_site);
+        json_decref(settings);
+        return NULL;
+    }
+    json_decref(of_site);
     if (task->steps > 0 && json_object_set_new(settings, "steps", json_integer(task->steps)) != 0) {
         json_decref(settings);
         return NULL;

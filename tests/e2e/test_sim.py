@@ -77,29 +77,54 @@ class Sim(unittest.TestCase):
         self.assertEqual([point["version"] for point in points], list(range(len(points))))
         self.assertIn("learn", self.sim(spec, "--data", self.data, "--clients", 6))
 
-    def test_versions_are_those_of_the_daemon(self):
+    def both_ways(self, path, versions, sim_options=(), join_options=None):
+        """Digests of the versions of four clients: simulated, and of real ones on a live daemon."""
         clients = 4
-        path = self.spec("both", {"preset": "fedavg", "quorum": clients}, stop={"versions": 5})
-        simulated = [line["digest"] for line in self.lines(path, "--data", self.data, "--clients",
-                                                            clients, "--partition", "dirichlet:1")
-                     if "digest" in line]
+        parts = ("--data", self.data, "--partition", "dirichlet:1")
+        simulated = [line["digest"] for line in self.lines(path, *parts, "--clients", clients,
+                                                           *sim_options) if "digest" in line]
         daemon = Daemon()
         self.addCleanup(daemon.close)
         created = daemon.request("POST", "/v1/runs", path.read_bytes(), daemon.admin,
                                  headers={"Content-Type": "application/json"})
         self.assertEqual(created.status, 201, created.body)
-        link = created.json()["join"]
-        people = [subprocess.Popen([TRIB, "join", link, "--client", f"c{i}", "--data", self.data,
-                                    "--part", f"{i}/{clients}", "--partition", "dirichlet:1"],
+        link, run = created.json()["join"], Run(daemon, path.stem)
+        people = [subprocess.Popen([TRIB, "join", link, "--client", f"c{i}", "--part",
+                                    f"{i}/{clients}", *parts,
+                                    *(join_options(i) if join_options else ())],
                                    stderr=subprocess.DEVNULL) for i in range(clients)]
         for person in people:
             self.addCleanup(person.wait)
             self.addCleanup(person.kill)
-        run = Run(daemon, "both")
-        wait_for(lambda: run.version() == 5, 60, "5 versions")
+        wait_for(lambda: run.version() == versions, 60, f"{versions} versions")
         records = (line["record"] for line in run.ledger())
-        live = [record["model"] for record in records if record["type"] == "version"]
+        return simulated, [record["model"] for record in records if record["type"] == "version"]
+
+    def test_versions_are_those_of_the_daemon(self):
+        path = self.spec("both", {"preset": "fedavg", "quorum": 4}, stop={"versions": 5})
+        simulated, live = self.both_ways(path, 5)
         self.assertEqual(live, simulated)
+
+    def test_attributes_select_and_set_as_on_the_daemon(self):
+        path = self.spec("sites", {"preset": "fedavg", "quorum": 3, "weights": "attribute",
+                                   "weight_attribute": "beds"}, stop={"versions": 5},
+                         select={"never": {"site": "gray"}},
+                         sites=[{"match": {"gpu": True}, "train": {"batch": 2, "epochs": 2}}])
+        rows = ["site=mercy gpu=true beds=20", "site=gray beds=99", "site=west beds=30",
+                "site=mercy gpu=false beds=50"]
+        (self.folder / "clients.csv").write_text(
+            "site,gpu,beds\nmercy,true,20\ngray,,99\nwest,,30\nmercy,false,50\n")
+        simulated, live = self.both_ways(
+            path, 5, ("--attributes", "trace:clients.csv"),
+            lambda i: [word for row in rows[i].split() for word in ("--attribute", row)])
+        self.assertEqual(live, simulated)
+        plain = self.spec("plain", {"preset": "fedavg", "quorum": 3}, stop={"versions": 5})
+        others = [line["digest"] for line in self.lines(plain, "--data", self.data, "--clients", 4,
+                                                        "--partition", "dirichlet:1")
+                  if "digest" in line]
+        self.assertNotEqual(others[-1], live[-1])
+        error = self.sim(path, "--data", self.data, "--attributes", "site=gray", code=2)
+        self.assertIn("nobody of this population may be asked", error)
 
     def test_the_last_version_is_saved_and_can_be_the_first(self):
         spec = self.spec("saved", {"preset": "fedavg"})

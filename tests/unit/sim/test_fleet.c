@@ -263,7 +263,10 @@ static void staleness_is_what_theory_says(void **state) {
 static void every_preset_runs(void **state) {
     (void)state;
     const struct trib_population_texts texts = {
-        .clients = "12", .speed = "uniform:5s,40s", .per = "task", .dropout = "0.05"};
+        .clients = "12",
+        .speed = "uniform:5s,40s",
+        .dropout = "0.05",
+        .attributes = "40% share=1000 + 60% share=250"}; /* cdfl asks nobody without one */
     const struct trib_strategy *strategy;
     for (size_t index = 0; (strategy = trib_strategy_at(index)) != NULL; index++) {
         if (strategy->companions != 0) { /* refused */
@@ -271,11 +274,8 @@ static void every_preset_runs(void **state) {
         }
         bool is_sum = strcmp(strategy->name, "sum") == 0; /* made once, stops by itself */
         trib_version versions = is_sum ? 1 : 12;
-        json_t *spec = json_pack("{s:s}", "preset", strategy->name);
-        if (strcmp(strategy->name, "cdfl") == 0) { /* these clients have no attributes */
-            (void)json_object_set_new(spec, "weights", json_string("examples"));
-        }
-        struct trial *trial = begin(spec, is_sum ? 0 : (int)versions, &texts);
+        struct trial *trial =
+            begin(json_pack("{s:s}", "preset", strategy->name), is_sum ? 0 : (int)versions, &texts);
         trial->work = (struct trib_work){.train = train, .evaluate = evaluate, .evaluate_parts = 2};
         run_on(trial, trib_env_system(), 2);
         if (!trial->report.is_complete || trial->report.version != versions) {
@@ -286,7 +286,7 @@ static void every_preset_runs(void **state) {
     }
 }
 
-/* --- clients that are called --------------------------------------------------------------------- */
+/* --- clients whose models drift, and a record of all that they train ------------------------------ */
 
 #define CALLS_MAX 4000
 
@@ -296,6 +296,7 @@ static struct {
         uint64_t client;
         trib_version base;
         uint32_t steps;
+        char settings[64];
     } calls[CALLS_MAX];
     size_t call_count;
     double versions[POINTS_MAX]; /* element 0 of each */
@@ -316,11 +317,120 @@ static enum trib_status drift(void *context, uint32_t hand, const struct trib_wo
     if (drifting.call_count < CALLS_MAX) {
         drifting.calls[drifting.call_count].client = task->client;
         drifting.calls[drifting.call_count].base = task->version;
+        snprintf(drifting.calls[drifting.call_count].settings, sizeof drifting.calls[0].settings,
+                 "%s", task->settings);
         drifting.calls[drifting.call_count++].steps = task->steps;
     }
     *result = (struct trib_work_trained){.examples = 1, .loss = NAN};
     return TRIB_OK;
 }
+
+/* --- attributes ---------------------------------------------------------------------------------- */
+
+static struct trial *begin_selecting(const char *json, const struct trib_population_texts *texts) {
+    struct trial *trial = calloc(1, sizeof *trial);
+    struct trib_error error = {0};
+    json_t *document = json_loads(json, 0, NULL);
+    assert_non_null(document);
+    if (trib_spec_parse(trib_env_system(), document, &trial->spec, &error) != TRIB_OK ||
+        trib_population_parse(&trial->population, trib_env_system(), texts, &error) != TRIB_OK) {
+        fail_msg("%s", error.text);
+    }
+    json_decref(document);
+    trial->model = make_model();
+    trial->work.train = drift;
+    memset(&drifting, 0, sizeof drifting);
+    return trial;
+}
+
+static uint32_t group_of(const struct trial *trial, uint64_t client) {
+    return trib_attributes_row(&trial->population.attributes, client);
+}
+
+/* Only the selected are asked, whether all have a place or they take turns; each trains with the
+ * settings of its site. */
+static void those_selected_train_with_the_settings_of_their_site(void **state) {
+    (void)state;
+    static const char spec[] =
+        "{\"name\":\"t\",\"model\":{},\"strategy\":{\"preset\":\"fedbuff\",\"goal\":4,"
+        "\"concurrency\":8},\"train\":{\"batch\":9,\"lr\":0.5},\"stop\":{\"versions\":60},"
+        "\"select\":{\"never\":{\"site\":\"gray\"}},\"evaluate\":{\"every\":0},"
+        "\"sites\":[{\"match\":{\"gpu\":true},\"train\":{\"batch\":4}}]}";
+    static const char *const sizes[] = {"60", "100000"};
+    for (size_t size = 0; size < 2; size++) {
+        const struct trib_population_texts texts = {
+            .clients = sizes[size],
+            .present = size == 0 ? NULL : "40",
+            .attributes = "50% site=mercy,gpu=true + 30% site=gray + 20% site=7"};
+        struct trial *trial = begin_selecting(spec, &texts);
+        run_on(trial, trib_env_system(), 1);
+        assert_true(trial->report.is_complete);
+        size_t with_gpu = 0;
+        for (size_t call = 0; call < drifting.call_count; call++) {
+            uint32_t group = group_of(trial, drifting.calls[call].client);
+            assert_int_not_equal(group, 1);
+            assert_string_equal(drifting.calls[call].settings, group == 0
+                                                                   ? "{\"batch\":4,\"lr\":0.5}"
+                                                                   : "{\"batch\":9,\"lr\":0.5}");
+            with_gpu += group == 0;
+        }
+        assert_in_range(drifting.call_count, 240, 260);
+        assert_in_range(with_gpu, 140, 220); /* five of seven */
+        end(trial);
+    }
+}
+
+/* Two of each site in a round, and whoever is preferred before others. */
+static void quotas_and_preferences_hold(void **state) {
+    (void)state;
+    const struct trib_population_texts texts = {
+        .clients = "40", .attributes = "50% site=1 + 30% site=2,fast=true + 20% site=2"};
+    struct trial *trial =
+        begin_selecting("{\"name\":\"t\",\"model\":{},\"strategy\":{\"deadline\":\"none\"},"
+                        "\"select\":{\"quota\":{\"site\":2},\"prefer\":{\"fast\":true}},"
+                        "\"stop\":{\"versions\":20},\"evaluate\":{\"every\":0}}",
+                        &texts);
+    run_on(trial, trib_env_system(), 1);
+    assert_int_equal(trial->report.updates_counted, 20 * 4);
+    size_t in_group[3] = {0};
+    for (size_t call = 0; call < drifting.call_count; call++) {
+        in_group[group_of(trial, drifting.calls[call].client)]++;
+    }
+    assert_int_equal(in_group[0], 20 * 2);
+    assert_int_equal(in_group[1], 20 * 2);
+    assert_int_equal(in_group[2], 0);
+    end(trial);
+}
+
+static void refuse_saying(struct trial *trial, const char *words) {
+    const struct trib_fleet_options options = {.spec = trial->spec,
+                                               .population = &trial->population,
+                                               .model = trial->model,
+                                               .work = &trial->work,
+                                               .threads = 1};
+    struct trib_error error = {0};
+    assert_int_equal(trib_fleet_run(trib_env_system(), &options, &trial->report, &error),
+                     TRIB_EINVALID);
+    if (strstr(error.text, words) == NULL) {
+        fail_msg("%s", error.text);
+    }
+}
+
+static void a_population_of_which_nobody_may_be_asked_is_refused(void **state) {
+    (void)state;
+    static const char *const said[] = {NULL, "site=gray"};
+    for (size_t i = 0; i < 2; i++) {
+        const struct trib_population_texts texts = {.clients = "2", .attributes = said[i]};
+        struct trial *trial = begin_selecting(
+            "{\"name\":\"t\",\"model\":{},\"select\":{\"require\":{\"site\":\"mercy\"}},"
+            "\"stop\":{\"versions\":20}}",
+            &texts);
+        refuse_saying(trial, "nobody of this population may be asked");
+        end(trial);
+    }
+}
+
+/* --- clients that are called --------------------------------------------------------------------- */
 
 static enum trib_status look(void *context, uint32_t hand, uint32_t part, const float *parameters,
                              struct trib_work_score *score, struct trib_error *error) {
@@ -460,6 +570,25 @@ static void a_run_that_cannot_go_on_ends(void **state) {
     end(trial);
 }
 
+/* A clock ticks for ever, and a version would need more clients than there are; or all of them fall
+ * silent, again and again. */
+static void a_run_that_gets_no_updates_any_more_ends(void **state) {
+    (void)state;
+    const struct trib_population_texts few = {.clients = "2"};
+    struct trial *trial =
+        begin(json_pack("{s:s, s:i, s:s}", "preset", "fedfix", "quorum", 3, "tick", "1s"), 5, &few);
+    run_on(trial, trib_env_system(), 1);
+    assert_false(trial->report.is_complete);
+    assert_non_null(strstr(trial->report.ending, "nothing more can happen"));
+    end(trial);
+    const struct trib_population_texts silent = {.clients = "3", .dropout = "0.99999999"};
+    trial = begin(json_pack("{s:s}", "preset", "fedavg"), 5, &silent);
+    run_on(trial, trib_env_system(), 1);
+    assert_false(trial->report.is_complete);
+    assert_non_null(strstr(trial->report.ending, "100301 tasks in a row fell silent"));
+    end(trial);
+}
+
 static void a_run_without_an_end_is_refused(void **state) {
     (void)state;
     const struct trib_population_texts texts = {.clients = "2"};
@@ -562,11 +691,15 @@ int main(void) {
         cmocka_unit_test(another_seed_is_another_run),
         cmocka_unit_test(staleness_is_what_theory_says),
         cmocka_unit_test(every_preset_runs),
+        cmocka_unit_test(those_selected_train_with_the_settings_of_their_site),
+        cmocka_unit_test(quotas_and_preferences_hold),
+        cmocka_unit_test(a_population_of_which_nobody_may_be_asked_is_refused),
         cmocka_unit_test(versions_are_means_of_the_models_of_those_called),
         cmocka_unit_test(calls_do_not_wait_for_the_slow),
         cmocka_unit_test(links_cost_time_and_bytes),
         cmocka_unit_test(the_silent_are_replaced),
         cmocka_unit_test(a_run_that_cannot_go_on_ends),
+        cmocka_unit_test(a_run_that_gets_no_updates_any_more_ends),
         cmocka_unit_test(a_run_without_an_end_is_refused),
         cmocka_unit_test(a_strategy_with_companions_is_refused),
         cmocka_unit_test(an_idle_client_costs_next_to_nothing),
