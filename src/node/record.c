@@ -196,6 +196,9 @@ void trib_record_revision(struct trib_hosted *hosted, const struct trib_effect *
                   (json_int_t)effect->version, "spec", trib_spec_document(call->revised), "ran",
                   ran_for(hosted), "time", trib_node_wall(hosted->node));
     struct trib_record *record = new_record(hosted, TRIB_RECORD_REPLY_RECORDED, document);
+    if (record == NULL) { /* the run is opened again, and the caller told so */
+        return;
+    }
     record->number = effect->record;
     add_by(record, call);
     /* Should it not become durable, the run fails and is opened again from the ledger. */

@@ -380,12 +380,12 @@ static enum trib_status sort_entry(void *context, const struct trib_spool_entry 
         if (!trib_bodies_add(&recovery->bodies, entry, &is_repeat)) {
             return TRIB_EMEMORY;
         }
-        if (is_recent) {
-            (void)trib_places_add(hosted->node->env, &hosted->uncheckpointed, &entry->place);
-        }
         if (!is_repeat) {
+            if (is_recent) {
+                (void)trib_places_add(hosted->node->env, &hosted->uncheckpointed, &entry->place);
+            }
             return TRIB_OK;
-        }
+        } /* a body that was spooled again after a crash: one will do, so this place goes now */
     }
     if (!hosted->spec->keep.updates_forever) {
         trib_intake_release(hosted, &entry->place);

@@ -1,5 +1,6 @@
 """test_combiner.py - strategy.combiner external: a program of the user's makes each version's delta."""
 import hashlib
+import http.client
 import json
 import os
 import pathlib
@@ -317,6 +318,31 @@ class Combiner(unittest.TestCase):
         self.daemon.restart(signal.SIGKILL)  # version 1 is made again of the combined body
         self.assertEqual(sha256(self.run_.model().body), made["digest"])
         self.assertEqual(self.put(1, delta(0.5, 0.5, 0.5), before["offer"]).json(), made)
+
+    def test_what_was_spooled_twice_is_released_once(self):
+        """Whoever combined sends the same again after a crash; one of the two bodies has no use."""
+        body = delta(0.5, 0.5)
+        self.daemon.stop()
+        self.daemon.environment["TRIB_CRASH"] = "segment.sync.after:4"  # its body is in the spool
+        self.daemon.start()
+        self.create(more={"checkpoint_every": "1h"})
+        self.send((1, 2), (3, 4))
+        with self.assertRaises((ConnectionError, http.client.HTTPException)):
+            self.put(1, body, self.offer()["offer"])
+        del self.daemon.environment["TRIB_CRASH"]
+        self.daemon.process.wait(30 * SCALE)
+        self.daemon.restart()
+        self.clients[0].task()
+        self.assertEqual(self.put(1, body, self.offer()["offer"]).status, 200)
+        quota = {"keep": {"disk": "4kB"}}  # nearly used up, so the next version has its checkpoint
+        reply = self.daemon.request("PATCH", self.run_.path, quota, self.daemon.admin)
+        self.assertEqual(reply.status, 200, reply.body)
+        wait_for(lambda: self.run_.get("/spec").json().get("keep", {}).get("disk") == 4000)
+        for version in (2, 3):
+            self.send((1, 2), (3, 4), update=f"u{version}")
+            self.assertEqual(self.put(version, body, self.offer()["offer"]).status, 200)
+        self.verify()
+        self.assertEqual([record["version"] for record in self.records()], [1, 2, 3])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@
 #define MINUTE (60 * TRIB_SECOND)
 #define RUN "r1"
 #define STALENESS_MAX 8
+#define SLOWEST_DRAWN (10 * MINUTE) /* no time that a strategy is drawn with is longer */
 
 static const char *one_of(const char *const *words, size_t count) {
     return words[world_below(count)];
@@ -112,11 +113,10 @@ static void draw_mixing(json_t *strategy) {
 }
 
 /* Rounds mostly, else a version per so many updates, per tick of a clock, or per update. */
-static json_t *draw_strategy(uint64_t trainers) {
+static json_t *draw_strategy(uint64_t trainers, uint64_t weight_max) {
     json_t *strategy = json_object();
     uint64_t kind = world_below(20), quorum = 1 + world_below(trainers);
     bool is_equal = world_chance(0.3);
-    uint64_t weight_max = world_chance(0.5) ? 1048576 : 1 + world_below(1000);
     put_whole(strategy, "staleness_max", STALENESS_MAX);
     put_whole(strategy, "weight_max", weight_max);
     if (kind >= 16) {
@@ -132,6 +132,9 @@ static json_t *draw_strategy(uint64_t trainers) {
             draw_contacts(strategy, quorum, is_equal);
         }
         draw_weights(strategy, is_equal, weight_max);
+        if (kind < 15 && world_chance(0.15)) { /* a mean of models is a rule of its own */
+            put_text(strategy, "combiner", "external");
+        }
     }
     put(strategy, "server", draw_server());
     return strategy;
@@ -146,9 +149,14 @@ static uint64_t draw_roster(const json_t *strategy) {
     return enough > least ? enough : least;
 }
 
-static json_t *draw_spec(uint64_t trainers) {
+static bool is_combined(const json_t *spec) {
+    return json_object_get(json_object_get(spec, "strategy"), "combiner") != NULL;
+}
+
+/* is_changing: changes are drawn for it, too, whose needs are not known yet. */
+static json_t *draw_spec(uint64_t trainers, uint64_t weight_max, bool is_changing) {
     json_t *spec = json_object();
-    put(spec, "strategy", draw_strategy(trainers));
+    put(spec, "strategy", draw_strategy(trainers, weight_max));
     put(spec, "model", json_pack("{s:f}", "delta_max", world_chance(0.5) ? 16.0 : 0.125));
     put(spec, "evaluate",
         json_pack("{s:I, s:s, s:I}", "every", (json_int_t)world_below(3), "deadline", "30s",
@@ -162,18 +170,62 @@ static json_t *draw_spec(uint64_t trainers) {
         json_pack("{s:{s:I, s:I}, s:s}", "versions", "last", (json_int_t)(1 + world_below(4)),
                   "every", (json_int_t)world_below(4), "updates",
                   world_chance(0.15) ? "forever" : "until-counted"));
-    put_text(spec, "durability", world_chance(0.12) ? "memory" : "spool");
+    bool is_in_memory = world_chance(0.12) && !is_combined(spec); /* which reads from the disk */
+    put_text(spec, "durability", is_in_memory ? "memory" : "spool");
     put_text(spec, "lease", ONE_OF("20s", "2m", "10m"));
     put_text(spec, "checkpoint_every", world_chance(0.5) ? "0s" : ONE_OF("10s", "1m", "10m"));
     put_whole(spec, "updates_pending_max",
               2 * trainers + 2 + world_below(world_chance(0.3) ? 3 : 60));
-    if (world_chance(0.15)) {
+    if (!is_changing && world_chance(0.15)) {
         put_whole(spec, "clients_max", draw_roster(json_object_get(spec, "strategy")));
     }
     if (world_chance(0.1)) {
         put(spec, "stop", json_pack("{s:I}", "versions", (json_int_t)(5 + world_below(60))));
     }
     return spec;
+}
+
+/* --- changes of it ---------------------------------------------------------------------------------- */
+
+/* What an operator may ask of the live run, and may be refused: the same strategy with another server,
+ * combined by another, another strategy, or something beside it. Examples keep their bound, so that
+ * what is sound stays so. */
+static json_t *draw_change(uint64_t trainers, uint64_t weight_max) {
+    json_t *change = json_object(), *strategy = json_object();
+    switch (world_below(5)) {
+    case 0:
+        put(strategy, "server", draw_server());
+        break;
+    case 1:
+        put_text(strategy, "combiner", ONE_OF("external", "sum"));
+        break;
+    case 2:
+        put(change, "train", json_pack("{s:i}", "steps", 1 + (int)world_below(100)));
+        put(change, "evaluate", json_pack("{s:I}", "every", (json_int_t)world_below(3)));
+        break;
+    default:
+        json_decref(strategy);
+        strategy = draw_strategy(trainers, weight_max);
+    }
+    put(change, "strategy", strategy);
+    return change;
+}
+
+static void draw_changes(struct choice *choice, uint64_t trainers) {
+    struct people_rules *people = &choice->people;
+    people->change_count = 1 + (size_t)world_below(PEOPLE_CHANGES_MAX);
+    for (size_t i = 0; i < people->change_count; i++) {
+        json_t *change = draw_change(trainers, people->weight_max);
+        size_t count =
+            json_dumpb(change, choice->changes[i], sizeof choice->changes[i] - 1, JSON_COMPACT);
+        TRIB_ASSERT(count > 0 && count < sizeof choice->changes[i]);
+        choice->changes[i][count] = '\0';
+        people->changes[i] = choice->changes[i];
+        json_decref(change);
+    }
+    people->is_equal = true;
+    people->has_combiner = true;
+    choice->slowest = choice->slowest > SLOWEST_DRAWN ? choice->slowest : SLOWEST_DRAWN;
 }
 
 /* --- complete ---------------------------------------------------------------------------------------- */
@@ -258,7 +310,10 @@ enum trib_status choice_make(struct choice *choice, const json_t *spec, struct t
     draw_sizes(choice->judge.counts);
     bool is_large = choice->judge.counts[0] > 100000;
     uint32_t trainers = 1 + (uint32_t)world_below(is_large ? 3 : 6);
-    json_t *document = spec == NULL ? draw_spec(trainers) : json_deep_copy(spec);
+    bool is_changing = spec == NULL && world_chance(0.4);
+    uint64_t weight_max = world_chance(0.5) ? 1048576 : 1 + world_below(1000);
+    json_t *document =
+        spec == NULL ? draw_spec(trainers, weight_max, is_changing) : json_deep_copy(spec);
     replace_model(document);
     enum trib_status status = read_spec(choice, document, error);
     json_decref(document);
@@ -277,7 +332,11 @@ enum trib_status choice_make(struct choice *choice, const json_t *spec, struct t
         .delta_max = choice->judge.spec.delta_max,
         .weight_max = choice->judge.spec.examples_max,
         .is_equal = choice->judge.spec.is_equal,
+        .has_combiner = choice->judge.spec.is_combined,
     };
+    if (is_changing) {
+        draw_changes(choice, choice->people.trainer_count);
+    }
     choice->config = (struct trib_node_config){
         .data_dir = world.directory,
         .worker_count = 1 + (unsigned)world_below(4),

@@ -7,9 +7,11 @@
 #include "sim/faults/people.h"
 
 #define CHOICE_SPEC_BYTES 16384
+#define CHOICE_CHANGE_BYTES 2048
 
 struct choice {
-    char spec[CHOICE_SPEC_BYTES]; /* JSON, complete */
+    char spec[CHOICE_SPEC_BYTES];                          /* JSON, complete */
+    char changes[PEOPLE_CHANGES_MAX][CHOICE_CHANGE_BYTES]; /* JSON, what changes */
     struct judge_rules judge;
     struct people_rules people;
     struct trib_node_config config;

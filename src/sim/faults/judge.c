@@ -9,6 +9,7 @@
 #include <zlib.h>
 
 #include "sim/faults/machine.h"
+#include "sim/faults/offers.h"
 #include "sim/faults/world.h"
 
 #define HEX TRIB_DIGEST_HEX_BYTES
@@ -27,9 +28,18 @@ struct evaluation {
     uint64_t version;
 };
 
+struct revision {
+    uint64_t from; /* first version that is made by it */
+    struct rules rules;
+    struct trib_digest spec; /* of its text */
+};
+
 static struct {
     struct judge_rules rules;
     struct sums sums;
+    struct revision *revisions; /* the first is the run's own spec */
+    size_t revision_count;
+    size_t revision; /* that the sums follow */
     unsigned char *first;
     size_t first_bytes;
 
@@ -41,7 +51,8 @@ static struct {
     size_t settled_count;
     struct trib_digest *versions; /* published ones, by number */
     size_t version_count;
-    char state[32]; /* the last one recorded */
+    struct trib_digest *combined; /* [version_count] of the delta it was made of; else all zero */
+    char state[32];               /* the last one recorded */
     struct evaluation *evaluations;
     size_t evaluation_count;
 
@@ -74,6 +85,8 @@ void judge_begin(const struct judge_rules *rules) {
     memset(&judge, 0, sizeof judge);
     judge.rules = *rules;
     sums_begin(&judge.sums, rules->counts, &rules->spec);
+    judge.revisions = grown(judge.revisions, 0, sizeof *judge.revisions);
+    judge.revisions[judge.revision_count++] = (struct revision){.rules = rules->spec};
     judge.first = sums_version(&judge.sums, &judge.first_bytes);
 }
 
@@ -86,9 +99,12 @@ void judge_end(void) {
     free(judge.acknowledged);
     free(judge.settled);
     free(judge.versions);
+    free(judge.combined);
+    free(judge.revisions);
     free(judge.evaluations);
     free(judge.chain);
     free(judge.first);
+    offers_end();
     sums_end(&judge.sums);
 }
 
@@ -119,16 +135,21 @@ const struct judge_sent *judge_look(size_t index) {
     return &judge.sent[index];
 }
 
-static const struct judge_sent *find_sent(const char *client, const char *id,
-                                          const struct trib_digest *digest) {
+size_t judge_find(const char *client, const char *id, const struct trib_digest *digest) {
     for (size_t i = 0; i < judge.sent_count; i++) {
         const struct judge_sent *sent = &judge.sent[i];
         if (trib_digest_equal(&sent->digest, digest) && strcmp(sent->client, client) == 0 &&
             strcmp(sent->id, id) == 0) {
-            return sent;
+            return i;
         }
     }
-    return NULL;
+    return SIZE_MAX;
+}
+
+static const struct judge_sent *find_sent(const char *client, const char *id,
+                                          const struct trib_digest *digest) {
+    size_t index = judge_find(client, id, digest);
+    return index == SIZE_MAX ? NULL : &judge.sent[index];
 }
 
 static const struct settled *find_settled(const char *client, const char *id) {
@@ -188,15 +209,63 @@ static const struct judge_sent *settle(const json_t *update, bool is_dropped, ui
     return sent;
 }
 
+/* --- by which rules ------------------------------------------------------------------------------------- */
+
+/* The newest that holds by then: one may be replaced before it does. */
+static size_t revision_of(uint64_t version) {
+    size_t i = judge.revision_count - 1;
+    while (judge.revisions[i].from > version) {
+        i--;
+    }
+    return i;
+}
+
+static void digest_of_document(const json_t *document, struct trib_digest *digest) {
+    char *text = json_dumps(document, JSON_COMPACT | JSON_SORT_KEYS);
+    TRIB_ASSERT(text != NULL);
+    trib_digest_of(text, strlen(text), digest);
+    free(text);
+}
+
+/* It holds for a version that nothing has been counted in. */
+static void take_revision(const json_t *record) {
+    struct revision fresh = {.from = number_of(record, "version")};
+    const json_t *spec = json_object_get(record, "spec");
+    if (fresh.from < judge.version_count) {
+        world_fail("a change of the spec from version %" PRIu64 " on, and %zu are there",
+                   fresh.from, judge.version_count);
+    }
+    if (!rules_read(&fresh.rules, spec) || fresh.rules.is_durable != judge.rules.spec.is_durable ||
+        fresh.rules.delta_max != judge.rules.spec.delta_max) {
+        world_fail("a change of the spec to what cannot change");
+    }
+    digest_of_document(spec, &fresh.spec);
+    judge.revisions = grown(judge.revisions, judge.revision_count, sizeof fresh);
+    judge.revisions[judge.revision_count++] = fresh;
+    tally_add(TALLY_REVISIONS, 1);
+    world_trace("        durable: another spec from version %" PRIu64 " on", fresh.from);
+}
+
+static void follow_revision(uint64_t version) {
+    size_t revision = revision_of(version);
+    if (revision != judge.revision) {
+        judge.revision = revision;
+        sums_follow(&judge.sums, &judge.revisions[revision].rules);
+    }
+}
+
+/* --- versions ------------------------------------------------------------------------------------------- */
+
 static void add_update(const json_t *update, uint64_t version) {
     const struct judge_sent *sent = settle(update, false, version);
+    const struct rules *rules = &judge.sums.rules;
     uint64_t weight = number_of(update, "weight");
     if (!sent->is_sound) {
         world_fail("update %s of %s was counted though it is not sound", sent->id, sent->client);
     }
     if (number_of(update, "base") != sent->base ||
         number_of(update, "examples") != sent->examples ||
-        weight != rules_weight(&judge.rules.spec, sent->examples, number_of(update, "staleness"))) {
+        weight != rules_weight(rules, sent->examples, number_of(update, "staleness"))) {
         world_fail("update %s of %s: base, examples or weight are not what was sent", sent->id,
                    sent->client);
     }
@@ -204,7 +273,35 @@ static void add_update(const json_t *update, uint64_t version) {
         world_fail("update %s of %s: staleness %" PRIu64 " in version %" PRIu64, sent->id,
                    sent->client, number_of(update, "staleness"), version);
     }
-    sums_add(&judge.sums, sent->deltas, sent->base, weight);
+    if (!rules->is_combined) {
+        sums_add(&judge.sums, sent->deltas, sent->base, weight);
+    }
+}
+
+/* What the version is made of instead of its updates. */
+static void add_combined(const json_t *record, uint64_t version, struct trib_digest *digest) {
+    const json_t *combined = json_object_get(record, "combined");
+    bool is_combined = version > 0 && judge.sums.rules.is_combined;
+    if ((combined != NULL) != is_combined) {
+        world_fail("version %" PRIu64 " was %scombined by somebody else", version,
+                   is_combined ? "not " : "");
+    }
+    if (!is_combined) {
+        return;
+    }
+    const json_t *updates = json_object_get(record, "updates");
+    size_t index = trib_digest_from_hex(text_of(combined, "digest"), digest)
+                       ? offers_find(version, digest, updates)
+                       : OFFERS_NONE;
+    if (index == OFFERS_NONE) {
+        world_fail("version %" PRIu64 ": nobody has sent %.12s for these %zu updates", version,
+                   text_of(combined, "digest"), json_array_size(updates));
+    }
+    if (!offers_look(index)->is_sound) {
+        world_fail("version %" PRIu64 " was made of a delta that is not sound", version);
+    }
+    sums_add(&judge.sums, offers_look(index)->deltas, version - 1, 1);
+    tally_add(TALLY_COMBINED, 1);
 }
 
 static void take_version(const json_t *record) {
@@ -215,7 +312,9 @@ static void take_version(const json_t *record) {
     uint64_t total = 0;
     size_t i;
     json_t *update;
+    struct trib_digest combined = {0};
     const json_t *updates = json_object_get(record, "updates");
+    follow_revision(version);
     json_array_foreach(updates, i, update) {
         add_update(update, version);
         total += number_of(update, "weight");
@@ -227,6 +326,7 @@ static void take_version(const json_t *record) {
         if (total != number_of(record, "weight")) {
             world_fail("version %" PRIu64 ": weights do not add up", version);
         }
+        add_combined(record, version, &combined);
         sums_merge(&judge.sums);
     }
     size_t byte_count;
@@ -240,6 +340,8 @@ static void take_version(const json_t *record) {
         world_fail("version %" PRIu64 ": its %zu updates give %.12s, the ledger says %.12s",
                    version, json_array_size(updates), hex, text_of(record, "model"));
     }
+    judge.combined = grown(judge.combined, judge.version_count, sizeof *judge.combined);
+    judge.combined[judge.version_count] = combined;
     judge.versions = grown(judge.versions, judge.version_count, sizeof *judge.versions);
     judge.versions[judge.version_count++] = digest;
     tally_add(TALLY_VERSIONS, 1);
@@ -342,6 +444,8 @@ static void take_record(const char *text, size_t text_bytes) {
         take_evaluation(record);
     } else if (strcmp(type, "client") == 0) {
         take_client(record);
+    } else if (strcmp(type, "revision") == 0) {
+        take_revision(record);
     } else if (strcmp(type, "revoked") == 0) {
         take_revocation(record);
     }
@@ -564,6 +668,54 @@ static void check_revocation(const struct network_request *request) {
     client->revoked_told = client->revoked;
 }
 
+/* The change that was asked for is the newest one recorded, and holds from then on. */
+static void check_change(const json_t *document) {
+    const struct revision *newest = &judge.revisions[judge.revision_count - 1];
+    struct trib_digest spec;
+    digest_of_document(json_object_get(document, "spec"), &spec);
+    if (judge.revision_count == 1 || newest->from != number_of(document, "version") ||
+        !trib_digest_equal(&spec, &newest->spec)) {
+        world_fail("the spec is said to change from version %" PRIu64
+                   " on, the ledger knows better",
+                   number_of(document, "version"));
+    }
+}
+
+/* What is offered for the next version was sent, is sound, and is not settled yet. */
+static void check_offer(const json_t *document) {
+    struct offer offer;
+    if (!json_is_object(document)) {
+        return; /* null: nothing is offered */
+    }
+    const json_t *current = json_object_get(document, "current");
+    offer_read(&offer, document);
+    if (offer.version != judge.version_count || offer.count == 0 ||
+        number_of(current, "version") != offer.version - 1) {
+        world_fail("version %" PRIu64 " is offered with %zu updates, and %zu versions are there",
+                   offer.version, offer.count, judge.version_count);
+    }
+    check_version(offer.version - 1, text_of(current, "digest"), "an offer");
+    for (size_t i = 0; i < offer.count; i++) {
+        const struct judge_sent *sent = &judge.sent[offer.updates[i]];
+        if (!sent->is_sound || find_settled(sent->client, sent->id) != NULL) {
+            world_fail("version %" PRIu64 " is offered with update %s of %s, which is %s",
+                       offer.version, sent->id, sent->client,
+                       sent->is_sound ? "settled" : "not sound");
+        }
+    }
+    offer_release(&offer);
+}
+
+/* Whoever is told that a version was made of what it sent. */
+static void check_combination(const struct network_request *request, const json_t *document) {
+    uint64_t version = number_of(document, "version");
+    check_version(version, text_of(document, "digest"), "the answer to a combiner");
+    if (!trib_digest_equal(&judge.combined[version], &offers_look(request->sent)->digest)) {
+        world_fail("version %" PRIu64 " was made of something else than its combiner is told",
+                   version);
+    }
+}
+
 static void check_creation(void) {
     char path[128];
     uint64_t byte_count;
@@ -613,7 +765,7 @@ void judge_replied(const struct network_request *request, int status, const char
         }
         return;
     }
-    json_t *document = json_loadb((const char *)body, body_bytes, 0, NULL);
+    json_t *document = json_loadb((const char *)body, body_bytes, JSON_DECODE_ANY, NULL);
     if (request->is_dead && status < 400) {
         world_fail("%s %s: %d with a token that was revoked", request->method, request->target,
                    status);
@@ -634,6 +786,12 @@ void judge_replied(const struct network_request *request, int status, const char
         check_creation();
     } else if (request->purpose == NETWORK_REVOKE) {
         check_revocation(request);
+    } else if (request->purpose == NETWORK_CHANGE) {
+        check_change(document);
+    } else if (request->purpose == NETWORK_OFFER) {
+        check_offer(document);
+    } else if (request->purpose == NETWORK_COMBINE) {
+        check_combination(request, document);
     } else if (request->purpose == NETWORK_STATUS) {
         check_named(document, "the status");
     } else if (request->purpose == NETWORK_JOIN) {
@@ -663,12 +821,33 @@ void judge_heard(const char *text, size_t text_bytes) {
     }
 }
 
+/* Of which offer is not known here: one that was made again may have another update at this index. */
+static void check_offered_body(const struct network_request *request,
+                               const struct trib_digest *digest) {
+    bool is_sent = false;
+    for (size_t i = 0; i < judge.sent_count && !is_sent; i++) {
+        is_sent = judge.sent[i].is_sound && trib_digest_equal(&judge.sent[i].digest, digest);
+    }
+    if (!is_sent && machine_files_rotten() == TALLY_ROT_SPOOL) {
+        tally_add(TALLY_ROT_NOTICED, 1); /* by whoever compares it with the digest in the offer */
+    } else if (!is_sent) {
+        world_fail("GET %s: nobody has sent this", request->target);
+    }
+}
+
 void judge_delivered(const struct network_request *request, int status, const char *etag,
                      const unsigned char *body, size_t body_bytes, bool is_lost) {
-    if (request->purpose != NETWORK_MODEL_GET || status != 200 || is_lost) {
+    struct trib_digest digest;
+    if (status != 200 || is_lost) {
         return;
     }
-    struct trib_digest digest;
+    if (request->purpose == NETWORK_OFFER_UPDATE) {
+        trib_digest_of(body, body_bytes, &digest);
+        check_offered_body(request, &digest);
+    }
+    if (request->purpose != NETWORK_MODEL_GET) {
+        return;
+    }
     char hex[HEX];
     trib_digest_of(body, body_bytes, &digest);
     trib_digest_to_hex(&digest, hex);

@@ -7,7 +7,8 @@
  *   - an acknowledged id stands for one body, whose digest is the one counted;
  *   - each id is settled once, in one version or in one list of dropped ones, and never both;
  *   - versions are numbered without gaps, their weights add up, and each has the digest that the
- *     updates of the clients give (sums.h);
+ *     updates of the clients give (sums.h), or what an external combiner sent for them (offers.h),
+ *     by the spec that holds for it: the ledger tells of each change before it holds;
  *   - what was durable once is there after every crash;
  *   - in the end every acknowledged update is settled. */
 #ifndef TRIB_SIM_FAULTS_JUDGE_H
@@ -45,6 +46,8 @@ struct judge_sent {
 };
 size_t judge_note(const struct judge_sent *sent); /* its index */
 const struct judge_sent *judge_look(size_t index);
+/* Index of what this client sent under this id with this digest; SIZE_MAX: nobody did. */
+size_t judge_find(const char *client, const char *id, const struct trib_digest *digest);
 
 /* The network tells of every reply: when the daemon gives it, and when its last byte has left. */
 void judge_replied(const struct network_request *request, int status, const char *etag,

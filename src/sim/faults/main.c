@@ -311,6 +311,7 @@ static void run_world(uint64_t seed, const struct options *options) {
     tally_add(TALLY_STEPS, world.step_count);
     tally_add(TALLY_REQUESTS, world.requests);
     tally_add(TALLY_ACKNOWLEDGED, judge_acknowledged_count());
+    people_end();
     judge_end();
     world_end();
 }

@@ -25,6 +25,10 @@ enum network_purpose {
     NETWORK_STATUS,
     NETWORK_JOIN,
     NETWORK_REVOKE,
+    NETWORK_CHANGE,
+    NETWORK_OFFER,
+    NETWORK_OFFER_UPDATE,
+    NETWORK_COMBINE,
 };
 
 struct network_request {
@@ -41,7 +45,7 @@ struct network_request {
     /* for the judge */
     const char *client; /* borrowed for the life of the world */
     char id[64];
-    size_t sent; /* UPDATE_PUT: index of what was sent */
+    size_t sent; /* UPDATE_PUT: index of what was sent; COMBINE: likewise (offers.h) */
     const char *run;
     bool is_dead; /* its token was revoked before it arrived; filled in */
 };

@@ -1,4 +1,5 @@
-/* people.c - who takes part in a world: trainers of all characters, an evaluator, an operator. */
+/* people.c - who takes part in a world: trainers of all characters, an evaluator, an operator, perhaps
+ * a combiner (combiner.c). */
 #include "sim/faults/people.h"
 
 #include <inttypes.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include "node/daemon.h"
+#include "sim/faults/combiner.h"
 #include "sim/faults/judge.h"
 #include "sim/faults/network.h"
 #include "sim/faults/world.h"
@@ -158,6 +160,9 @@ static struct network_request put_update(const struct person *person, size_t ind
                        "Tributary-Base-Version: %" PRIu64 "\r\nTributary-Examples: %" PRIu64
                        "\r\nTributary-Metrics: {\"loss\":%u.25}\r\n",
                        sent->base, sent->examples, (unsigned)world_below(9));
+    }
+    if (world_chance(0.3)) {
+        strcat(request.fields, "Tributary-Receipt: yes\r\n");
     }
     request.content_type = "application/safetensors";
     request.body = sent->body;
@@ -448,6 +453,16 @@ static void revoke_somebody(void) {
     network_send(&request, operated, NULL);
 }
 
+/* Another strategy from some version on; it may be refused. */
+static void change_spec(void) {
+    struct network_request request = command(NETWORK_CHANGE, "PATCH", "");
+    request.body = people.rules.changes[world_below(people.rules.change_count)];
+    request.body_bytes = strlen(request.body);
+    request.content_type = "application/json";
+    request.has_body = true;
+    network_send(&request, operated, NULL);
+}
+
 static void look_around(void) {
     static const char *const paths[] = {"/ledger", "/history", "/spec", "/events",
                                         "/ledger?from=3"};
@@ -506,6 +521,8 @@ static void decide(void) {
         control("/resume");
     } else if (judge_has_version() && world_fault(TALLY_REVOKED, 0.01)) {
         revoke_somebody();
+    } else if (people.rules.change_count > 0 && world_fault(TALLY_CHANGED, 0.05)) {
+        change_spec();
     } else if (world_fault(TALLY_MEDDLED, 0.03)) {
         control(world_chance(0.93) ? "/pause" : "/stop");
     } else {
@@ -562,6 +579,9 @@ bool people_saw_failed(void) {
 
 void people_aim(enum people_aim aim) {
     people.aim = aim;
+    if (aim == PEOPLE_REST) {
+        combiner_rest();
+    }
 }
 
 void people_begin(const struct people_rules *rules) {
@@ -581,6 +601,13 @@ void people_begin(const struct people_rules *rules) {
         next_act(person, 0, MINUTE);
     }
     operate_later(TRIB_SECOND);
+    if (rules->has_combiner) {
+        combiner_begin(rules->run, rules->delta_max);
+    }
+}
+
+void people_end(void) {
+    combiner_end();
 }
 
 /* --- in the end: what became of it all? -------------------------------------------------------------------- */

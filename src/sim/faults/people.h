@@ -1,4 +1,4 @@
-/* people.h - who takes part in a world: trainers of all characters, an evaluator, an operator.
+/* people.h - who takes part in a world: trainers of all characters, an evaluator, an operator, perhaps a combiner.
  *
  * Each does one thing after the other and hears about it or not. What was not answered is sent
  * again with the same id; some send everything twice, some send rubbish, some go away. */
@@ -6,9 +6,11 @@
 #define TRIB_SIM_FAULTS_PEOPLE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define PEOPLE_TRAINERS_MAX 16
+#define PEOPLE_CHANGES_MAX 4
 
 struct people_rules {
     const char *run;
@@ -19,10 +21,14 @@ struct people_rules {
     double other_run_chance; /* that somebody does something in a second run */
     double delta_max;
     uint64_t weight_max;
-    bool is_equal; /* examples do not matter */
+    bool is_equal;                           /* examples do not matter, or not always */
+    bool has_combiner;                       /* versions may be made of what it sends */
+    const char *changes[PEOPLE_CHANGES_MAX]; /* of the live run's spec; borrowed */
+    size_t change_count;
 };
 
 void people_begin(const struct people_rules *rules);
+void people_end(void);
 
 /* What the operator does when nothing is wrong. */
 enum people_aim {

@@ -104,6 +104,10 @@ bool rules_read(struct rules *rules, const json_t *document) {
                      : strcmp(divide, "none") == 0 ? RULES_BY_ONE
                      : strcmp(divide, "both") == 0 ? RULES_BY_BOTH
                                                    : RULES_BY_WEIGHT;
+    rules->is_combined = strcmp(text_of(strategy, "combiner", ""), "external") == 0;
+    if (rules->is_combined) {
+        rules->divisor = RULES_BY_WEIGHT;
+    }
     rules->goal = whole_of(strategy, "goal");
     rules->delta_max = real_of(json_object_get(document, "model"), "delta_max");
     read_server(&rules->server, json_object_get(strategy, "server"));
@@ -113,8 +117,10 @@ bool rules_read(struct rules *rules, const json_t *document) {
 
 int rules_shift(const struct rules *rules) {
     int shift = 127;
-    while (ldexp((double)rules->weight_max * rules->delta_max, shift) > 0x1p51 ||
-           ldexp((double)rules->total_max * rules->delta_max, shift) >= 0x1p62) {
+    double weight_max = rules->is_combined ? 1 : (double)rules->weight_max;
+    double total_max = rules->is_combined ? 1 : (double)rules->total_max;
+    while (ldexp(weight_max * rules->delta_max, shift) > 0x1p51 ||
+           ldexp(total_max * rules->delta_max, shift) >= 0x1p62) {
         shift--;
     }
     return shift;

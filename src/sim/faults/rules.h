@@ -24,19 +24,20 @@ struct rules_server {
 };
 
 struct rules {
-    bool is_durable; /* durability: spool */
-    bool is_equal;   /* weights: equal */
-    bool is_mixing;  /* fedasync: an update pulls towards its base, too */
-    bool has_models; /* favano, s2s: a version is a mean of models, from whichever bases */
-    double alpha;    /* of the mix */
+    bool is_durable;  /* durability: spool */
+    bool is_equal;    /* weights: equal */
+    bool is_combined; /* by somebody else: a version is made of one delta, which weighs 1 */
+    bool is_mixing;   /* fedasync: an update pulls towards its base, too */
+    bool has_models;  /* favano, s2s: a version is a mean of models, from whichever bases */
+    double alpha;     /* of the mix */
     char staleness[16];
     double staleness_a, staleness_b;
     uint64_t staleness_max;
-    int unit_bits;         /* k: weights are in units of 2^-k */
-    uint64_t examples_max; /* of one update */
-    uint64_t weight_max;   /* of one update, in units */
-    uint64_t total_max;    /* of one version, in units */
-    enum rules_divisor divisor;
+    int unit_bits;              /* k: weights are in units of 2^-k */
+    uint64_t examples_max;      /* of one update */
+    uint64_t weight_max;        /* of one update, in units */
+    uint64_t total_max;         /* of one version, in units */
+    enum rules_divisor divisor; /* a combined delta: by its weight, 1 */
     uint64_t goal;
     double delta_max;
     struct rules_server server;

@@ -26,17 +26,28 @@ size_t sums_update_count(const struct sums *sums) {
     return (size_t)sums->counts[0] + sums->counts[1];
 }
 
-static size_t base_count(const struct sums *sums) {
-    bool has_bases = sums->rules.is_mixing || sums->rules.has_models;
-    return has_bases ? (size_t)sums->rules.staleness_max + 1 : 0;
+/* Does an update pull towards the version that it was made from? */
+static bool has_bases(const struct rules *rules) {
+    return rules->is_mixing || rules->has_models;
 }
 
 /* The current version may become the base of an update. */
 static void remember(struct sums *sums) {
-    if (base_count(sums) > 0) {
-        memcpy(sums->bases[sums->version % base_count(sums)], sums->values,
+    if (sums->base_count > 0) {
+        memcpy(sums->bases[sums->version % sums->base_count], sums->values,
                element_count(sums) * sizeof *sums->values);
     }
+}
+
+/* It has seen nothing yet. */
+static void begin_optimizer(struct sums *sums) {
+    const struct rules_server *server = &sums->rules.server;
+    float start = server->is_standard ? 0 : (float)(server->tau * server->tau);
+    for (size_t i = 0; i < sums->counts[0]; i++) {
+        sums->first_moments[i] = 0;
+        sums->second_moments[i] = start;
+    }
+    sums->steps = 0;
 }
 
 void sums_begin(struct sums *sums, const uint32_t counts[SUMS_TENSORS], const struct rules *rules) {
@@ -44,27 +55,38 @@ void sums_begin(struct sums *sums, const uint32_t counts[SUMS_TENSORS], const st
     sums->rules = *rules;
     memcpy(sums->counts, counts, sizeof sums->counts);
     sums->shift = rules_shift(rules);
+    sums->base_count = has_bases(rules) ? (size_t)rules->staleness_max + 1 : 0;
     size_t count = element_count(sums);
     sums->values = must_have(count, sizeof *sums->values);
     sums->first_moments = must_have(counts[0], sizeof *sums->first_moments);
     sums->second_moments = must_have(counts[0], sizeof *sums->second_moments);
-    sums->bases = must_have(base_count(sums), sizeof *sums->bases);
-    sums->base_weights = must_have(base_count(sums), sizeof *sums->base_weights);
+    sums->bases = must_have(sums->base_count, sizeof *sums->bases);
+    sums->base_weights = must_have(sums->base_count, sizeof *sums->base_weights);
     sums->totals = must_have(count, sizeof *sums->totals);
-    for (size_t i = 0; i < base_count(sums); i++) {
+    for (size_t i = 0; i < sums->base_count; i++) {
         sums->bases[i] = must_have(count, sizeof *sums->bases[i]);
     }
     for (size_t i = 0; i < count; i++) {
         sums->values[i] = (float)(world_unit() - 0.5);
     }
-    for (size_t i = 0; i < counts[0] && !rules->server.is_standard; i++) {
-        sums->second_moments[i] = (float)(rules->server.tau * rules->server.tau);
-    }
+    begin_optimizer(sums);
     remember(sums);
 }
 
+void sums_follow(struct sums *sums, const struct rules *rules) {
+    const struct rules_server *old = &sums->rules.server, *fresh = &rules->server;
+    bool is_same = strcmp(old->kind, fresh->kind) == 0 && old->is_standard == fresh->is_standard;
+    TRIB_ASSERT(sums->update_count == 0);
+    TRIB_ASSERT(!has_bases(rules) || sums->base_count == rules->staleness_max + 1);
+    sums->rules = *rules;
+    sums->shift = rules_shift(rules);
+    if (!is_same) {
+        begin_optimizer(sums);
+    }
+}
+
 void sums_end(struct sums *sums) {
-    for (size_t i = 0; i < base_count(sums); i++) {
+    for (size_t i = 0; i < sums->base_count; i++) {
         free(sums->bases[i]);
     }
     free(sums->bases);
@@ -109,8 +131,8 @@ void sums_add(struct sums *sums, const float *deltas, uint64_t base, uint64_t we
     }
     sums->weight_total += weight;
     sums->update_count++;
-    if (base_count(sums) > 0) {
-        sums->base_weights[base % base_count(sums)] += weight;
+    if (has_bases(&sums->rules)) {
+        sums->base_weights[base % sums->base_count] += weight;
     }
 }
 
@@ -150,9 +172,9 @@ static double rate_of(const struct sums *sums) {
     const struct rules_server *server = &sums->rules.server;
     double rate = server->lr;
     if (server->is_standard && server->beta2 > 0) {
-        rate *= sqrt(1 - power(server->beta2, sums->version + 1));
+        rate *= sqrt(1 - power(server->beta2, sums->steps + 1));
     }
-    return server->is_standard ? rate / (1 - power(server->beta1, sums->version + 1)) : rate;
+    return server->is_standard ? rate / (1 - power(server->beta1, sums->steps + 1)) : rate;
 }
 
 static double second_moment(const struct sums *sums, double v, double square) {
@@ -189,7 +211,7 @@ static void optimize(struct sums *sums, size_t i, double rate, double mean) {
 
 /* What bases add to the mean of element i, the oldest first. */
 static double pull(const struct sums *sums, size_t i, double mean, double unit) {
-    size_t count = base_count(sums);
+    size_t count = sums->base_count;
     for (size_t age = count; age-- > 0;) {
         size_t place = (size_t)((sums->version + count - age) % count);
         double share = (double)sums->base_weights[place] * unit;
@@ -217,8 +239,9 @@ void sums_merge(struct sums *sums) {
         sums->totals[i] = 0;
     }
     sums->weight_total = sums->update_count = 0;
-    memset(sums->base_weights, 0, base_count(sums) * sizeof *sums->base_weights);
+    memset(sums->base_weights, 0, sums->base_count * sizeof *sums->base_weights);
     sums->version++;
+    sums->steps++;
     remember(sums);
 }
 

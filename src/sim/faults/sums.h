@@ -16,25 +16,30 @@ __extension__ typedef unsigned __int128 sums_size;
 
 struct sums {
     /* set once */
-    struct rules rules;
     uint32_t counts[SUMS_TENSORS]; /* elements of each tensor */
-    int shift;                     /* F: one term is rint(weight * x * 2^F) */
+    size_t base_count; /* versions that can still be the base of an update; 0: no matter */
+    /* until the spec changes */
+    struct rules rules;
+    int shift;      /* F: one term is rint(weight * x * 2^F) */
+    uint64_t steps; /* that the server optimizer has taken */
     /* the version so far */
     uint64_t version;
     float *values;         /* all tensors, one after the other */
     float *first_moments;  /* of a.weight: m */
     float *second_moments; /* of a.weight: v */
-    float *
-        *bases; /* [staleness_max + 1] where bases matter: values of version n at n modulo that */
+    float **bases;         /* [base_count] values of version n at n modulo that */
     /* the buffer */
     sums_wide *totals;
     uint64_t weight_total, update_count;
-    uint64_t *base_weights; /* [staleness_max + 1] like bases: of the updates that came from each */
+    uint64_t *base_weights; /* [base_count] like bases: of the updates that came from each */
 };
 
 /* values are drawn from the seed. */
 void sums_begin(struct sums *sums, const uint32_t counts[SUMS_TENSORS], const struct rules *rules);
 void sums_end(struct sums *sums);
+/* The versions from now on are made by other rules; nothing has been added yet. Bases that were
+ * of no matter before cannot begin to matter. */
+void sums_follow(struct sums *sums, const struct rules *rules);
 
 /* Elements that an update carries: the first two tensors. */
 size_t sums_update_count(const struct sums *sums);

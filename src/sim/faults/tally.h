@@ -37,6 +37,10 @@
     ROW(CLIENT_DIED, "client that forgot all it had in hand")                 \
     ROW(REVOKED, "client's token revoked")                                    \
     ROW(MEDDLED, "run paused or stopped by the operator")                     \
+    ROW(CHANGED, "change of a live run's spec asked for")                     \
+    ROW(COMBINER_DIED, "combiner that forgot the offer it worked on")         \
+    ROW(COMBINER_SLOW, "combiner that took minutes for an offer")             \
+    ROW(COMBINED_TWICE, "offer answered twice, alike or not")                 \
     ROW(OTHER_RUN, "something else done in another run")
 
 #define TALLY_LOOKS(ROW)                                                                     \
@@ -48,6 +52,8 @@
     ROW(DROPPED, "updates dropped, with the reason")                                         \
     ROW(FORGOTTEN, "acknowledged in memory only (durability: memory) and lost in a crash")   \
     ROW(VERSIONS, "versions computed again from what the clients sent: the same bits")       \
+    ROW(REVISIONS, "changes of the spec, each version judged by its own")                    \
+    ROW(COMBINED, "versions that are what an external combiner sent for their updates")      \
     ROW(TOLD, "answers that told nothing which was not durable")                             \
     ROW(CRASHES_CHECKED, "crashes after which every durable record was there")               \
     ROW(ROT_NOTICED, "flipped bits that the daemon noticed")                                 \
