@@ -97,7 +97,26 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-class PinnedConnection(http.client.HTTPSConnection):
+class Probing:
+    """A peer that is gone without a word is noticed within 20 s of a long poll."""
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", 9), ("TCP_KEEPINTVL", 3), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, name):  # not everywhere, and not under this name
+                self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+class PlainConnection(Probing, http.client.HTTPConnection):
+    pass
+
+
+class TlsConnection(Probing, http.client.HTTPSConnection):
+    pass
+
+
+class PinnedConnection(TlsConnection):
     """TLS with whoever has the key of the pin, which no name, date or CA adds to."""
 
     pin = ""
@@ -163,13 +182,16 @@ def connection_to(link: JoinLink, trust: Trust,
         proxy = urllib.request.getproxies_environment().get("https" if link.is_tls else "http")
     parts = urllib.parse.urlsplit(proxy if proxy and "//" in proxy else f"//{proxy or host}")
     if proxy:
+        if parts.scheme not in ("", "http"):
+            raise Failure(INVALID, f"{'HTTPS' if link.is_tls else 'HTTP'}_PROXY: a proxy of "
+                          f"{parts.scheme}:// cannot be used, only "
+                          "http://[user:password@]host[:port]")
         host, port = parts.hostname or "", parts.port or 80
     connection: http.client.HTTPConnection
     if not link.is_tls:
-        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        connection = PlainConnection(host, port, timeout=timeout)
     elif not link.pin:
-        connection = http.client.HTTPSConnection(host, port, timeout=timeout,
-                                                 context=trust_of("", trust))
+        connection = TlsConnection(host, port, timeout=timeout, context=trust_of("", trust))
     else:
         connection = PinnedConnection(host, port, timeout=timeout,
                                       context=trust_of(link.pin, trust))

@@ -115,7 +115,9 @@ enum trib_status trib_proxy_parse(const char *text, struct trib_proxy *proxy,
     if (scheme_limit != NULL) {
         if (strncasecmp(text, SCHEME, strlen(SCHEME)) != 0) {
             return trib_error_set(error, TRIB_EUNSUPPORTED,
-                                  "only proxies that begin with http:// can be used");
+                                  "a proxy of %.*s:// cannot be used, only "
+                                  "http://[user:password@]host[:port]",
+                                  (int)strcspn(text, ":@"), text);
         }
         text = scheme_limit + strlen("://");
     }

@@ -23,6 +23,11 @@
 #define IDLE_MS 60000
 #define CONNECT_MS 10000  /* nobody who answers takes so long */
 #define HEAD_START_MS 250 /* RFC 8305 section 8 */
+/* Where nothing passes, as during a long poll, a peer that is gone without a word (its machine lost
+ * power, its address moved) is noticed after 9 + 3 * 3 s. */
+#define PROBE_AFTER_S 9
+#define PROBE_EVERY_S 3
+#define PROBES_LOST_MAX 3
 #define RUNNERS_MAX 8
 
 /* --- the bell ------------------------------------------------------------------------------- */
@@ -152,6 +157,25 @@ static int await(const struct trib_sockets *sockets, struct race *race, int ms, 
     }
 }
 
+/* A socket that refuses an option, as those with a path do, works all the same. No TCP_USER_TIMEOUT:
+ * that would also give up on a daemon that is there and has stopped reading for a while. */
+static void set_options(int descriptor) {
+    static const struct {
+        int level, name, value;
+    } options[] = {
+        /* Head and body leave in few large writes; waiting to join them would only delay. */
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, PROBE_AFTER_S},
+        {IPPROTO_TCP, TCP_KEEPINTVL, PROBE_EVERY_S},
+        {IPPROTO_TCP, TCP_KEEPCNT, PROBES_LOST_MAX},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        (void)setsockopt(descriptor, options[i].level, options[i].name, &options[i].value,
+                         sizeof options[i].value);
+    }
+}
+
 /* A connected descriptor, or -1 and *failure. A host whose IPv6 is a black hole must not look
  * dead, nor slow: the next address does not wait for the one before to give up. */
 static int dial(const struct trib_sockets *sockets, const struct addrinfo *addresses,
@@ -175,11 +199,8 @@ static int dial(const struct trib_sockets *sockets, const struct addrinfo *addre
     while (race.count > 0) {
         (void)close(race.runners[--race.count].fd); /* nothing was sent */
     }
-    int yes = 1;
     if (winner >= 0) {
-        /* Head and body leave in few large writes; waiting to join them would only delay. A socket
-         * that refuses the option, as those with a path do, works all the same. */
-        (void)setsockopt(winner, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+        set_options(winner);
     }
     return winner;
 }

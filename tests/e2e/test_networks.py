@@ -238,7 +238,7 @@ class ClientProxies(Networks):
         self.assertIn(f"proxy 127.0.0.1 port {proxy.port} wants another user and password", error)
         self.assertNotIn("wr0ng", error)
         error = self.join_once(link, expect=2, HTTPS_PROXY="socks5://dev:wr0ng@127.0.0.1:1")
-        self.assertIn("HTTPS_PROXY: only proxies that begin with http://", error)
+        self.assertIn("HTTPS_PROXY: a proxy of socks5:// cannot be used, only http://", error)
         self.assertNotIn("wr0ng", error)
 
     def test_a_refusal_names_the_proxy(self):
@@ -520,6 +520,59 @@ class Addresses(Networks):
         else:
             self.skipTest("this kernel's queues do not fill")
         self.assertLess(self.check(), 8 * SCALE)  # alone, one address is given 10 s
+
+
+class Vanishing(Networks):
+    """A network of its own, in which an address can go away and take nobody's leave."""
+
+    ADDRESS = "10.9.9.9"
+
+    def setUp(self):
+        holder = subprocess.Popen(["unshare", "--map-root-user", "--net", "sh", "-c",
+                                   f"ip link set lo up && ip address add {self.ADDRESS}/32 dev lo && "
+                                   "echo up && exec sleep 600"], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(self.end, holder)
+        if holder.stdout.readline() != "up\n" or not shutil.which("nsenter"):
+            self.skipTest("no network namespaces of one's own here")
+        self.inside = ["nsenter", "--user", "--net", "--preserve-credentials", "--target",
+                       str(holder.pid)]
+
+    def begin_inside(self, *words):
+        process = subprocess.Popen([*self.inside, *map(str, words)], text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env=self.environment())
+        self.addCleanup(self.end, process)
+        return process
+
+    def run_inside(self, *words):
+        return subprocess.run([*self.inside, *map(str, words)], check=True, capture_output=True,
+                              text=True, env=self.environment(), timeout=60 * SCALE).stdout
+
+    def is_quiet(self):
+        """One connection of the client, and nothing has passed for a second."""
+        connections = ["ss", "-Htin", "dst", f"{self.ADDRESS}:7700"]
+        before = re.findall(r"bytes_acked:\d+", self.run_inside(*connections))
+        time.sleep(1)
+        return before and before == re.findall(r"bytes_acked:\d+", self.run_inside(*connections))
+
+    def test_a_long_poll_notices_that_nobody_is_there(self):
+        data, ready = self.folder / "vanishing", self.folder / "ready"
+        self.begin_inside(TRIB, "serve", "--data-dir", data, "--ready-file", ready, "--insecure",
+                          "--listen", f"{self.ADDRESS}:7700")
+        wait_for(ready.exists)
+        there = ["--url", f"http://{self.ADDRESS}:7700", "--token-file", data / "admin.token"]
+        link = self.run_inside(TRIB, "run", "create", self.spec(strategy={"quorum": 2}),
+                               "--link-only", *there).strip()
+        client = self.begin_inside(TRIB, "join", link, "--client", "dev-1", "--data", self.data,
+                                   "--retry-for", "1s")
+        wait_for(lambda: json.loads(self.run_inside(TRIB, "status", "r", "--json", *there))
+                 ["clients"]["joined"] == 1)  # and waits for another one
+        wait_for(self.is_quiet)
+        began = time.monotonic()
+        self.run_inside("ip", "address", "del", f"{self.ADDRESS}/32", "dev", "lo")
+        client.communicate(timeout=55)  # without probes the socket is given up after 60 s
+        self.assertEqual(client.returncode, 3)
+        self.assertLess(time.monotonic() - began, 45)
 
 
 class ReverseProxy:
