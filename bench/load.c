@@ -3,7 +3,7 @@
  *   load poll   --url URL --run R --clients N [--until-version V]
  *               all join and hold a long poll open until it tells of version V or later
  *   load push   --url URL --run R --clients N --bytes B [--rate BYTES_PER_S] [--abandon]
- *                                                       [--until-version V]
+ *                                                       [--until-version V] [--receipts]
  *               all join and send updates of B bytes, one after the other, each with an id of its
  *               own; at a rate, or as fast as it goes; --abandon: half a body, then a new
  *               connection; with a version, the last one waits until it is there
@@ -67,7 +67,7 @@ struct options {
     long clients, count;
     double seconds, rate, pause;
     uint64_t bytes, until_version;
-    bool is_abandoning;
+    bool is_abandoning, wants_receipts;
     FILE *acknowledged; /* NULL: nobody asks */
 };
 
@@ -203,9 +203,11 @@ static int write_head(const struct client *client, char *head, size_t room) {
                         "Host: localhost\r\nAuthorization: Bearer %s\r\n"
                         "Content-Type: application/safetensors\r\n"
                         "Tributary-Base-Version: %" PRIu64 "\r\nTributary-Examples: 1\r\n"
-                        "Content-Length: %" PRIu64 "\r\n\r\n",
+                        "%sContent-Length: %" PRIu64 "\r\n\r\n",
                         options.run, name_of(client, name), (int)getpid(), client->next_id,
-                        client->token, client->base, body_head_bytes + options.bytes);
+                        client->token, client->base,
+                        options.wants_receipts ? "Tributary-Receipt: yes\r\n" : "",
+                        body_head_bytes + options.bytes);
     }
 }
 
@@ -741,6 +743,8 @@ static void read_options(int count, char **words) {
     for (int i = 2; i < count; i++) {
         if (strcmp(words[i], "--abandon") == 0) {
             options.is_abandoning = true;
+        } else if (strcmp(words[i], "--receipts") == 0) {
+            options.wants_receipts = true;
         } else if (i + 1 < count) {
             read_option(words[i], words[i + 1]);
             i++;

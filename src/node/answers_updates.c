@@ -51,6 +51,17 @@ static bool has_quota(struct trib_call *call, const struct trib_http_request *re
     return false;
 }
 
+/* A signature is a quarter of what a small update costs, so it is made for those who keep it. */
+static bool read_wish(struct trib_call *call, const struct trib_http_request *request) {
+    const char *wish = trib_http_request_field(request, "tributary-receipt");
+    call->wants_receipt = wish != NULL && strcmp(wish, "yes") == 0;
+    if (wish == NULL || call->wants_receipt || strcmp(wish, "no") == 0) {
+        return true;
+    }
+    trib_call_refuse(call, "header", "Tributary-Receipt: \"%.24s\" is neither yes nor no", wish);
+    return false;
+}
+
 void trib_answer_update_put(struct trib_call *call, const struct trib_http_request *request) {
     struct trib_hosted *hosted = call->hosted;
     struct trib_update_texts texts = {
@@ -65,7 +76,7 @@ void trib_answer_update_put(struct trib_call *call, const struct trib_http_reque
         trib_call_refuse_input(call, "header", &error);
         return;
     }
-    if (!has_quota(call, request)) {
+    if (!read_wish(call, request) || !has_quota(call, request)) {
         return;
     }
     call->has_length = request->has_length;
@@ -83,6 +94,8 @@ void trib_answer_update_put(struct trib_call *call, const struct trib_http_reque
 /* --- the body is there -------------------------------------------------------------------------- */
 
 static void send_update(struct trib_call *call, struct trib_upload *upload) {
+    upload->wants_receipt =
+        call->wants_receipt && call->hosted->spec->durability == TRIB_DURABILITY_SPOOL;
     (void)snprintf(upload->entry.codec, sizeof upload->entry.codec, "%.31s", upload->head.codec);
     json_t *metrics = trib_metrics_document(&upload->head.metrics);
     size_t bytes = upload->head.metrics.count == 0

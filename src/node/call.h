@@ -33,6 +33,7 @@ struct trib_call {
     const struct trib_http_request *request; /* only while the head is being answered */
     const struct trib_update_head *head;     /* the same, of an update */
     bool has_length;                         /* of an update: its head has announced it */
+    bool wants_receipt;                      /* the same: whoever sends it asks for one */
     trib_time_ns alive_at;              /* when the heart was last told that its upload moves */
     struct trib_upload *upload;         /* body of an update, until the heart has admitted it */
     const struct trib_upload *admitted; /* the same, once admitted, until the call is answered */

@@ -181,7 +181,7 @@ static const char *dropped_why(struct trib_hosted *hosted, const struct trib_cal
     return status == TRIB_OK ? row->reason : "";
 }
 
-/* What the client can keep; nothing is promised of what is only in memory. */
+/* What the client can keep, if it wants to; nothing is promised of what is only in memory. */
 static void add_receipt(struct trib_upload *upload, json_t *document) {
     char line[TRIB_SIGNED_TEXT_BYTES];
     const char *receipt =
@@ -215,7 +215,7 @@ static void carry_acknowledge(struct trib_hosted *hosted, const struct trib_effe
     }
     bool is_new = call->admitted != NULL; /* until the call is answered */
     json_t *document = trib_receipt_document(&receipt);
-    if (is_spooled && is_durable) {
+    if (is_spooled && is_durable && call->wants_receipt) {
         add_receipt(hosted->slots[effect->slot], document);
     }
     trib_call_reply(call, 200, document);

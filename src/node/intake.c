@@ -45,8 +45,7 @@ static void check(void *context) {
     if (status == TRIB_OK && upload->file != NULL && needs_sync) {
         status = trib_spool_body_finish(upload->file);
     }
-    bool has_receipt = needs_sync && upload->entry.kind == TRIB_SPOOL_UPDATE;
-    if (status == TRIB_OK && has_receipt) { /* signing costs more than many a small update */
+    if (status == TRIB_OK && upload->wants_receipt) { /* costs more than many a small update */
         char line[TRIB_SIGNED_TEXT_BYTES];
         upload->receipt =
             trib_text_copy(upload->hosted->node->env, trib_upload_receipt(upload, line));

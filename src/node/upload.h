@@ -34,6 +34,7 @@ struct trib_upload {
     struct trib_update_head head;  /* from the headers, later joined with the metadata */
     bool is_compare;               /* the id is known: only the digest matters */
     uint64_t length;               /* announced; UINT64_MAX: chunked, nobody knows */
+    bool wants_receipt;            /* to be signed while it is checked */
     uint64_t byte_count;           /* received so far */
 
     uint64_t charged;              /* to the budget for bodies */
@@ -59,9 +60,9 @@ struct trib_upload {
     struct trib_error error;
     bool is_head_wrong; /* the error is about headers or metadata, not about tensors */
     trib_slot slot;
-    bool is_spooled;          /* durable: entry.place is set */
-    char *receipt;            /* signed on a worker, until it is told; NULL: made when needed */
-    bool is_settled;          /* released from its slot */
+    bool is_spooled; /* durable: entry.place is set */
+    char *receipt;   /* signed on a worker, until it is told; NULL: none, or made when needed */
+    bool is_settled; /* released from its slot */
     struct trib_upload *next; /* in the queue it stands in */
 };
 

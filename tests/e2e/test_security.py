@@ -346,9 +346,13 @@ class Receipts(Secured):
         self.assertEqual(checked.returncode, 1, checked.stdout)
         self.assertIn(word, checked.stderr)
 
+    def put(self, wish="yes"):
+        return self.client.put("u", DELTA, base=0, examples=7,
+                               headers={"Tributary-Receipt": wish} if wish else {})
+
     def count_two(self):
         """Two updates make version 1; the reply to the first."""
-        first = self.client.put("u", DELTA, base=0, examples=7)
+        first = self.put()
         self.assertEqual(first.status, 200, first.body)
         self.run_.join("dev-2").put("v", DELTA, base=0, examples=3)
         wait_for(lambda: self.run_.version() == 1)
@@ -358,7 +362,7 @@ class Receipts(Secured):
         return self.save("ledger.json", self.run_.get("/ledger").body)
 
     def test_a_receipt_says_what_was_taken(self):
-        receipt = self.client.put("u", DELTA, base=0, examples=7).json()["receipt"]
+        receipt = self.put().json()["receipt"]
         word, run, client, update, digest, base, weight, version, when, _ = receipt.split("~")
         self.assertEqual((word, run, client, update), ("tributary-receipt-1", "s", "dev", "u"))
         self.assertEqual(digest, hashlib.sha256(DELTA).hexdigest())
@@ -367,11 +371,19 @@ class Receipts(Secured):
         for restart in (False, True):
             if restart:
                 self.daemon.restart(signal.SIGKILL)
-            again = self.client.put("u", DELTA, base=0, examples=7)
+            again = self.put()
             self.assertEqual(again.json()["receipt"], receipt)
 
+    def test_only_who_asks_gets_one(self):
+        self.assertEqual(self.put("maybe").json()["code"], "header")
+        for wish, is_there in ((None, False), ("no", False), ("yes", True), (None, False)):
+            with self.subTest(wish=wish):
+                reply = self.put(wish)
+                self.assertEqual(reply.status, 200, reply.body)
+                self.assertEqual("receipt" in reply.json(), is_there)
+
     def test_any_program_can_check_it(self):
-        receipt = self.client.put("u", DELTA, base=0, examples=7).json()["receipt"]
+        receipt = self.put().json()["receipt"]
         text, signature = receipt.rsplit("~", 1)
         words = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", self.key, "-rawin", "-in",
                  self.save("text", text.encode()), "-sigfile",
@@ -392,7 +404,7 @@ class Receipts(Secured):
         self.daemon.start()
 
     def test_a_dropped_update_is_found_in_the_ledger(self):
-        signed = self.save("receipt", self.client.put("u", DELTA, base=0, examples=7).body)
+        signed = self.save("receipt", self.put().body)
         self.assert_bad(self.verify(signed, "--ledger", self.ledger_file()),
                         "neither counts nor drops it")
         self.assertEqual(self.run_.control("stop").status, 200)
