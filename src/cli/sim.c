@@ -274,7 +274,7 @@ struct one_run {
     struct trib_block *model;
     struct trib_work_native *native;
     struct trib_work_pipe *pipe;
-    struct trib_layout *layout; /* of the pipe */
+    struct trib_layout *layout; /* of versions, for whoever trains */
     struct trib_block *last;    /* what --save wants */
 };
 
@@ -328,40 +328,38 @@ static enum trib_status make_model(const struct simulation *simulation, struct o
 }
 
 /* Which trainer the tensors of version 0 belong to. */
-static enum trib_status infer_trainer(const struct trib_env *env, const struct trib_spec *spec,
-                                      const struct trib_block *model,
+static enum trib_status infer_trainer(const struct trib_env *env, const struct trib_layout *layout,
                                       struct trib_trainer_spec *trainer, struct trib_error *error) {
-    struct trib_layout *layout;
-    enum trib_status status = trib_model_read_layout(env, spec, model, &layout, error);
-    if (status != TRIB_OK) {
-        return status;
-    }
+    enum trib_status status = TRIB_OK;
+    size_t count = 0;
     struct trib_client_tensor *tensors = trib_allocate(env, layout->tensor_count, sizeof *tensors);
     if (tensors == NULL) {
         status = trib_error_set(error, TRIB_EMEMORY, "out of memory");
     } else {
         for (size_t t = 0; t < layout->tensor_count; t++) {
             const struct trib_tensor *tensor = &layout->tensors[t];
-            tensors[t] = (struct trib_client_tensor){.name = tensor->name, .rank = tensor->rank};
-            memcpy(tensors[t].shape, tensor->shape, sizeof tensor->shape);
+            if (!tensor->is_companion) {
+                tensors[count].name = tensor->name;
+                tensors[count].rank = tensor->rank;
+                memcpy(tensors[count++].shape, tensor->shape, sizeof tensor->shape);
+            }
         }
-        status = trib_native_infer(tensors, layout->tensor_count, trainer, error);
+        status = trib_native_infer(tensors, count, trainer, error);
         trib_release(env, tensors, layout->tensor_count, sizeof *tensors);
     }
-    trib_layout_free(layout);
     return status;
 }
 
 static enum trib_status make_native(const struct simulation *simulation, struct one_run *run,
                                     struct trib_error *error) {
     struct trib_trainer_spec trainer;
-    enum trib_status status =
-        infer_trainer(simulation->cli->env, run->spec, run->model, &trainer, error);
+    enum trib_status status = infer_trainer(simulation->cli->env, run->layout, &trainer, error);
     if (status != TRIB_OK) {
         return status;
     }
     const struct trib_work_native_options options = {
         .trainer = &trainer,
+        .layout = run->layout,
         .settings = run->spec->train,
         .train = &simulation->train,
         .owners = simulation->owners,
@@ -376,11 +374,6 @@ static enum trib_status make_native(const struct simulation *simulation, struct 
 static enum trib_status make_pipe(const struct simulation *simulation, struct one_run *run,
                                   struct trib_error *error) {
     const struct trib_env *env = simulation->cli->env;
-    enum trib_status status =
-        trib_model_read_layout(env, run->spec, run->model, &run->layout, error);
-    if (status != TRIB_OK) {
-        return status;
-    }
     const struct trib_work_pipe_options options = {
         .input = simulation->work_fds[0],
         .output = simulation->work_fds[1],
@@ -402,6 +395,9 @@ static enum trib_status prepare(const struct simulation *simulation, const char 
     status = trib_spec_parse(env, run->file.document, &run->spec, error);
     if (status == TRIB_OK) {
         status = make_model(simulation, run, error);
+    }
+    if (status == TRIB_OK) {
+        status = trib_model_read_layout(env, run->spec, run->model, &run->layout, error);
     }
     if (status == TRIB_OK && simulation->options->work_fds != NULL) {
         status = make_pipe(simulation, run, error);

@@ -163,7 +163,7 @@ static enum trib_status make_update_layout(struct trib_fleet *fleet) {
     size_t count = 0;
     for (size_t t = 0; t < layout->tensor_count; t++) {
         const struct trib_tensor *tensor = &layout->tensors[t];
-        if (tensor->role == TRIB_ROLE_TRAIN || tensor->role == TRIB_ROLE_AVERAGE) {
+        if (trib_role_is_summed(tensor->role)) {
             sent[count++] = *tensor;
         }
     }
@@ -215,15 +215,18 @@ static enum trib_status make_hands(struct trib_fleet *fleet) {
                           AHEAD_PER_HAND * threads, trib_fleet_job, fleet, &fleet->hands);
 }
 
+/* Versions may have more tensors than the model that somebody brings: they are zero at first. */
 static enum trib_status make_model(struct trib_fleet *fleet) {
     struct trib_layout *layout;
-    struct trib_block *model = fleet->options->model;
+    struct trib_block *model = fleet->options->model, *first;
+    const struct trib_source source = trib_source_of_memory(model->bytes, model->byte_count);
     enum trib_status status =
-        trib_model_read_layout(fleet->env, fleet->spec, model, &layout, fleet->error);
+        trib_model_import(fleet->env, fleet->spec, &source, &layout, &first, fleet->error);
     if (status == TRIB_OK) {
         status =
-            trib_model_init(&fleet->model, fleet->env, fleet->spec, layout, model, 0, fleet->error);
+            trib_model_init(&fleet->model, fleet->env, fleet->spec, layout, first, 0, fleet->error);
     }
+    trib_block_unref(first);
     return status;
 }
 
@@ -354,11 +357,20 @@ static enum trib_status check_options(const struct trib_fleet_options *options,
     bool has_metric_rule = !isnan(stop->target) || stop->patience > 0;
     TRIB_ASSERT(options->threads > 0 && options->threads <= TRIB_HANDS_MAX);
     bool ends_itself = options->spec->strategy.tempo == TRIB_TEMPO_SUM;
-    if (options->spec->strategy.companions != 0) {
+    const struct trib_spec_strategy *strategy = &options->spec->strategy;
+    if (strategy->companions != 0 && work->train != NULL && !work->has_companions) {
+        return trib_error_set(
+            error, TRIB_EINVALID,
+            "strategy.preset: %s needs clients that send more than a model, which "
+            "the native trainers do; fedavg works",
+            strategy->preset);
+    }
+    if (strategy->population > 0 && strategy->population < options->population->clients) {
         return trib_error_set(error, TRIB_EINVALID,
-                              "strategy.preset: %s is not simulated, its clients keep or send more "
-                              "than a model; fedavg works",
-                              options->spec->strategy.preset);
+                              "strategy.population: %" PRIu32 ", and there are %" PRIu64
+                              " clients; population %" PRIu64 " works",
+                              strategy->population, options->population->clients,
+                              options->population->clients);
     }
     uint32_t row_count = options->population->attributes.row_count, row = 0;
     while (row < row_count && !trib_fleet_may_ask(options, row)) {

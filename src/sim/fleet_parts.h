@@ -22,6 +22,7 @@ struct trib_fleet_update {
     struct trib_update *update; /* opened and checked; NULL unless status is TRIB_OK */
     struct trib_digest digest;  /* of the body */
     struct trib_work_trained trained;
+    uint64_t client;
     bool is_trained;         /* false: training itself failed, there is nothing to send */
     enum trib_status status; /* of the check */
     struct trib_error error;
@@ -54,7 +55,8 @@ struct trib_place {
     uint32_t steps; /* of the task; 0: as the settings say */
     uint32_t site;  /* of its client: index + 1; 0: none */
     char task[sizeof((struct trib_task *)0)->id];
-    struct trib_block *base_block;    /* while has_job */
+    struct trib_block *base_block; /* while has_job */
+    struct trib_block *own;        /* likewise: what its client kept when it was asked; or NULL */
     struct trib_fleet_update *update; /* written by the job */
 };
 
@@ -122,6 +124,8 @@ struct trib_fleet {
     uint32_t place_count;
     bool has_turns;        /* the population is larger than the places */
     uint64_t *busy, *seen; /* one bit per client: it has a place; it had a task */
+    struct trib_block *
+        *owns; /* [population->clients] what each keeps; NULL: nobody keeps anything */
     size_t bit_words;
     struct trib_chance turns; /* who comes next */
     uint64_t turn_count, task_count;
@@ -161,6 +165,8 @@ void trib_fleet_places_moment(struct trib_fleet *fleet, const struct trib_moment
 /* Its client has been given this task. */
 void trib_fleet_places_begin(struct trib_fleet *fleet, uint32_t place,
                              const struct trib_task *task);
+/* An update of this client counts, so it keeps what was made with it. */
+void trib_fleet_places_keep(struct trib_fleet *fleet, struct trib_fleet_update *update);
 /* Its client asks for a task. */
 void trib_fleet_places_ask(struct trib_fleet *fleet, uint32_t place);
 void trib_fleet_places_decline(struct trib_fleet *fleet, uint32_t place);

@@ -188,6 +188,10 @@ static void give_job(struct trib_fleet *fleet, uint32_t number) {
     }
     TRIB_ASSERT(place->base == fleet->model.version);
     place->base_block = trib_block_ref(fleet->model.current);
+    place->update->client = place->client;
+    if (fleet->owns != NULL && fleet->owns[place->client] != NULL) {
+        place->own = trib_block_ref(fleet->owns[place->client]);
+    }
     place->has_job = true;
     trib_hands_give(fleet->hands, number, place->due);
 }
@@ -195,7 +199,8 @@ static void give_job(struct trib_fleet *fleet, uint32_t number) {
 static void end_job(struct trib_fleet *fleet, struct trib_place *place) {
     place->has_job = false;
     trib_block_unref(place->base_block);
-    place->base_block = NULL;
+    trib_block_unref(place->own);
+    place->base_block = place->own = NULL;
     (void)fleet;
 }
 
@@ -216,6 +221,23 @@ static void fit_call(struct trib_fleet *fleet, struct trib_place *place,
     place->steps = steps < course->steps ? (uint32_t)steps : course->steps;
     trib_time_ns worked = (trib_time_ns)(pace * place->steps);
     errand->compute = worked > left ? worked : left;
+}
+
+/* Most strategies keep nothing, so there is room for it only once something is kept. */
+void trib_fleet_places_keep(struct trib_fleet *fleet, struct trib_fleet_update *update) {
+    if (update->trained.next_own == NULL) {
+        return;
+    }
+    if (fleet->owns == NULL) {
+        fleet->owns = trib_allocate(fleet->env, fleet->population->clients, sizeof *fleet->owns);
+    }
+    if (fleet->owns == NULL) {
+        trib_fleet_fail(fleet, TRIB_EMEMORY, NULL);
+        return;
+    }
+    trib_block_unref(fleet->owns[update->client]);
+    fleet->owns[update->client] = update->trained.next_own;
+    update->trained.next_own = NULL;
 }
 
 static void plan(struct trib_fleet *fleet, uint32_t number, const struct trib_errand *errand) {
@@ -440,6 +462,11 @@ void trib_fleet_places_end(struct trib_fleet *fleet) {
         }
         trib_fleet_update_free(fleet, place->update);
     }
+    for (uint64_t client = 0; fleet->owns != NULL && client < fleet->population->clients;
+         client++) {
+        trib_block_unref(fleet->owns[client]);
+    }
+    trib_release(fleet->env, fleet->owns, fleet->population->clients, sizeof *fleet->owns);
     trib_release(fleet->env, fleet->is_selected,
                  (size_t)fleet->population->attributes.row_count + 1, sizeof *fleet->is_selected);
     trib_release(fleet->env, fleet->places, (size_t)fleet->place_count + 1, sizeof *fleet->places);

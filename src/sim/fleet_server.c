@@ -79,7 +79,9 @@ static void carry_spool(struct trib_fleet *fleet, const struct trib_effect *effe
     fleet->slots[effect->slot] = status == TRIB_OK ? update : NULL;
     owe(fleet, &(struct trib_fleet_answer){
                    .kind = TRIB_EVENT_SPOOLED, .slot = effect->slot, .status = status});
-    if (status != TRIB_OK) {
+    if (status == TRIB_OK) {
+        trib_fleet_places_keep(fleet, update);
+    } else {
         trib_fleet_update_free(fleet, update);
     }
 }

@@ -65,8 +65,9 @@ static void work_on_update(struct trib_fleet *fleet, uint32_t number, uint32_t h
     char name[TRIB_NAME_BYTES];
     const float *base = values_of(fleet, place->base_block);
     trib_fleet_client_name(place->client, name);
-    const struct trib_work_task task = {place->client, name, place->base, place->steps,
-                                        fleet->courses[place->site].settings};
+    const struct trib_work_task task = {place->client, name,
+                                        place->base,   place->steps,
+                                        place->own,    fleet->courses[place->site].settings};
     update->status = fleet->work->train(fleet->work->context, hand, &task, base,
                                         fleet->trained[hand], &update->trained, &update->error);
     if (update->status != TRIB_OK) {
@@ -103,5 +104,6 @@ void trib_fleet_update_free(const struct trib_fleet *fleet, struct trib_fleet_up
     }
     trib_codec_dense.free(update->update);
     trib_block_unref(update->body);
+    trib_block_unref(update->trained.next_own);
     trib_release(fleet->env, update, 1, sizeof *update);
 }

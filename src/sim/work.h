@@ -15,12 +15,16 @@ struct trib_work_task {
     uint64_t client;
     const char *name; /* the client's */
     trib_version version;
-    uint32_t steps; /* local steps; 0: as the settings say */
+    uint32_t steps;               /* local steps; 0: as the settings say */
+    const struct trib_block *own; /* what its client kept last; NULL: nothing yet */
     const char
         *settings; /* JSON object: the spec's train, with what its site says; NULL: the former */
 };
 
 struct trib_work_trained {
+    struct trib_block
+        *next_own;           /* what the client keeps if this update counts, sealed, the caller's
+                                    to unref; NULL: what it had */
     uint64_t examples;       /* behind the update, > 0 */
     double loss;             /* NAN: not measured */
     struct trib_block *body; /* the update as it would be sent, sealed, the caller's to unref; one
@@ -43,6 +47,7 @@ struct trib_work_offered {
 
 struct trib_work {
     void *context;
+    bool has_companions; /* training makes the tensors that some strategies keep beside the model */
     /* Examples that a client has, > 0. NULL: one each. */
     uint64_t (*examples)(void *context, uint64_t client);
     /* Train from `base`, float32[element count] in layout order, into `trained` of the same size,

@@ -1,11 +1,13 @@
 /* work_native.h - simulated clients that train the native models on a real data set.
  *
  * Client i has the rows of owner i mod owner_count. It trains exactly as `trib join --client c<i>`
- * with these rows does: the same order of rows, the same bits. */
+ * with these rows does: the same order of rows, the same bits, also of what it keeps between tasks by
+ * a rule (train/rule.h). */
 #ifndef TRIB_SIM_WORK_NATIVE_H
 #define TRIB_SIM_WORK_NATIVE_H
 
 #include "sim/work.h"
+#include "tensor/layout.h"
 #include "train/dataset.h"
 #include "train/trainer.h"
 
@@ -13,6 +15,7 @@ struct trib_work_native; /* opaque */
 
 struct trib_work_native_options {
     const struct trib_trainer_spec *trainer;
+    const struct trib_layout *layout; /* of versions, roles assigned; borrowed until free */
     const char *settings;             /* of train tasks: JSON object */
     const struct trib_dataset *train; /* borrowed until free */
     const uint32_t *owners;           /* [train->row_count], each < owner_count; borrowed */

@@ -126,6 +126,18 @@ class Sim(unittest.TestCase):
         error = self.sim(path, "--data", self.data, "--attributes", "site=gray", code=2)
         self.assertIn("nobody of this population may be asked", error)
 
+    def test_what_clients_keep_is_kept_in_a_simulation_too(self):
+        for preset, more in (("fedcm", {}), ("scaffold", {"population": 4}), ("fedspeed", {}),
+                             ("scaffold_m", {"population": 4})):
+            with self.subTest(preset=preset):
+                path = self.spec(preset, {"preset": preset, "quorum": 4, **more},
+                                 stop={"versions": 5}, train={"epochs": 2, "batch": 5, "lr": 0.05})
+                simulated, live = self.both_ways(
+                    path, 5, join_options=lambda i: ("--state", self.folder / f"{preset}-{i}"))
+                self.assertEqual(live, simulated)
+        error = self.sim(path, "--data", self.data, "--clients", 6, code=2)
+        self.assertIn("population 6 works", error)
+
     def test_the_last_version_is_saved_and_can_be_the_first(self):
         spec = self.spec("saved", {"preset": "fedavg"})
         points = self.lines(spec, "--data", self.data, "--clients", 4, "--save", "last.safetensors")

@@ -430,6 +430,55 @@ static void a_population_of_which_nobody_may_be_asked_is_refused(void **state) {
     }
 }
 
+/* --- what clients keep ---------------------------------------------------------------------------- */
+
+static struct {
+    uint32_t good[64]; /* of each client: tasks whose update was one */
+    uint32_t trained, bad, wrong;
+} keeping;
+
+/* A client keeps how many of its updates have counted; every seventh is no update. */
+static enum trib_status keep(void *context, uint32_t hand, const struct trib_work_task *task,
+                             const float *base, float *trained, struct trib_work_trained *result,
+                             struct trib_error *error) {
+    (void)context, (void)hand, (void)error;
+    const bool is_bad = ++keeping.trained % 7 == 0;
+    float kept = 0;
+    if (task->own != NULL) {
+        memcpy(&kept, task->own->bytes, sizeof kept);
+    }
+    keeping.wrong += kept != (float)keeping.good[task->client];
+    keeping.bad += is_bad;
+    keeping.good[task->client] += !is_bad;
+    for (size_t i = 0; i < ELEMENTS; i++) {
+        trained[i] = is_bad ? NAN : base[i];
+    }
+    *result = (struct trib_work_trained){
+        .examples = 1, .loss = NAN, .next_own = trib_block_new(trib_env_system(), sizeof kept)};
+    kept += 1;
+    memcpy(result->next_own->bytes, &kept, sizeof kept);
+    trib_block_seal(result->next_own);
+    return TRIB_OK;
+}
+
+static void what_a_client_keeps_changes_with_updates_that_count(void **state) {
+    (void)state;
+    static const char *const present[] = {NULL, "10"};
+    for (size_t i = 0; i < 2; i++) {
+        const struct trib_population_texts texts = {
+            .clients = "40", .present = present[i], .speed = "lognormal:20s,1", .dropout = "0.2"};
+        memset(&keeping, 0, sizeof keeping);
+        struct trial *trial =
+            begin(json_pack("{s:s, s:i}", "preset", "fedbuff", "goal", 3), 100, &texts);
+        trial->work.train = keep;
+        run_on(trial, trib_env_system(), 1);
+        assert_true(trial->report.is_complete);
+        assert_true(keeping.bad > 20 && keeping.trained > 300);
+        assert_int_equal(keeping.wrong, 0);
+        end(trial);
+    }
+}
+
 /* --- clients that are called --------------------------------------------------------------------- */
 
 static enum trib_status look(void *context, uint32_t hand, uint32_t part, const float *parameters,
@@ -609,6 +658,7 @@ static void a_strategy_with_companions_is_refused(void **state) {
     (void)state;
     const struct trib_population_texts texts = {.clients = "2"};
     struct trial *trial = begin(json_pack("{s:s}", "preset", "fedcm"), 3, &texts);
+    trial->work.train = train; /* which makes nothing beside the model */
     const struct trib_fleet_options options = {.spec = trial->spec,
                                                .population = &trial->population,
                                                .model = trial->model,
@@ -694,6 +744,7 @@ int main(void) {
         cmocka_unit_test(those_selected_train_with_the_settings_of_their_site),
         cmocka_unit_test(quotas_and_preferences_hold),
         cmocka_unit_test(a_population_of_which_nobody_may_be_asked_is_refused),
+        cmocka_unit_test(what_a_client_keeps_changes_with_updates_that_count),
         cmocka_unit_test(versions_are_means_of_the_models_of_those_called),
         cmocka_unit_test(calls_do_not_wait_for_the_slow),
         cmocka_unit_test(links_cost_time_and_bytes),
