@@ -26,7 +26,8 @@ struct trib_node {
     const struct trib_env *env;
     struct trib_node_config config; /* every default filled in; texts borrowed from the caller */
     struct trib_directory directory;
-    struct trib_signature_key *ledger_key; /* of receipts and heads */
+    struct trib_signature_key *ledger_key;       /* of receipts and heads */
+    struct trib_fingerprint_key fingerprint_key; /* of bodies, where durability is memory */
     struct trib_loop *loop;
     struct trib_shares shares; /* of its workers, between runs */
     struct trib_server *server;

@@ -367,6 +367,8 @@ static enum trib_status start(struct trib_node *node, struct trib_error *error) 
         return status;
     }
     trib_shares_init(&node->shares, node->loop, threads);
+    trib_fingerprint_key_init(&node->fingerprint_key, node->directory.key,
+                              sizeof node->directory.key, "tributary bodies");
     node->pulse = trib_timer_new(node->loop, on_pulse, node);
     if (!trib_lending_init(node, config->chunk_count_max) || node->pulse == NULL) {
         return trib_error_set(error, TRIB_EMEMORY, "out of memory");

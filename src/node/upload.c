@@ -31,13 +31,26 @@ static enum trib_status begin_file(struct trib_upload *upload, uint64_t content_
     return trib_spool_body_begin(hosted->spool, expected, &upload->file, error);
 }
 
+static bool is_durable(const struct trib_upload *upload) {
+    return upload->hosted->spec->durability == TRIB_DURABILITY_SPOOL;
+}
+
 static bool is_small(const struct trib_upload *upload) {
     return upload->length <= TRIB_UPLOAD_INLINE_BYTES && upload->charge_wanted == upload->length;
 }
 
+/* A receipt, the ledger and what is read from the spool later prove a durable body by its SHA-256.
+ * Of others nothing is promised that a third party could check; only this daemon tells a repeat from
+ * another body. */
+static bool begin_digest(struct trib_upload *upload) {
+    return is_durable(upload) ? trib_digester_begin(&upload->digester)
+                              : trib_digester_begin_fingerprint(
+                                    &upload->digester, &upload->hosted->node->fingerprint_key);
+}
+
 /* Its bytes pass by a worker, to a file or, of a known id, only for their digest. */
 static enum trib_status begin_passing(struct trib_upload *upload, struct trib_error *error) {
-    if (!trib_digester_begin(&upload->digester)) {
+    if (!begin_digest(upload)) {
         return trib_error_set(error, TRIB_EMEMORY, "no memory for another update");
     }
     return upload->is_compare ? TRIB_OK : begin_file(upload, upload->length, error);
@@ -63,8 +76,7 @@ static struct trib_upload *new_upload(struct trib_call *call, uint64_t length, b
     if (is_compare) {
         upload->charge_wanted = 0;
     }
-    bool is_durable = hosted->spec->durability == TRIB_DURABILITY_SPOOL;
-    bool is_passing = is_durable || upload->charge_wanted == 0;
+    bool is_passing = is_durable(upload) || upload->charge_wanted == 0;
     if (is_passing && begin_passing(upload, error) != TRIB_OK) {
         trib_upload_free(upload);
         return NULL;
@@ -368,12 +380,15 @@ struct trib_source trib_upload_source(const struct trib_upload *upload) {
 }
 
 enum trib_status trib_upload_digest(struct trib_upload *upload) {
-    if (upload->digester.state != NULL) { /* a worker has seen the bytes on their way */
-        trib_digester_finish(&upload->digester, &upload->entry.digest);
-        return TRIB_OK;
+    enum trib_status status = TRIB_OK;
+    if (upload->digester.state == NULL) { /* no worker has seen its bytes on their way */
+        struct trib_source source = trib_upload_source(upload);
+        status = begin_digest(upload) ? trib_source_add(&source, &upload->digester) : TRIB_EMEMORY;
     }
-    struct trib_source source = trib_upload_source(upload);
-    return trib_source_digest(&source, &upload->entry.digest);
+    if (status == TRIB_OK) {
+        trib_digester_finish(&upload->digester, &upload->entry.digest);
+    }
+    return status;
 }
 
 const char *trib_upload_error_code(const struct trib_upload *upload) {

@@ -28,6 +28,8 @@ struct trib_source trib_source_of_memory(const void *bytes, uint64_t byte_count)
  * alignment and is valid as long as both source and buffer. NULL: TRIB_EIO. Thread: any. */
 const void *trib_source_bytes(const struct trib_source *source, uint64_t offset, size_t count,
                               void *buffer);
+/* Add all its bytes to a digest that has begun, a piece at a time. TRIB_EIO: some of them. */
+enum trib_status trib_source_add(const struct trib_source *source, struct trib_digester *digester);
 /* SHA-256 of all its bytes, a piece at a time. TRIB_EIO, TRIB_EMEMORY: *digest is untouched. */
 enum trib_status trib_source_digest(const struct trib_source *source, struct trib_digest *digest);
 

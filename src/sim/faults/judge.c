@@ -8,6 +8,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "node/daemon.h"
 #include "sim/faults/machine.h"
 #include "sim/faults/offers.h"
 #include "sim/faults/world.h"
@@ -49,7 +50,8 @@ static struct {
     size_t acknowledged_count;
     struct settled *settled;
     size_t settled_count;
-    struct trib_digest *versions; /* published ones, by number */
+    struct trib_fingerprint_key fingerprint_key; /* of the daemon, since it was seen first */
+    struct trib_digest *versions;                /* published ones, by number */
     size_t version_count;
     struct trib_digest *combined; /* [version_count] of the delta it was made of; else all zero */
     char state[32];               /* the last one recorded */
@@ -123,10 +125,23 @@ const struct sums *judge_sums(void) {
 
 /* --- what was sent ------------------------------------------------------------------------------------ */
 
+/* What the ledger calls a body. Who sends one has a token, so that the daemon has its key. */
+static void digest_of_body(const struct judge_sent *sent, struct trib_digest *digest) {
+    struct trib_digester digester;
+    if (world.node != NULL) {
+        judge.fingerprint_key = world.node->fingerprint_key;
+    }
+    TRIB_ASSERT(judge.rules.spec.is_durable
+                    ? trib_digester_begin(&digester)
+                    : trib_digester_begin_fingerprint(&digester, &judge.fingerprint_key));
+    trib_digester_add(&digester, sent->body, sent->body_bytes);
+    trib_digester_finish(&digester, digest);
+}
+
 size_t judge_note(const struct judge_sent *sent) {
     judge.sent = grown(judge.sent, judge.sent_count, sizeof *judge.sent);
     judge.sent[judge.sent_count] = *sent;
-    trib_digest_of(sent->body, sent->body_bytes, &judge.sent[judge.sent_count].digest);
+    digest_of_body(sent, &judge.sent[judge.sent_count].digest);
     return judge.sent_count++;
 }
 

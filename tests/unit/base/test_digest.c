@@ -21,6 +21,50 @@ static void test_sha256_of_published_inputs(void **state) {
     assert_digest(&digest, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
 }
 
+static void fingerprint(const char *secret, const char *use, const void *bytes, size_t count,
+                        size_t piece_bytes, struct trib_digest *digest) {
+    struct trib_fingerprint_key key;
+    struct trib_digester digester;
+    trib_fingerprint_key_init(&key, secret, strlen(secret), use);
+    assert_true(trib_digester_begin_fingerprint(&digester, &key));
+    for (size_t at = 0; at < count; at += piece_bytes) {
+        size_t left = count - at;
+        trib_digester_add(&digester, (const char *)bytes + at,
+                          left < piece_bytes ? left : piece_bytes);
+    }
+    trib_digester_finish(&digester, digest);
+    assert_null(digester.state);
+}
+
+static void test_a_fingerprint_is_of_every_byte_the_length_and_the_key(void **state) {
+    (void)state;
+    unsigned char bytes[100] = {0};
+    struct trib_digest first, other;
+    fingerprint("secret", "use", bytes, sizeof bytes, 100, &first);
+    fingerprint("secret", "use", bytes, sizeof bytes, 7, &other);
+    assert_true(trib_digest_equal(&first, &other));
+    for (size_t index = 0; index < sizeof bytes; index++) {
+        bytes[index] = 1;
+        fingerprint("secret", "use", bytes, sizeof bytes, 100, &other);
+        assert_false(trib_digest_equal(&first, &other));
+        bytes[index] = 0;
+    }
+    fingerprint("secret", "use", bytes, sizeof bytes - 1, 100, &other);
+    assert_false(trib_digest_equal(&first, &other));
+    fingerprint("Secret", "use", bytes, sizeof bytes, 100, &other);
+    assert_false(trib_digest_equal(&first, &other));
+    fingerprint("secret", "another use", bytes, sizeof bytes, 100, &other);
+    assert_false(trib_digest_equal(&first, &other));
+}
+
+/* Recomputed from Poly1305 and HMAC by another program: ledgers have these, and must go on to. */
+static void test_a_fingerprint_never_changes_its_way(void **state) {
+    (void)state;
+    struct trib_digest digest;
+    fingerprint("secret", "use", "a body", 6, 6, &digest);
+    assert_digest(&digest, "2a0abd5de6f83d50c8c3a60717196933a4a02b772b68f6d94fecb6041385e9ef");
+}
+
 static void test_pieces_give_the_digest_of_the_whole(void **state) {
     (void)state;
     unsigned char bytes[1000];
@@ -115,6 +159,8 @@ static void test_crc_continues_where_it_stopped(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sha256_of_published_inputs),
+        cmocka_unit_test(test_a_fingerprint_is_of_every_byte_the_length_and_the_key),
+        cmocka_unit_test(test_a_fingerprint_never_changes_its_way),
         cmocka_unit_test(test_pieces_give_the_digest_of_the_whole),
         cmocka_unit_test(test_abandon_is_safe_at_any_time),
         cmocka_unit_test(test_every_byte_counts_in_equality),
