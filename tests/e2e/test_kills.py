@@ -426,6 +426,7 @@ class Play:
         evidence = self.evidence()
         settled = checker.check(**evidence)
         self.check_fates(settled)
+        self.daemon.plans.clear()  # of a death that did not come about: nobody watches any more
         self.daemon.restart()
         again = self.status()
         for field in ("state", "version", "model", "updates", "best", "evaluated"):
