@@ -11,18 +11,22 @@ last layers.
 """
 import argparse
 import gzip
+from collections.abc import Callable, Mapping
 
 import torch
+import tributary as trib
 from torch import nn
-from together import batches_of, sgd, together
+from together import Train, batches_of, sgd, together
+
+Rows = tuple[torch.Tensor, torch.Tensor]  # features, labels
 
 CLASSES = ("Walking", "Jogging", "Upstairs", "Downstairs", "Sitting", "Standing")
 FEATURES = 43
 
 
-def read(file: str) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+def read(file: str) -> dict[str, Rows]:
     """person -> (features, labels); a missing value is 0, which is the mean once they are scaled."""
-    people: dict[str, tuple[list, list]] = {}
+    people: dict[str, tuple[list[list[float]], list[int]]] = {}
     with gzip.open(file, "rt") as lines:
         for line in lines:
             cells = [cell.strip('"') for cell in line.strip().split(",")]
@@ -35,7 +39,7 @@ def read(file: str) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
             for name, (features, labels) in people.items()}
 
 
-def make_up(count: int = 6) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+def make_up(count: int = 6) -> dict[str, Rows]:
     """People with one idea of each activity, and each with words of their own for them."""
     centres = torch.randn(6, FEATURES, generator=torch.Generator().manual_seed(1))
     people = {}
@@ -47,7 +51,7 @@ def make_up(count: int = 6) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     return people
 
 
-def scale(people: dict) -> dict:
+def scale(people: dict[str, Rows]) -> dict[str, Rows]:
     """The units of the sensors are the same everywhere, so fixed ones do: robust ranges of the first
     person's windows. (heart.py shows how to agree on them without showing anything.)"""
     first = next(iter(people.values()))[0]
@@ -63,19 +67,19 @@ def network() -> nn.Module:
                          nn.Linear(32, len(CLASSES)))
 
 
-def loss_of(model):
+def loss_of(model: nn.Module) -> Callable[[Rows], torch.Tensor]:
     return lambda batch: nn.functional.cross_entropy(model(batch[0]), batch[1])
 
 
-def site(features: torch.Tensor, labels: torch.Tensor):
-    def train(model, task):
+def site(features: torch.Tensor, labels: torch.Tensor) -> tuple[nn.Module, Train]:
+    def train(model: nn.Module, task: trib.Task) -> tuple[int, dict[str, float]]:
         batches = batches_of((features, labels), task.batch, task.epochs, task.version)
         return sgd(model, loss_of(model), batches, task.lr)
 
     return network(), train
 
 
-def accuracy(models: dict, test: dict) -> float:
+def accuracy(models: Mapping[str, nn.Module], test: Mapping[str, Rows]) -> float:
     """Over all windows, each judged by its person's model."""
     right = count = 0
     for name, (features, labels) in test.items():

@@ -7,6 +7,7 @@ Flower itself is not needed.
 """
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 import tributary as trib
@@ -22,24 +23,26 @@ class Client:  # (flwr.client.NumPyClient)
         random = np.random.default_rng(seed)
         self.x = random.normal(size=(200, 4)).astype(np.float32)
         self.y = (self.x @ np.array([1, -2, 3, 0.5]) > 0).astype(np.float32)
-        self.weights = np.zeros(4, np.float32)
+        self.weights: Any = np.zeros(4, np.float32)
 
-    def get_parameters(self, config):
+    def get_parameters(self, config: dict[str, Any]) -> list[Any]:
         return [self.weights]
 
-    def fit(self, parameters, config):
+    def fit(self, parameters: list[Any],
+            config: dict[str, Any]) -> tuple[list[Any], int, dict[str, Any]]:
         self.weights = parameters[0].copy()
         for _ in range(config["local_epochs"]):
             self.weights -= config["lr"] * self.x.T @ (self.guess() - self.y) / len(self.y)
         return [self.weights], len(self.y), {}
 
-    def evaluate(self, parameters, config):
+    def evaluate(self, parameters: list[Any],
+                 config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
         self.weights = parameters[0].copy()
         guess = np.clip(self.guess(), 1e-6, 1 - 1e-6)
         loss = -np.mean(self.y * np.log(guess) + (1 - self.y) * np.log(1 - guess))
         return float(loss), len(self.y), {"accuracy": float(((guess > 0.5) == self.y).mean())}
 
-    def guess(self):
+    def guess(self) -> Any:
         return 1 / (1 + np.exp(-self.x @ self.weights))
 
 

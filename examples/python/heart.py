@@ -16,7 +16,7 @@ import threading
 import torch
 import tributary as trib
 from torch import nn
-from together import batches_of, sgd, together
+from together import Train, batches_of, sgd, together
 
 HOSPITALS = ("cleveland", "hungarian", "switzerland", "va")
 COLUMNS = 13
@@ -81,18 +81,18 @@ def network() -> nn.Module:
     return nn.Linear(2 * COLUMNS, 1)
 
 
-def site(features: torch.Tensor, labels: torch.Tensor):
-    def loss(model, batch):
+def site(features: torch.Tensor, labels: torch.Tensor) -> tuple[nn.Module, Train]:
+    def loss(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         return nn.functional.binary_cross_entropy_with_logits(model(batch[0])[:, 0], batch[1])
 
-    def train(model, task):
+    def train(model: nn.Module, task: trib.Task) -> tuple[int, dict[str, float]]:
         batches = batches_of((features, labels), task.batch, task.epochs, task.version)
         return sgd(model, lambda batch: loss(model, batch), batches, task.lr)
 
     return network(), train
 
 
-def accuracy(weights: dict, features: torch.Tensor, labels: torch.Tensor) -> float:
+def accuracy(weights: dict[str, torch.Tensor], features: torch.Tensor, labels: torch.Tensor) -> float:
     model = network()
     model.load_state_dict(weights)
     with torch.no_grad():

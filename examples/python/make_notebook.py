@@ -2,12 +2,13 @@
 import json
 import pathlib
 import re
+from typing import Any
 
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def cells(page: str) -> list[dict]:
-    made = []
+def cells(page: str) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
     for number, part in enumerate(re.split(r"```python\n(.*?)```\n", page, flags=re.DOTALL)):
         text = re.sub(r"<!--.*?-->\n", "", part).strip("\n")
         if text:

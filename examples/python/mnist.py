@@ -9,8 +9,9 @@ import gzip
 import pathlib
 
 import torch
+import tributary as trib
 from torch import nn
-from together import batches_of, sgd, together
+from together import Train, batches_of, sgd, together
 
 
 def read_idx(folder: pathlib.Path, name: str) -> torch.Tensor:
@@ -43,8 +44,8 @@ def network() -> nn.Module:
                          nn.ReLU(), nn.Flatten(), nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 10))
 
 
-def site(images: torch.Tensor, labels: torch.Tensor):
-    def train(model, task):
+def site(images: torch.Tensor, labels: torch.Tensor) -> tuple[nn.Module, Train]:
+    def train(model: nn.Module, task: trib.Task) -> tuple[int, dict[str, float]]:
         batches = batches_of((images, labels), task.batch, task.epochs, task.version)
         return sgd(model, lambda batch: nn.functional.cross_entropy(model(batch[0]), batch[1]),
                    batches, task.lr)
@@ -52,7 +53,7 @@ def site(images: torch.Tensor, labels: torch.Tensor):
     return network(), train
 
 
-def accuracy(weights: dict, images: torch.Tensor, labels: torch.Tensor) -> float:
+def accuracy(weights: dict[str, torch.Tensor], images: torch.Tensor, labels: torch.Tensor) -> float:
     model = network().eval()
     model.load_state_dict(weights)
     with torch.no_grad():

@@ -23,8 +23,18 @@ def take_part(link: str, name: str, model: torch.nn.Module, train: Train) -> Non
             task.submit(model, examples=examples, metrics=metrics)
 
 
+def evaluate(link: str, model: torch.nn.Module, judge: Train) -> None:
+    """Whoever holds test data: judge(model, task) returns its examples and metrics."""
+    with trib.join(link, "judge", role="evaluator") as client:
+        for task in client:
+            task.load(model)
+            examples, metrics = judge(model, task)
+            task.report(metrics, examples=examples)
+
+
 def together(spec: Mapping[str, Any], model: torch.nn.Module,
              sites: Mapping[str, tuple[torch.nn.Module, Train]],
+             judge: tuple[torch.nn.Module, Train] | None = None,
              progress: bool = True) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
     """Train until the run ends; the last version and the run's history."""
     torch.set_num_threads(1)  # the sites share this machine
@@ -32,6 +42,8 @@ def together(spec: Mapping[str, Any], model: torch.nn.Module,
         run = server.create(spec, model)
         threads = [threading.Thread(target=take_part, args=(run.link, name, *site))
                    for name, site in sites.items()]
+        if judge is not None:
+            threads.append(threading.Thread(target=evaluate, args=(run.link, *judge)))
         for thread in threads:
             thread.start()
         run.wait(progress=progress)
@@ -57,9 +69,11 @@ def sgd(model: torch.nn.Module, loss_of: Callable[[Any], torch.Tensor], batches:
     return examples, {"loss": total / max(examples, 1)}
 
 
-def batches_of(tensors: tuple[torch.Tensor, ...], size: int, epochs: int, seed: int = 0) -> Any:
-    """Shuffled batches, for so many passes."""
+def batches_of(tensors: tuple[torch.Tensor, ...], size: int | None, epochs: int | None,
+               seed: int = 0) -> Any:
+    """Shuffled batches (None: all rows at once), for so many passes (None: one)."""
     random = torch.Generator().manual_seed(seed)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(tensors[0]), generator=random).split(size):
+    for _ in range(epochs or 1):
+        for rows in torch.randperm(len(tensors[0]), generator=random).split(
+                size or len(tensors[0])):
             yield tuple(tensor[rows] for tensor in tensors)

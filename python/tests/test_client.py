@@ -191,6 +191,22 @@ class Arrays(Daemon):
         self.task.submit({name: Foreign(value + 1) for name, value in small().items()}, examples=1)
         np.testing.assert_array_equal(self.counted()["weight"], 1)
 
+    def test_dlpack_on_another_device_is_refused(self):
+        class Far:
+            shape = (2,)
+
+            def __dlpack_device__(self):
+                return 2, 0  # CUDA
+
+            def __dlpack__(self, **options):
+                raise AssertionError("the memory of a device was asked for")
+
+        self.refused(r"tensor bias: bring it to the CPU first \(DLPack's device 2\)",
+                     {**small(), "bias": Far()})
+        Far.__array__ = lambda array, *dtype, **options: np.full(2, 3, np.float32)
+        self.task.submit({**small(), "bias": Far()}, examples=1)  # it knows how to come over
+        np.testing.assert_array_equal(self.counted()["bias"], 3)
+
     def test_wrappers_of_models_are_looked_through(self):
         self.task.submit({f"module.{name}": value + 1 for name, value in small().items()},
                          examples=1)

@@ -85,10 +85,16 @@ class Package(unittest.TestCase):
         self.assertIn(f'version = "{project}"', (PACKAGE / "pyproject.toml").read_text())
 
     def test_types_hold(self):
+        """mypy, as strict as pyproject.toml says, of the package and of the examples."""
         if importlib.util.find_spec("mypy") is None:
             self.skipTest("mypy is not installed")
+        examples = sorted(str(path) for path in (*(TOP / "examples/python").glob("*.py"),
+                                                 *(TOP / "examples/combiner").glob("*.py")))
+        self.assertGreater(len(examples), 5)
         with tempfile.TemporaryDirectory() as cache:
-            run(sys.executable, "-m", "mypy", "--cache-dir", cache, cwd=PACKAGE)
+            mypy = (sys.executable, "-m", "mypy", "--cache-dir", cache)
+            run(*mypy, cwd=PACKAGE)
+            run(*mypy, *examples, cwd=PACKAGE, env={**os.environ, "MYPYPATH": str(PACKAGE)})
 
 
 if __name__ == "__main__":

@@ -193,6 +193,7 @@ class Runs(Daemon):
         with unittest.mock.patch.dict(sys.modules, {"tqdm": module, "tqdm.auto": module}):
             run.wait(progress=True, timeout=30)
         self.assertEqual(shown[0], {"total": 2, "desc": "r", "unit": "version"})
+        self.assertEqual(shown[1:], sorted(set(shown[1:])))  # not drawn again for nothing
         self.assertEqual(shown[-1], 2)
         with unittest.mock.patch.dict(sys.modules, {"tqdm": None, "tqdm.auto": None}):
             run.wait(progress=True, timeout=30)

@@ -53,7 +53,7 @@ class Models(Daemon):
                 model.load_state_dict(task.weights())
                 loss = step(model, torch.randn(16, 4) + 5, task.lr)
                 task.submit(model, examples=16, metrics={"loss": loss})
-                losses.append(float(loss))
+                losses.append(loss.item())
         self.assertEqual(len(losses), 3)
         final = run.model()
         self.assertNotIn("1.num_batches_tracked", final)
@@ -142,6 +142,27 @@ class Models(Daemon):
             task.submit(model, examples=1)
             wait_for(lambda: run.version == 1)
         torch.testing.assert_close(run.model()["weight"], model.weight.detach().cpu())
+
+    def test_a_device_without_values_is_named(self):
+        model = nn.Linear(3, 2)
+        run = self.create(model)
+        with self.join(run) as client:
+            task = client.next()
+            for call in (lambda: task.submit(nn.Linear(3, 2, device="meta"), examples=1),
+                         lambda: task.load(nn.Linear(3, 2, device="meta")),
+                         lambda: self.create(nn.Linear(3, 2, device="meta"), name="other")):
+                with self.assertRaisesRegex(trib.ModelError, "tensor (bias|weight): on the device meta"):
+                    call()
+            task.load(model)  # nothing has happened to the task
+            task.submit(model, examples=1)
+            wait_for(lambda: run.version == 1)
+
+    def test_sparse_tensors_are_filled_up(self):
+        run = self.create({"a": torch.zeros(2, 3)})
+        with self.join(run) as client:
+            client.next().submit({"a": torch.eye(2, 3).to_sparse()}, examples=1)
+            wait_for(lambda: run.version == 1)
+        self.assertTrue(torch.equal(run.model()["a"], torch.eye(2, 3)))
 
     def test_a_model_that_diverged_at_one_site_is_refused_there(self):
         model = normalised()

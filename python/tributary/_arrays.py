@@ -18,6 +18,8 @@ FLOAT_BYTES = 4
 # What PyTorch's wrappers put before the names of the model they wrap.
 WRAPPERS = ("module.", "_orig_mod.")
 SHOWN = 5  # names in a message
+# What the CPU can read, as DLPack numbers devices: its own memory, pinned and managed memory.
+HOST_DEVICES = (1, 3, 11, 13)
 
 
 class Tensor(NamedTuple):
@@ -132,12 +134,27 @@ def borrow(name: str, value: Any) -> Any:
         if plain.format != "f" or not plain.c_contiguous:
             raise ModelError(f"tensor {name}: without NumPy only contiguous float32 can be sent")
         return plain
-    if hasattr(value, "__dlpack__") and not isinstance(value, numpy.ndarray):
-        value = numpy.from_dlpack(value)
-    array = numpy.asarray(value)
+    array = numpy.asarray(take_dlpack(name, value) if hasattr(value, "__dlpack__") else value)
     if not numpy.issubdtype(array.dtype, numpy.floating):
         raise ModelError(f"tensor {name}: dtype {array.dtype}, the run trains floats")
     return numpy.require(array, numpy.float32, ["C_CONTIGUOUS", "ALIGNED"])
+
+
+def take_dlpack(name: str, value: Any) -> Any:
+    """In place where NumPy can read the memory; else a copy, as far as the library offers one."""
+    numpy = numpy_or_none()
+    if isinstance(value, numpy.ndarray):
+        return value
+    device, _ = value.__dlpack_device__()
+    try:
+        if device in HOST_DEVICES:
+            return numpy.from_dlpack(value)
+        if hasattr(value, "__array__"):
+            return numpy.asarray(value)
+        why = f"DLPack's device {int(device)}"
+    except (BufferError, RuntimeError, TypeError) as error:
+        why = str(error)
+    raise ModelError(f"tensor {name}: bring it to the CPU first ({why})")
 
 
 def borrow_torch(name: str, value: Any) -> Any:
@@ -146,8 +163,7 @@ def borrow_torch(name: str, value: Any) -> Any:
     if not value.is_floating_point():
         raise ModelError(f"tensor {name}: dtype {str(value.dtype).removeprefix('torch.')}, "
                          "the run trains floats")
-    value = whole(value.detach())
-    plain = value.to(device="cpu", dtype=torch.float32).contiguous()
+    plain = fetch(name, value).to(torch.float32).contiguous()
     if numpy_or_none() is not None:
         return plain.numpy()
     memory = (ctypes.c_float * plain.numel()).from_address(plain.data_ptr())
@@ -155,9 +171,23 @@ def borrow_torch(name: str, value: Any) -> Any:
     return memory
 
 
-def whole(value: Any) -> Any:
-    """A tensor that is spread over processes (FSDP2), gathered; every process must ask."""
-    return value.full_tensor() if hasattr(value, "full_tensor") else value
+def fetch(name: str, value: Any) -> Any:
+    """The tensor on the CPU: brought from a device, gathered where it is spread over processes (FSDP2;
+    every process must ask), and with its zeros where it is sparse."""
+    check_real(name, value)
+    value = value.detach()
+    if hasattr(value, "full_tensor"):
+        value = value.full_tensor()
+    if str(value.layout) != "torch.strided":
+        value = value.to_dense()
+    return value.cpu()
+
+
+def check_real(name: str, value: Any) -> None:
+    """PyTorch's meta device has shapes and no values, and copies to it do nothing."""
+    if value.is_meta:
+        raise ModelError(f"tensor {name}: on the device meta it has no values; give the model some "
+                         "first, with model.to_empty(device=...)")
 
 
 # --- loading ---
@@ -174,6 +204,7 @@ def load(model: Any, weights: Mapping[str, Any]) -> None:
         for name, value in weights.items():
             target = find(state, name)
             check_shape(Tensor(name, tuple(value.shape), 0), target)
+            check_real(name, target)
             target.copy_(spread(value, target))
 
 

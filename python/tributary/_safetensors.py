@@ -97,7 +97,7 @@ def raw(name: str, value: Any) -> tuple[str, tuple[int, ...], memoryview]:
     if _arrays.is_torch(value):
         import torch
 
-        plain = _arrays.whole(value.detach()).cpu().contiguous()
+        plain = _arrays.fetch(name, value).contiguous()
         dtype, shape = str(plain.dtype).removeprefix("torch."), tuple(plain.shape)
         data = memoryview(plain.reshape(-1).view(torch.uint8).numpy())
     else:

@@ -234,7 +234,8 @@ class Run:
         with bar(self.name, total, progress) as shown:
             while True:
                 status = self.status()
-                shown.update(status["version"] - shown.n)
+                if status["version"] > shown.n:  # a bar that is told nothing is drawn all the same
+                    shown.update(status["version"] - shown.n)
                 if status["state"] in ENDED or (versions and status["version"] >= versions):
                     return status
                 if deadline is not None and time.monotonic() > deadline:
