@@ -36,11 +36,19 @@ def train(model, task):
 """
 
 
+# PyTorch's own threads may wait for the interpreter when it ends, which then ends by abort().
+EPILOGUE = """
+dist.destroy_process_group()
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
 class Groups(Daemon):
     def play(self, script, link):
         """The script in two processes; what each printed."""
         with tempfile.TemporaryDirectory() as folder:
-            text = PROLOGUE + textwrap.dedent(script) + "\ndist.destroy_process_group()\n"
+            text = PROLOGUE + textwrap.dedent(script) + EPILOGUE
             processes = [subprocess.Popen([sys.executable, "-c", text, str(rank), f"{folder}/store",
                                            link], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                           text=True) for rank in range(2)]

@@ -33,11 +33,10 @@ class Servers(unittest.TestCase):
                   "    assert server.runs() == []\n"
                   "assert not scratch.exists()\n"
                   "forgotten = trib.serve()\n"
-                  "open('/proc/self/fd/3', 'w').write(f'{forgotten.pid} {forgotten.data_dir}')\n")
-        with tempfile.TemporaryFile("w+") as told:
-            done = subprocess.run(
-                ["sh", "-c", f'"$0" -c "$1" 3<&{told.fileno()}', sys.executable, script],
-                capture_output=True, text=True, pass_fds=[told.fileno()])
+                  "open(sys.argv[1], 'w').write(f'{forgotten.pid} {forgotten.data_dir}')\n")
+        with tempfile.NamedTemporaryFile("w+") as told:
+            done = subprocess.run([sys.executable, "-c", "import sys\n" + script, told.name],
+                                  capture_output=True, text=True)
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
             told.seek(0)
             pid, data_dir = told.read().split()
