@@ -13,6 +13,7 @@
 #include "cli/participant.h"
 #include "cli/way.h"
 #include "client/join_link.h"
+#include "train/partition.h"
 
 #include <jansson.h>
 
@@ -29,6 +30,7 @@ struct join_options {
     const char *partition;
     uint64_t seed;
     struct trib_option_list attributes;
+    uint64_t hold_out;
     const char *state;
     bool is_once;
     trib_time_ns retry_for;
@@ -54,6 +56,9 @@ static const struct trib_option join_table[] = {
      .meaning = "how rows are dealt out: iid, shards[:PER_CLIENT], dirichlet:ALPHA, natural"},
     {"seed", TRIB_OPTION_INTEGER, AT(seed), .value = "S", .initial = "1", .least = 0,
      .most = UINT64_C(1) << 53, .meaning = "of shares and training; the same for all clients"},
+    {"hold-out", TRIB_OPTION_INTEGER, AT(hold_out), .value = "PERCENT", .initial = "0", .least = 0,
+     .most = 99,
+     .meaning = "of a trainer's rows that it does not train on and evaluates with; 0: on all"},
     {"attribute", TRIB_OPTION_LIST, AT(attributes), .value = "K=V", .otherwise = "none",
      .meaning = "told to the daemon; a number, true or false where V is one"},
     {"state", TRIB_OPTION_TEXT, AT(state), .value = "DIR", .otherwise = "nothing is kept",
@@ -422,10 +427,41 @@ static enum trib_exit open_keepsake(struct joining *joining, const struct trib_l
     return TRIB_EXIT_OK;
 }
 
+/* A trainer's rows, without those that it holds out. */
+static enum trib_status split(const struct trib_env *env, uint32_t percent,
+                              struct trib_dataset *dataset, struct trib_dataset *held,
+                              struct trib_error *error) {
+    const size_t count = dataset->row_count, out = trib_hold_out_count(count, percent);
+    struct trib_dataset kept = {0};
+    if (out == 0) {
+        return TRIB_OK;
+    }
+    uint32_t *rows = trib_allocate(env, count, sizeof *rows);
+    if (rows == NULL) {
+        return trib_error_set(error, TRIB_EMEMORY, "out of memory");
+    }
+    size_t first = 0, last = count - out;
+    for (size_t row = 0; row < count; row++) {
+        rows[trib_hold_out_has(row, count, out) ? last++ : first++] = (uint32_t)row;
+    }
+    enum trib_status status = trib_dataset_pick(env, dataset, rows, count - out, &kept, error);
+    if (status == TRIB_OK) {
+        status = trib_dataset_pick(env, dataset, rows + count - out, out, held, error);
+    }
+    trib_release(env, rows, count, sizeof *rows);
+    if (status != TRIB_OK) {
+        trib_dataset_deinit(&kept);
+        return status;
+    }
+    trib_dataset_deinit(dataset);
+    *dataset = kept;
+    return TRIB_OK;
+}
+
 static enum trib_exit join_with_data(const struct trib_cli *cli, const struct join_options *options,
                                      const struct trib_link *link) {
     struct trib_data_part share;
-    struct trib_dataset dataset = {0};
+    struct trib_dataset dataset = {0}, held = {0};
     struct trib_error error = {0};
     if (strcmp(options->role, "trainer") != 0 && strcmp(options->role, "evaluator") != 0) {
         return trib_cli_fail(cli, TRIB_EXIT_USAGE, "--role: must be trainer or evaluator");
@@ -435,7 +471,13 @@ static enum trib_exit join_with_data(const struct trib_cli *cli, const struct jo
         return trib_cli_fail(cli, TRIB_EXIT_USAGE, "%s", error.text);
     }
     share.is_test = strcmp(options->role, "evaluator") == 0;
-    if (trib_data_part_load(cli->env, options->data, &share, &dataset, &error) != TRIB_OK) {
+    enum trib_status status =
+        trib_data_part_load(cli->env, options->data, &share, &dataset, &error);
+    if (status == TRIB_OK && !share.is_test) {
+        status = split(cli->env, (uint32_t)options->hold_out, &dataset, &held, &error);
+    }
+    if (status != TRIB_OK) {
+        trib_dataset_deinit(&dataset);
         return trib_cli_fail(cli, TRIB_EXIT_FAILED, "%s", error.text);
     }
     struct joining joining = {
@@ -443,6 +485,7 @@ static enum trib_exit join_with_data(const struct trib_cli *cli, const struct jo
         .options = options,
         .participant = {.env = cli->env,
                         .dataset = &dataset,
+                        .held = held.row_count > 0 ? &held : NULL,
                         .client = options->client,
                         .seed = options->seed},
     };
@@ -454,6 +497,7 @@ static enum trib_exit join_with_data(const struct trib_cli *cli, const struct jo
     }
     trib_participant_deinit(&joining.participant);
     trib_keepsake_close(&joining.keepsake);
+    trib_dataset_deinit(&held);
     trib_dataset_deinit(&dataset);
     return result;
 }

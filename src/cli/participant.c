@@ -242,7 +242,9 @@ static enum trib_status train(struct trib_participant *participant,
 static enum trib_status evaluate(struct trib_participant *participant,
                                  struct trib_participant_result *result, struct trib_error *error) {
     struct trib_evaluate_result score;
-    enum trib_status status = trib_trainer_evaluate(participant->trainer, participant->dataset,
+    const struct trib_dataset *dataset =
+        participant->held != NULL ? participant->held : participant->dataset;
+    enum trib_status status = trib_trainer_evaluate(participant->trainer, dataset,
                                                     participant->parameters, &score, error);
     if (status == TRIB_OK) {
         result->examples = score.row_count;

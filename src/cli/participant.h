@@ -14,6 +14,7 @@
 struct trib_participant {
     const struct trib_env *env;           /* set by the owner */
     const struct trib_dataset *dataset;   /* set by the owner; borrowed */
+    const struct trib_dataset *held;      /* likewise: to evaluate on; NULL: dataset */
     const char *client;                   /* set by the owner: its id */
     uint64_t seed;                        /* set by the owner: of the order of rows */
     const struct trib_keepsake *keepsake; /* set by the owner; NULL: there is none */

@@ -32,6 +32,7 @@ struct sim_options {
     const char *partition;
     uint64_t parts;
     const char *test;
+    uint64_t hold_out;
     bool is_untrained;
     const char *init;
     const char *work_fds;
@@ -65,6 +66,9 @@ static const struct trib_option sim_table[] = {
      .meaning = "shares that the rows are dealt into; client i has share i mod N"},
     {"test", TRIB_OPTION_TEXT, AT(test), .value = "PATH", .otherwise = "the test part of --data",
      .meaning = "data set whose test part versions are scored on, every evaluate.every"},
+    {"hold-out", TRIB_OPTION_INTEGER, AT(hold_out), .value = "PERCENT", .initial = "0", .least = 0,
+     .most = 99,
+     .meaning = "of each client's rows that it does not train on and evaluates with; 0: on all"},
     {"no-train", TRIB_OPTION_FLAG, AT(is_untrained),
      .meaning = "clients take their time and send zeros: the system without the learning"},
     {"init", TRIB_OPTION_TEXT, AT(init), .value = "FILE", .otherwise = "as the spec says",
@@ -364,6 +368,7 @@ static enum trib_status make_native(const struct simulation *simulation, struct 
         .train = &simulation->train,
         .owners = simulation->owners,
         .owner_count = simulation->owner_count,
+        .hold_out = (uint32_t)simulation->options->hold_out,
         .test = simulation->has_test ? &simulation->test : NULL,
         .seed = simulation->population.seed,
         .hands = simulation->threads,

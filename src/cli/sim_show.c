@@ -80,6 +80,12 @@ static void write_point(struct trib_sim_show *show, const struct trib_fleet_poin
     add_real(line, "train_loss", point->loss);
     add_real(line, "accuracy", point->test_accuracy);
     add_real(line, "loss", point->test_loss);
+    if (point->own_reports > 0) {
+        (void)json_object_set_new(line, "clients_reported",
+                                  json_integer((json_int_t)point->own_reports));
+        add_real(line, "clients_accuracy", point->own_accuracy);
+        add_real(line, "clients_loss", point->own_loss);
+    }
     write_line(show, line);
 }
 
@@ -96,6 +102,10 @@ static void write_report(struct trib_sim_show *show, const struct trib_sim_run *
         report->staleness, "bytes_down", (json_int_t)report->bytes_down, "bytes_up",
         (json_int_t)report->bytes_up);
     add_real(line, "best_accuracy", run->best_accuracy);
+    if (report->has_best) {
+        (void)json_object_set_new(line, "best_version", json_integer((json_int_t)report->best));
+        add_real(line, "best_metric", report->best_metric);
+    }
     write_line(show, line);
 }
 

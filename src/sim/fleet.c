@@ -149,6 +149,11 @@ static void play(struct trib_fleet *fleet) {
         play_next(fleet);
     }
     trib_fleet_tell_point(fleet);
+    struct trib_run_status status;
+    trib_run_status(fleet->run, fleet->now, &status);
+    fleet->report->has_best = status.has_best;
+    fleet->report->best = status.best;
+    fleet->report->best_metric = status.best_metric;
 }
 
 /* --- birth and end ------------------------------------------------------------------------------ */
@@ -307,6 +312,7 @@ static void destroy(struct trib_fleet *fleet) {
     trib_fleet_update_free(fleet, fleet->combined);
     trib_codec_dense.free(fleet->zero.update);
     trib_block_unref(fleet->zero.body);
+    trib_block_unref(fleet->due);
     for (uint32_t hand = 0; fleet->trained != NULL && hand < fleet->options->threads; hand++) {
         if (fleet->trained[hand] != NULL) {
             trib_release(env, fleet->trained[hand], (size_t)fleet->model.layout->element_count,
@@ -352,8 +358,10 @@ static enum trib_status check_options(const struct trib_fleet_options *options,
                                       struct trib_error *error) {
     const struct trib_spec_stop *stop = &options->spec->stop;
     const struct trib_work *work = options->work;
-    bool can_evaluate = work->evaluate != NULL && options->spec->evaluate.every > 0 &&
-                        options->spec->evaluate.on_evaluators;
+    const struct trib_spec_evaluate *evaluate = &options->spec->evaluate;
+    bool can_evaluate =
+        evaluate->every > 0 && ((work->evaluate != NULL && evaluate->on_evaluators) ||
+                                (work->evaluate_own != NULL && evaluate->on_clients));
     bool has_metric_rule = !isnan(stop->target) || stop->patience > 0;
     TRIB_ASSERT(options->threads > 0 && options->threads <= TRIB_HANDS_MAX);
     bool ends_itself = options->spec->strategy.tempo == TRIB_TEMPO_SUM;
@@ -416,8 +424,12 @@ enum trib_status trib_fleet_run(const struct trib_env *env,
     if (status != TRIB_OK) {
         trib_fleet_fail(&fleet, status, error);
     } else {
-        fleet.point = (struct trib_fleet_point){
-            .loss = NAN, .test_accuracy = NAN, .test_loss = NAN, .digest = fleet.model.digest};
+        fleet.point = (struct trib_fleet_point){.loss = NAN,
+                                                .test_accuracy = NAN,
+                                                .test_loss = NAN,
+                                                .own_accuracy = NAN,
+                                                .own_loss = NAN,
+                                                .digest = fleet.model.digest};
         play(&fleet);
     }
     if (options->last != NULL) {

@@ -31,7 +31,9 @@ struct trib_fleet_point {
     double loss;                   /* mean of its updates, as clients measured; NAN: unknown */
     bool is_evaluated;
     double test_accuracy, test_loss; /* NAN: not measured */
-    struct trib_digest digest;       /* of the model */
+    uint64_t own_reports; /* of clients on data of their own, while this version was the newest */
+    double own_accuracy, own_loss; /* mean over the examples of these; NAN: not measured */
+    struct trib_digest digest;     /* of the model */
 };
 
 struct trib_fleet_progress {
@@ -62,10 +64,14 @@ struct trib_fleet_report {
     trib_time_ns ended_at;
     uint64_t tasks; /* given out */
     uint64_t updates_sent, updates_counted, updates_refused;
-    uint64_t vanished;  /* tasks whose client fell silent */
-    uint64_t outlasted; /* tasks that took longer than the lease: their seat was given on */
-    uint64_t clients;   /* different ones that had a task */
-    double staleness;   /* mean over all updates counted */
+    uint64_t vanished;    /* tasks whose client fell silent */
+    uint64_t outlasted;   /* tasks that took longer than the lease: their seat was given on */
+    uint64_t clients;     /* different ones that had a task */
+    uint64_t own_reports; /* evaluations by clients on data of their own */
+    bool has_best;        /* by evaluate.metric, of all who evaluate, as the run counts it: */
+    trib_version best;
+    double best_metric;
+    double staleness; /* mean over all updates counted */
     uint64_t bytes_down, bytes_up;
     uint32_t places;
     uint64_t population_bytes; /* memory that grows with the population */

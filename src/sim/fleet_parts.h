@@ -55,6 +55,9 @@ struct trib_place {
     uint32_t steps; /* of the task; 0: as the settings say */
     uint32_t site;  /* of its client: index + 1; 0: none */
     char task[sizeof((struct trib_task *)0)->id];
+    bool is_evaluating;           /* WAITING: its client scores a version, which takes no time */
+    struct trib_work_score score; /* written by that job; its status: */
+    struct trib_error score_error;
     struct trib_block *base_block; /* while has_job */
     struct trib_block *own;        /* likewise: what its client kept when it was asked; or NULL */
     struct trib_fleet_update *update; /* written by the job */
@@ -119,6 +122,9 @@ struct trib_fleet {
     struct trib_work_score *scores;  /* [work->evaluate_parts] */
     struct trib_error *score_errors; /* [work->evaluate_parts]; status: of the part */
     struct trib_block *scored;       /* the version under evaluation */
+    struct trib_block *due;          /* the version that is to be evaluated; NULL: none yet */
+    trib_version due_version;
+    struct trib_work_score own; /* sums of clients' reports on the current version */
 
     struct trib_place *places; /* [place_count + 1]; the last is the evaluator's */
     uint32_t place_count;

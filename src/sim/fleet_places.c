@@ -441,7 +441,7 @@ bool trib_fleet_places_init(struct trib_fleet *fleet) {
 }
 
 void trib_fleet_places_open(struct trib_fleet *fleet) {
-    if (fleet->work->evaluate != NULL) {
+    if (fleet->work->evaluate != NULL && fleet->spec->evaluate.on_evaluators) {
         char name[TRIB_NAME_BYTES];
         struct trib_event event = event_of(fleet, fleet->place_count, TRIB_EVENT_JOIN, name);
         event.role = TRIB_CLIENT_EVALUATOR;
@@ -459,6 +459,10 @@ void trib_fleet_places_end(struct trib_fleet *fleet) {
         if (place->has_job) {
             (void)trib_hands_drop(fleet->hands, number);
             end_job(fleet, place);
+        }
+        if (place->is_evaluating) {
+            (void)trib_hands_drop(fleet->hands, number);
+            trib_block_unref(place->base_block);
         }
         trib_fleet_update_free(fleet, place->update);
     }

@@ -38,20 +38,35 @@ static uint32_t place_of(const struct trib_effect *effect) {
 
 /* --- answers to clients ------------------------------------------------------------------------- */
 
+/* Evaluations take no time: they are done by all hands, and answered in their order. */
+static void begin_evaluation(struct trib_fleet *fleet, uint32_t number, trib_version version) {
+    struct trib_place *place = &fleet->places[number];
+    bool is_evaluator = number == fleet->place_count;
+    bool is_possible = is_evaluator || fleet->work->evaluate_own != NULL;
+    owe(fleet, &(struct trib_fleet_answer){.kind = is_possible ? TRIB_EVENT_EVALUATION
+                                                               : TRIB_EVENT_DECLINE,
+                                           .place = number,
+                                           .version = version});
+    if (is_possible && !is_evaluator) {
+        TRIB_ASSERT(version == fleet->model.version || version == fleet->due_version);
+        place->is_evaluating = true;
+        place->score_error = (struct trib_error){0};
+        place->base_block =
+            trib_block_ref(version == fleet->model.version ? fleet->model.current : fleet->due);
+        trib_hands_give(fleet->hands, number, fleet->now);
+    }
+}
+
 static void carry_task(struct trib_fleet *fleet, const struct trib_effect *effect) {
     const struct trib_task *task = &effect->task;
     uint32_t place = place_of(effect);
-    bool is_evaluator = place == fleet->place_count;
     switch (task->kind) {
     case TRIB_TASK_TRAIN:
         trib_fleet_places_begin(fleet, place, task);
         break;
     case TRIB_TASK_EVALUATE:
         memcpy(fleet->places[place].task, task->id, sizeof task->id);
-        owe(fleet, &(struct trib_fleet_answer){.kind = is_evaluator ? TRIB_EVENT_EVALUATION
-                                                                    : TRIB_EVENT_DECLINE,
-                                               .place = place,
-                                               .version = task->version});
+        begin_evaluation(fleet, place, task->version);
         break;
     case TRIB_TASK_WAIT: /* only a run that has no memory for a poll says so: nobody asks twice */
     case TRIB_TASK_STOP:
@@ -178,8 +193,17 @@ static void carry_publish(struct trib_fleet *fleet, const struct trib_effect *ef
         .loss = tally.losses > 0 ? tally.loss / (double)tally.losses : (double)NAN,
         .test_accuracy = NAN,
         .test_loss = NAN,
+        .own_accuracy = NAN,
+        .own_loss = NAN,
         .digest = fleet->model.digest,
     };
+    fleet->own = (struct trib_work_score){0};
+    uint32_t every = fleet->spec->evaluate.every;
+    if (every > 0 && effect->version % every == 0) { /* clients that train may come to it late */
+        trib_block_unref(fleet->due);
+        fleet->due = trib_block_ref(fleet->model.current);
+        fleet->due_version = effect->version;
+    }
     report->version = effect->version;
     report->updates_counted += tally.updates;
     fleet->staleness_total += tally.staleness;
@@ -241,24 +265,62 @@ static bool score(struct trib_fleet *fleet, struct trib_work_score *sum) {
     return fleet->status == TRIB_OK;
 }
 
+/* What a client has found on data of its own. */
+static bool score_own(struct trib_fleet *fleet, const struct trib_fleet_answer *answer,
+                      struct trib_work_score *score) {
+    struct trib_place *place = &fleet->places[answer->place];
+    trib_hands_take(fleet->hands, answer->place);
+    trib_block_unref(place->base_block);
+    place->base_block = NULL;
+    place->is_evaluating = false;
+    if (place->score_error.status != TRIB_OK) {
+        trib_fleet_fail(fleet, place->score_error.status, &place->score_error);
+        return false;
+    }
+    *score = place->score;
+    fleet->report->own_reports++;
+    if (answer->version == fleet->model.version) {
+        struct trib_fleet_point *point = &fleet->point;
+        fleet->own.examples += score->examples;
+        fleet->own.correct += score->correct;
+        fleet->own.loss += score->loss;
+        point->own_reports++;
+        point->own_accuracy = fleet->own.correct / (double)fleet->own.examples;
+        point->own_loss = fleet->own.loss / (double)fleet->own.examples;
+    }
+    return true;
+}
+
+static bool score_test(struct trib_fleet *fleet, const struct trib_fleet_answer *answer,
+                       struct trib_work_score *sum) {
+    struct trib_fleet_point *point = &fleet->point;
+    TRIB_ASSERT(answer->version == fleet->model.version); /* it reports at once */
+    if (!score(fleet, sum)) {
+        return false;
+    }
+    point->is_evaluated = true;
+    point->test_accuracy = sum->correct / (double)sum->examples;
+    point->test_loss = sum->loss / (double)sum->examples;
+    return true;
+}
+
 static void answer_evaluation(struct trib_fleet *fleet, const struct trib_fleet_answer *answer) {
     struct trib_work_score sum;
-    TRIB_ASSERT(answer->version == fleet->model.version); /* it reports at once */
-    if (!score(fleet, &sum)) {
+    char name[TRIB_NAME_BYTES];
+    bool is_evaluator = answer->place == fleet->place_count;
+    if (!(is_evaluator ? score_test : score_own)(fleet, answer, &sum)) {
         return;
     }
-    struct trib_fleet_point *point = &fleet->point;
-    point->is_evaluated = true;
-    point->test_accuracy = sum.correct / (double)sum.examples;
-    point->test_loss = sum.loss / (double)sum.examples;
     const char *metric = fleet->spec->evaluate.metric;
-    double value = strcmp(metric, "accuracy") == 0 ? point->test_accuracy
-                   : strcmp(metric, "loss") == 0   ? point->test_loss
+    double total = strcmp(metric, "accuracy") == 0 ? sum.correct
+                   : strcmp(metric, "loss") == 0   ? sum.loss
                                                    : (double)NAN;
+    double value = total / (double)sum.examples;
+    trib_fleet_places_name(fleet, answer->place, name);
     struct trib_event event = {
         .kind = TRIB_EVENT_EVALUATION,
         .request = answer->place + 1,
-        .client = "test",
+        .client = name,
         .id = fleet->places[answer->place].task,
         .version = answer->version,
         .examples = sum.examples,

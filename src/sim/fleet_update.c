@@ -86,6 +86,13 @@ static void work_on_update(struct trib_fleet *fleet, uint32_t number, uint32_t h
 
 void trib_fleet_job(void *context, uint32_t job, uint32_t hand) {
     struct trib_fleet *fleet = context;
+    if (job < fleet->place_count && fleet->places[job].is_evaluating) {
+        struct trib_place *place = &fleet->places[job];
+        place->score_error.status = fleet->work->evaluate_own(
+            fleet->work->context, hand, place->client, values_of(fleet, place->base_block),
+            &place->score, &place->score_error);
+        return;
+    }
     if (job < fleet->place_count) {
         work_on_update(fleet, job, hand);
         return;

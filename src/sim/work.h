@@ -32,9 +32,10 @@ struct trib_work_trained {
 };
 
 struct trib_work_score {
-    uint64_t examples; /* that were told: rows, of text its characters */
-    double correct;    /* share of the examples, times their number; NAN: not measured */
-    double loss;       /* mean, times their number; NAN: not measured */
+    uint64_t
+        examples;   /* that were told: rows, of text its characters; of a client's own its rows */
+    double correct; /* share of the examples, times their number; NAN: not measured */
+    double loss;    /* mean, times their number; NAN: not measured */
 };
 
 /* One of the updates that a version is made of, where somebody else combines them. */
@@ -63,6 +64,10 @@ struct trib_work {
                                  const float *parameters, struct trib_work_score *score,
                                  struct trib_error *error);
     uint32_t evaluate_parts;
+    /* Score them on data of a client's own. NULL: clients that are asked to give the task back. */
+    enum trib_status (*evaluate_own)(void *context, uint32_t hand, uint64_t client,
+                                     const float *parameters, struct trib_work_score *score,
+                                     struct trib_error *error);
     /* Make one delta of the updates of `version`, which are in order of client, then id: *delta is a
      * sealed body like an update's, the caller's to unref; one that the codec refuses ends the
      * simulation, and so does any error. NULL: nobody combines; there must be somebody where

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "train/partition.h"
 #include "train/rule.h"
 #include "train/settings.h"
 
@@ -31,10 +32,40 @@ struct trib_work_native {
     uint32_t companions; /* set of enum trib_companion that versions have */
     float **vectors;     /* [hands] each [VECTOR_COUNT][parameter_count]; NULL until it is needed */
     uint32_t *rows;      /* [row_count] by owner, ascending within one */
-    uint32_t *first_rows; /* [owner_count + 1] of each owner */
+    uint32_t
+        *first_rows; /* [owner_count + 1] of each owner; those that it holds out are the last */
 };
 
 /* --- rows by owner ------------------------------------------------------------------------------ */
+
+static size_t count_rows(const struct trib_work_native *native, uint64_t owner) {
+    return native->first_rows[owner + 1] - native->first_rows[owner];
+}
+
+static size_t count_held(const struct trib_work_native *native, uint64_t owner) {
+    return trib_hold_out_count(count_rows(native, owner), native->options.hold_out);
+}
+
+/* Of each owner, the rows that it holds out behind the others; both stay in their order. */
+static enum trib_status hold_out(struct trib_work_native *native) {
+    const size_t row_count = native->options.train->row_count;
+    uint32_t *held_rows = trib_allocate(native->env, row_count, sizeof *held_rows);
+    for (uint32_t owner = 0; held_rows != NULL && owner < native->options.owner_count; owner++) {
+        const size_t count = count_rows(native, owner), held = count_held(native, owner);
+        uint32_t *rows = native->rows + native->first_rows[owner];
+        size_t kept = 0, out = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (trib_hold_out_has(i, count, held)) {
+                held_rows[out++] = rows[i];
+            } else {
+                rows[kept++] = rows[i];
+            }
+        }
+        memcpy(rows + kept, held_rows, out * sizeof *rows);
+    }
+    trib_release(native->env, held_rows, row_count, sizeof *held_rows);
+    return held_rows == NULL ? TRIB_EMEMORY : TRIB_OK;
+}
 
 /* By counting: how many each has, where each begins, then one row after the other. */
 static enum trib_status sort_rows(struct trib_work_native *native, struct trib_error *error) {
@@ -63,7 +94,7 @@ static enum trib_status sort_rows(struct trib_work_native *native, struct trib_e
     }
     memmove(first, first + 1, owner_count * sizeof *first);
     first[owner_count] = (uint32_t)row_count;
-    return TRIB_OK;
+    return hold_out(native);
 }
 
 /* --- work --------------------------------------------------------------------------------------- */
@@ -71,7 +102,7 @@ static enum trib_status sort_rows(struct trib_work_native *native, struct trib_e
 static uint64_t count_examples(void *context, uint64_t client) {
     const struct trib_work_native *native = context;
     uint64_t owner = client % native->options.owner_count;
-    return native->first_rows[owner + 1] - native->first_rows[owner];
+    return count_rows(native, owner) - count_held(native, owner);
 }
 
 /* --- versions with companions --- */
@@ -155,6 +186,20 @@ static enum trib_status make_vectors(struct trib_work_native *native, uint32_t h
     return native->vectors[hand] == NULL ? TRIB_EMEMORY : TRIB_OK;
 }
 
+/* What the trainer takes of a version. */
+static enum trib_status find_parameters(struct trib_work_native *native, uint32_t hand,
+                                        const float **parameters, struct trib_error *error) {
+    if (native->companions == 0) {
+        return TRIB_OK;
+    }
+    if (make_vectors(native, hand) != TRIB_OK) {
+        return trib_error_set(error, TRIB_EMEMORY, "out of memory");
+    }
+    gather(native, *parameters, PARAMETERS, vector(native, hand, PARAMETERS));
+    *parameters = vector(native, hand, PARAMETERS);
+    return TRIB_OK;
+}
+
 static enum trib_status train(void *context, uint32_t hand, const struct trib_work_task *task,
                               const float *base, float *trained, struct trib_work_trained *result,
                               struct trib_error *error) {
@@ -194,12 +239,9 @@ static enum trib_status evaluate(void *context, uint32_t hand, uint32_t part,
                                  struct trib_error *error) {
     struct trib_work_native *native = context;
     struct trib_dataset rows = *native->options.test; /* a view: it is never given back */
-    if (native->companions != 0) {
-        if (make_vectors(native, hand) != TRIB_OK) {
-            return trib_error_set(error, TRIB_EMEMORY, "out of memory");
-        }
-        gather(native, parameters, PARAMETERS, vector(native, hand, PARAMETERS));
-        parameters = vector(native, hand, PARAMETERS);
+    enum trib_status status = find_parameters(native, hand, &parameters, error);
+    if (status != TRIB_OK) {
+        return status;
     }
     size_t first = (size_t)part * TEST_ROWS_PER_PART;
     size_t left = rows.row_count - first;
@@ -207,13 +249,41 @@ static enum trib_status evaluate(void *context, uint32_t hand, uint32_t part,
     rows.labels += first * (rows.symbol_count > 0 ? rows.feature_count : 1);
     rows.row_count = left < TEST_ROWS_PER_PART ? left : TEST_ROWS_PER_PART;
     struct trib_evaluate_result result;
-    enum trib_status status =
-        trib_trainer_evaluate(native->trainers[hand], &rows, parameters, &result, error);
+    status = trib_trainer_evaluate(native->trainers[hand], &rows, parameters, &result, error);
     if (status == TRIB_OK) {
         *score = (struct trib_work_score){
             .examples = result.label_count,
             .correct = (double)result.correct_count,
             .loss = result.loss * (double)result.label_count,
+        };
+    }
+    return status;
+}
+
+static enum trib_status evaluate_own(void *context, uint32_t hand, uint64_t client,
+                                     const float *parameters, struct trib_work_score *score,
+                                     struct trib_error *error) {
+    struct trib_work_native *native = context;
+    const uint64_t owner = client % native->options.owner_count;
+    const size_t held = count_held(native, owner);
+    const size_t count = held > 0 ? held : count_rows(native, owner);
+    const uint32_t *rows = native->rows + native->first_rows[owner + 1] - count;
+    struct trib_dataset own;
+    struct trib_evaluate_result result;
+    enum trib_status status = find_parameters(native, hand, &parameters, error);
+    if (status == TRIB_OK) {
+        status = trib_dataset_pick(native->env, native->options.train, rows, count, &own, error);
+    }
+    if (status != TRIB_OK) {
+        return status;
+    }
+    status = trib_trainer_evaluate(native->trainers[hand], &own, parameters, &result, error);
+    trib_dataset_deinit(&own);
+    if (status == TRIB_OK) { /* weighted as `trib join` weighs it: by rows */
+        *score = (struct trib_work_score){
+            .examples = result.row_count,
+            .correct = result.accuracy * (double)result.row_count,
+            .loss = result.loss * (double)result.row_count,
         };
     }
     return status;
@@ -353,8 +423,11 @@ void trib_work_native_free(struct trib_work_native *native) {
 
 struct trib_work trib_work_native_table(struct trib_work_native *native) {
     const struct trib_dataset *test = native->options.test;
-    struct trib_work work = {
-        .context = native, .has_companions = true, .examples = count_examples, .train = train};
+    struct trib_work work = {.context = native,
+                             .has_companions = true,
+                             .examples = count_examples,
+                             .train = train,
+                             .evaluate_own = evaluate_own};
     if (test != NULL) {
         work.evaluate = evaluate;
         work.evaluate_parts =

@@ -20,7 +20,10 @@ struct trib_work_native_options {
     const struct trib_dataset *train; /* borrowed until free */
     const uint32_t *owners;           /* [train->row_count], each < owner_count; borrowed */
     uint32_t owner_count;             /* every one has a row */
-    const struct trib_dataset *test;  /* NULL: no evaluation; borrowed until free */
+    uint32_t
+        hold_out; /* of a hundred rows of a client, so many that it evaluates on and does not train
+                          on (< 100); 0: it evaluates on those that it trains on */
+    const struct trib_dataset *test; /* NULL: no evaluation; borrowed until free */
     uint64_t seed;
     uint32_t hands;
 };

@@ -136,6 +136,28 @@ enum trib_status trib_dataset_reserve(struct trib_dataset *dataset, const struct
     return TRIB_OK;
 }
 
+enum trib_status trib_dataset_pick(const struct trib_env *env, const struct trib_dataset *from,
+                                   const uint32_t *rows, size_t row_count,
+                                   struct trib_dataset *dataset, struct trib_error *error) {
+    struct trib_dataset picked = {0};
+    const size_t width = from->feature_count;
+    const size_t label_count = from->symbol_count > 0 ? width : 1;
+    enum trib_status status =
+        trib_dataset_reserve(&picked, env, row_count, width, from->symbol_count, true, error);
+    for (size_t i = 0; status == TRIB_OK && i < row_count; i++) {
+        memcpy(picked.features + i * width, from->features + rows[i] * width,
+               width * sizeof *picked.features);
+        memcpy(picked.labels + i * label_count, from->labels + rows[i] * label_count,
+               label_count * sizeof *picked.labels);
+    }
+    picked.class_count = from->class_count;
+    if (status != TRIB_OK) {
+        trib_dataset_deinit(&picked);
+    }
+    *dataset = picked;
+    return status;
+}
+
 enum trib_status trib_dataset_count_kept(const struct trib_dataset_request *request,
                                          size_t part_row_count, size_t *kept_count,
                                          struct trib_error *error) {

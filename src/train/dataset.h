@@ -88,6 +88,11 @@ struct trib_dataset {
 enum trib_status trib_dataset_load(const struct trib_env *env, const char *path,
                                    const struct trib_dataset_request *request,
                                    struct trib_dataset *dataset, struct trib_error *error);
+/* A data set of some rows of another, in their order. rows: indices below from->row_count.
+ * TRIB_EMEMORY: then *dataset is zero. */
+enum trib_status trib_dataset_pick(const struct trib_env *env, const struct trib_dataset *from,
+                                   const uint32_t *rows, size_t row_count,
+                                   struct trib_dataset *dataset, struct trib_error *error);
 void trib_dataset_deinit(struct trib_dataset *dataset); /* all-zero is safe */
 
 #endif

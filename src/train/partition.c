@@ -322,3 +322,15 @@ enum trib_status trib_partition_rows(const struct trib_env *env,
     trib_release(env, owners, row_count, sizeof *owners);
     return status;
 }
+
+size_t trib_hold_out_count(size_t row_count, uint32_t percent) {
+    if (percent == 0 || row_count < 2) {
+        return 0;
+    }
+    const size_t count = row_count * percent / 100;
+    return count == 0 ? 1 : count;
+}
+
+bool trib_hold_out_has(size_t row, size_t row_count, size_t held) {
+    return (row + 1) * held / row_count > row * held / row_count;
+}

@@ -57,6 +57,12 @@ enum trib_status trib_partition_owners(const struct trib_env *env,
                                        uint32_t class_count, uint32_t *owners,
                                        struct trib_error *error);
 
+/* Of a client's rows, how many it does not train on and keeps to evaluate versions with: so many of a
+ * hundred (below 100), but one at least; none if percent is 0 or there is one row. */
+size_t trib_hold_out_count(size_t row_count, uint32_t percent);
+/* Is row `row` of row_count one of `held` of them? They are spread evenly. */
+bool trib_hold_out_has(size_t row, size_t row_count, size_t held);
+
 /* The rows of one client in ascending order, as trib_dataset_request takes them.
  *
  * client     < partition->client_count, or TRIB_EINVALID.

@@ -89,6 +89,7 @@ class Sim(unittest.TestCase):
                                  headers={"Content-Type": "application/json"})
         self.assertEqual(created.status, 201, created.body)
         link, run = created.json()["join"], Run(daemon, path.stem)
+        self.run_ = run
         people = [subprocess.Popen([TRIB, "join", link, "--client", f"c{i}", "--part",
                                     f"{i}/{clients}", *parts,
                                     *(join_options(i) if join_options else ())],
@@ -137,6 +138,29 @@ class Sim(unittest.TestCase):
                 self.assertEqual(live, simulated)
         error = self.sim(path, "--data", self.data, "--clients", 6, code=2)
         self.assertIn("population 6 works", error)
+
+    def test_clients_evaluate_on_rows_that_they_hold_out(self):
+        path = self.spec("own", {"preset": "fedavg", "quorum": 4}, stop={"versions": 3},
+                         evaluate={"on": ["clients"], "min_clients": 4})
+        found = {}
+        for percent in ("0", "25"):
+            *points, end = self.lines(path, "--data", self.data, "--partition", "dirichlet:1",
+                                      "--clients", 4, "--hold-out", percent)
+            self.assertEqual(points[-1]["clients_reported"], 4)
+            self.assertEqual(end["best_metric"], points[-1]["clients_accuracy"])
+            found[percent] = points[-1]["clients_accuracy"], points[-1]["clients_loss"]
+        self.assertNotEqual(found["0"], found["25"])
+        simulated, live = self.both_ways(path, 3, ("--hold-out", "25"),
+                                         lambda i: ("--hold-out", "25"))
+        self.assertEqual(live, simulated)
+        wait_for(lambda: self.run_.status()["state"] == "stopped", 60, "the last evaluation")
+        reports = [record["record"] for record in self.run_.ledger()
+                   if record["record"]["type"] == "evaluation" and record["record"]["version"] == 3]
+        self.assertEqual(len(reports), 4)
+        examples = sum(report["examples"] for report in reports)
+        for metric, mean in zip(("accuracy", "loss"), found["25"]):
+            total = sum(report["examples"] * report["metrics"][metric] for report in reports)
+            self.assertAlmostEqual(total / examples, mean, places=9)
 
     def test_the_last_version_is_saved_and_can_be_the_first(self):
         spec = self.spec("saved", {"preset": "fedavg"})

@@ -430,6 +430,58 @@ static void a_population_of_which_nobody_may_be_asked_is_refused(void **state) {
     }
 }
 
+/* --- clients that evaluate ------------------------------------------------------------------------ */
+
+static enum trib_status evaluate_own(void *context, uint32_t hand, uint64_t client,
+                                     const float *parameters, struct trib_work_score *score,
+                                     struct trib_error *error) {
+    (void)context, (void)hand, (void)error;
+    const double accuracy = (double)client / 10 + (double)parameters[0];
+    *score = (struct trib_work_score){.examples = client + 1,
+                                      .correct = accuracy * (double)(client + 1),
+                                      .loss = 2 * accuracy * (double)(client + 1)};
+    return TRIB_OK;
+}
+
+/* The mean over the examples of all clients; the run counts what they report: best and target. */
+static void clients_evaluate_on_data_of_their_own(void **state) {
+    (void)state;
+    const struct trib_population_texts texts = {.clients = "4", .speed = "lognormal:20s,1"};
+    struct trial *trial = begin_selecting(
+        "{\"name\":\"t\",\"model\":{},\"strategy\":{\"quorum\":4},\"stop\":{\"versions\":6},"
+        "\"evaluate\":{\"every\":2,\"on\":[\"clients\"],\"min_clients\":4}}",
+        &texts);
+    trial->work = (struct trib_work){.train = train, .evaluate_own = evaluate_own};
+    struct trib_fleet_point last;
+    for (uint32_t threads = 1; threads <= 3; threads++) {
+        run_on(trial, trib_env_system(), threads);
+        const struct trib_fleet_point *point = &trial->points[trial->point_count - 1];
+        assert_int_equal(point->version, 6);
+        assert_int_equal(point->own_reports, 4);
+        /* (0 * 1 + 0.1 * 2 + 0.2 * 3 + 0.3 * 4) / 10, and what is in the model */
+        assert_true(point->own_accuracy > 0.2 && point->own_accuracy < 1.2);
+        assert_true(fabs(point->own_loss - 2 * point->own_accuracy) < 1e-12);
+        assert_false(point->is_evaluated);
+        assert_true(trial->report.has_best && trial->report.best == 6);
+        assert_true(fabs(trial->report.best_metric - point->own_accuracy) < 1e-12);
+        assert_true(threads == 1 || memcmp(&last, point, sizeof last) == 0);
+        last = *point;
+    }
+    end(trial);
+    /* Where seats are free, clients come to a version while the next one is made, or later. */
+    trial = begin_selecting(
+        "{\"name\":\"t\",\"model\":{},\"strategy\":{\"preset\":\"fedbuff\",\"goal\":2,"
+        "\"concurrency\":2},\"stop\":{\"target\":0.5,\"versions\":90},"
+        "\"evaluate\":{\"every\":3,\"on\":[\"clients\"]}}",
+        &texts);
+    trial->work = (struct trib_work){.train = train, .evaluate_own = evaluate_own};
+    run_on(trial, trib_env_system(), 2);
+    assert_true(trial->report.is_complete && trial->report.version < 90);
+    assert_non_null(strstr(trial->report.ending, "reached the target"));
+    assert_true(trial->report.own_reports >= trial->report.version / 3);
+    end(trial);
+}
+
 /* --- what clients keep ---------------------------------------------------------------------------- */
 
 static struct {
@@ -744,6 +796,7 @@ int main(void) {
         cmocka_unit_test(those_selected_train_with_the_settings_of_their_site),
         cmocka_unit_test(quotas_and_preferences_hold),
         cmocka_unit_test(a_population_of_which_nobody_may_be_asked_is_refused),
+        cmocka_unit_test(clients_evaluate_on_data_of_their_own),
         cmocka_unit_test(what_a_client_keeps_changes_with_updates_that_count),
         cmocka_unit_test(versions_are_means_of_the_models_of_those_called),
         cmocka_unit_test(calls_do_not_wait_for_the_slow),

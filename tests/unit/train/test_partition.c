@@ -352,8 +352,32 @@ static void memory_may_run_out_anywhere(void **state) {
     }
 }
 
+/* As many as are asked for, spread over all rows, and never all or none of them. */
+static void what_is_held_out_is_spread(void **state) {
+    (void)state;
+    static const struct {
+        size_t rows;
+        uint32_t percent;
+        size_t held;
+    } cases[] = {{100, 20, 20}, {101, 20, 20}, {7, 50, 3},  {5, 1, 1},
+                 {2, 99, 1},    {1, 50, 0},    {100, 0, 0}, {3, 99, 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const size_t held = trib_hold_out_count(cases[i].rows, cases[i].percent);
+        size_t found = 0, gap = 0;
+        assert_int_equal(held, cases[i].held);
+        for (size_t row = 0; row < cases[i].rows; row++) {
+            const bool is_held = trib_hold_out_has(row, cases[i].rows, held);
+            found += is_held;
+            gap = is_held ? 0 : gap + 1;
+            assert_true(held == 0 || gap <= cases[i].rows / held);
+        }
+        assert_int_equal(found, held);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_held_out_is_spread),
         cmocka_unit_test(iid_parts_are_equal_and_see_every_label),
         cmocka_unit_test(parts_that_do_not_come_out_even_differ_by_one),
         cmocka_unit_test(a_client_of_two_shards_sees_few_labels),
