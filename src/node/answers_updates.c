@@ -37,10 +37,33 @@ static bool add_settled(struct trib_call *call, struct trib_event *event) {
     return false;
 }
 
-/* What the spec allows one client to send within an hour. */
+static bool read_part(struct trib_call *call, const struct trib_http_request *request) {
+    const char *text = trib_http_request_field(request, "content-range");
+    if (text == NULL || trib_content_range_read(text, &call->part)) {
+        return true;
+    }
+    trib_call_refuse(call, "header",
+                     "Content-Range: must be like \"bytes 0-1048575/4194304\", not \"%.64s\"",
+                     text);
+    return false;
+}
+
+/* Of the whole update, as far as it is known; else 0. */
+static uint64_t announced_bytes(const struct trib_call *call,
+                                const struct trib_http_request *request) {
+    if (call->part.total > 0) {
+        return call->part.total;
+    }
+    return request->has_length ? request->content_length : 0;
+}
+
+/* What the spec allows one client to send within an hour. Of an update in parts the first one counts, for all. */
 static bool has_quota(struct trib_call *call, const struct trib_http_request *request) {
     struct trib_hosted *hosted = call->hosted;
-    uint64_t bytes = request->has_length ? request->content_length : 0;
+    uint64_t bytes = announced_bytes(call, request);
+    if (call->part.total > 0 && trib_parts_are_held(hosted, call->token.subject, call->target.id)) {
+        return true;
+    }
     call->retry_after_s = trib_quotas_take(&hosted->quotas, &hosted->spec->limits,
                                            call->token.subject, bytes, trib_node_now(call->node));
     if (call->retry_after_s == 0) {
@@ -76,7 +99,7 @@ void trib_answer_update_put(struct trib_call *call, const struct trib_http_reque
         trib_call_refuse_input(call, "header", &error);
         return;
     }
-    if (!read_wish(call, request) || !has_quota(call, request)) {
+    if (!read_wish(call, request) || !read_part(call, request) || !has_quota(call, request)) {
         return;
     }
     call->has_length = request->has_length;
@@ -84,7 +107,7 @@ void trib_answer_update_put(struct trib_call *call, const struct trib_http_reque
     struct trib_event offer = trib_call_event(call, TRIB_EVENT_OFFER);
     offer.version = head.has_base ? head.base : hosted->model.version;
     offer.examples = head.has_examples ? head.examples : 1;
-    offer.byte_count = request->has_length ? request->content_length : 0;
+    offer.byte_count = announced_bytes(call, request);
     if (add_settled(call, &offer)) {
         trib_hosted_feed(hosted, &offer);
     }
@@ -187,7 +210,8 @@ static void looked_inside(void *context) {
 }
 
 void trib_call_upload_complete(struct trib_call *call, struct trib_upload *upload) {
-    if (!call->has_length && !is_combined(call)) { /* a quota is a client's */
+    bool is_announced = call->has_length || call->part.total > 0;
+    if (!is_announced && !is_combined(call)) { /* a quota is a client's */
         trib_quotas_add(&call->hosted->quotas, call->token.subject, upload->byte_count);
     }
     if (upload->status != TRIB_OK) {
@@ -235,6 +259,11 @@ void trib_answer_update_get(struct trib_call *call, const struct trib_http_reque
     } else if (find_settled(hosted, call->token.subject, call->target.id, &settled, reason) !=
                TRIB_OK) {
         trib_call_refuse(call, "io", "the index of updates cannot be read");
+        return;
+    } else if (settled.fate == TRIB_FATE_NONE &&
+               trib_parts_are_held(hosted, call->token.subject, call->target.id)) {
+        trib_call_reply(call, 200,
+                        trib_parts_document(hosted, call->token.subject, call->target.id));
         return;
     } else if (settled.fate == TRIB_FATE_NONE) {
         trib_call_refuse(call, "not_found", "no update %s of client %s", call->target.id,

@@ -204,6 +204,12 @@ static bool has_good_body(struct trib_call *call, const struct trib_http_request
         trib_call_refuse(call, "length", "Content-Length or Transfer-Encoding: chunked is needed");
         return false;
     }
+    /* Who does not know of parts must not take one for the whole (RFC 9110 section 14.5). */
+    if (rule->route != TRIB_ROUTE_UPDATE_PUT &&
+        trib_http_request_field(request, "content-range") != NULL) {
+        trib_call_refuse(call, "header", "Content-Range: only updates can come in parts");
+        return false;
+    }
     if (is_write && takes_body && (has_body || rule->body != TRIB_BODY_JSON_OPTIONAL) &&
         !trib_body_accepts(rule->body, trib_http_request_field(request, "content-type"))) {
         trib_call_refuse(call, "content_type", "Content-Type must be %s",

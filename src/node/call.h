@@ -11,6 +11,7 @@
 #include "run/run.h"
 #include "store/checkpoint.h"
 #include "wire/documents.h"
+#include "wire/range.h"
 #include "wire/routes.h"
 
 struct trib_node;
@@ -33,9 +34,10 @@ struct trib_call {
     const struct trib_http_request *request; /* only while the head is being answered */
     const struct trib_update_head *head;     /* the same, of an update */
     bool has_length;                         /* of an update: its head has announced it */
-    bool wants_receipt;                      /* the same: whoever sends it asks for one */
-    trib_time_ns alive_at;              /* when the heart was last told that its upload moves */
-    struct trib_upload *upload;         /* body of an update, until the heart has admitted it */
+    struct trib_content_range part; /* of an update that comes in parts; total 0: it comes whole */
+    bool wants_receipt;             /* the same: whoever sends it asks for one */
+    trib_time_ns alive_at;          /* when the heart was last told that its upload moves */
+    struct trib_upload *upload;     /* body of an update, until the heart has admitted it */
     const struct trib_upload *admitted; /* the same, once admitted, until the call is answered */
     unsigned char *body;                /* other bodies: body_bytes of body_room received */
     size_t body_bytes, body_room;

@@ -82,6 +82,7 @@ void trib_hosted_free(struct trib_hosted *hosted) {
     const struct trib_env *env = hosted->node->env;
     free_uploads(hosted);
     trib_combining_deinit(hosted);
+    trib_parts_drop_all(hosted);
     TRIB_ASSERT(hosted->jobs == 0);
     trib_timer_free(hosted->timer);
     trib_run_free(hosted->run);

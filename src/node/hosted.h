@@ -13,6 +13,7 @@
 
 #include "node/combining.h"
 #include "node/model.h"
+#include "node/parts.h"
 #include "node/phases.h"
 #include "node/pruning.h"
 #include "node/quotas.h"
@@ -77,6 +78,9 @@ struct trib_hosted {
     struct trib_spool *spool;        /* commit job only, but for bodies and readers */
 
     struct trib_queue queues[TRIB_WANT_COUNT]; /* lending.c: uploads that wait for memory */
+
+    struct trib_parts *parts; /* parts.c: updates that arrive in parts */
+    size_t parts_count;
 
     struct trib_upload **slots; /* [updates_pending_max]: the update behind each slot */
 

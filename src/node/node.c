@@ -225,6 +225,7 @@ static void on_pulse(void *context) {
     struct trib_node *node = context;
     for (size_t i = 0; i < node->hosted_count; i++) {
         trib_watchers_keep_awake(&node->hosted[i]->watchers, trib_node_now(node));
+        trib_parts_expire(node->hosted[i]);
     }
     trib_combining_expire(node);
     trib_upload_hurry(node);

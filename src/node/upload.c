@@ -13,13 +13,12 @@
 #include <string.h>
 
 /* A body that the disk cannot hold is refused at its head, after room has been made for it. */
-static enum trib_status begin_file(struct trib_upload *upload, uint64_t content_length,
-                                   struct trib_error *error) {
-    struct trib_hosted *hosted = upload->hosted;
+enum trib_status trib_upload_begin_file(struct trib_hosted *hosted, uint64_t bytes,
+                                        struct trib_spool_body **file, struct trib_error *error) {
     /* Of chunked bodies nobody knows; they fail when they meet the end of the disk. One that is
      * larger than any may be is refused for that (413), and no version has to go for it. */
     uint64_t bytes_max = trib_report_update_bytes_max(hosted);
-    uint64_t expected = content_length > bytes_max ? 0 : content_length;
+    uint64_t expected = bytes > bytes_max ? 0 : bytes;
     if (!trib_spool_has_room(hosted->spool, expected)) {
         struct trib_pruning pruning = trib_pruning_now(hosted);
         trib_prune_for_room(hosted, &pruning);
@@ -28,7 +27,7 @@ static enum trib_status begin_file(struct trib_upload *upload, uint64_t content_
         return trib_error_set(error, TRIB_EFULL, "no space left on the disk for %llu more bytes",
                               (unsigned long long)expected);
     }
-    return trib_spool_body_begin(hosted->spool, expected, &upload->file, error);
+    return trib_spool_body_begin(hosted->spool, expected, file, error);
 }
 
 static bool is_durable(const struct trib_upload *upload) {
@@ -53,54 +52,87 @@ static enum trib_status begin_passing(struct trib_upload *upload, struct trib_er
     if (!begin_digest(upload)) {
         return trib_error_set(error, TRIB_EMEMORY, "no memory for another update");
     }
-    return upload->is_compare ? TRIB_OK : begin_file(upload, upload->length, error);
+    return upload->is_compare
+               ? TRIB_OK
+               : trib_upload_begin_file(upload->hosted, upload->length, &upload->file, error);
 }
 
-static struct trib_upload *new_upload(struct trib_call *call, uint64_t length, bool is_compare,
-                                      struct trib_error *error) {
-    struct trib_hosted *hosted = call->hosted;
-    struct trib_node *node = hosted->node;
-    struct trib_upload *upload = trib_allocate(node->env, 1, sizeof *upload);
-    if (upload == NULL) {
-        (void)trib_error_set(error, TRIB_EMEMORY, "no memory for another update");
-        return NULL;
-    }
-    upload->hosted = hosted;
-    upload->call = call;
-    upload->length = length;
-    upload->is_compare = is_compare;
-    upload->charge_wanted = trib_lending_charge_for(node, length);
+/* Where a whole body will be. */
+static enum trib_status find_place(struct trib_upload *upload, struct trib_error *error) {
+    upload->charge_wanted = trib_lending_charge_for(upload->hosted->node, upload->length);
     if (is_small(upload)) {
-        return upload;
+        return TRIB_OK;
     }
-    if (is_compare) {
+    if (upload->is_compare) {
         upload->charge_wanted = 0;
     }
     bool is_passing = is_durable(upload) || upload->charge_wanted == 0;
-    if (is_passing && begin_passing(upload, error) != TRIB_OK) {
-        trib_upload_free(upload);
-        return NULL;
+    return is_passing ? begin_passing(upload, error) : TRIB_OK;
+}
+
+/* Into call->upload; false: refused. */
+static bool add_upload(struct trib_call *call, uint64_t length, bool is_compare) {
+    struct trib_node *node = call->node;
+    struct trib_error error = {0};
+    struct trib_upload *upload = trib_allocate(node->env, 1, sizeof *upload);
+    if (upload == NULL) {
+        trib_call_refuse(call, "busy", "no memory for another update");
+        return false;
     }
-    return upload;
+    upload->hosted = call->hosted;
+    upload->call = call;
+    upload->length = length;
+    upload->is_compare = is_compare;
+    if (call->part.total > 0) {
+        if (trib_parts_join(call, upload)) {
+            call->upload = upload;
+            return true;
+        }
+    } else if (find_place(upload, &error) == TRIB_OK) {
+        call->upload = upload;
+        return true;
+    } else {
+        trib_call_refuse_error(call, &error);
+    }
+    trib_upload_free(upload);
+    return false;
+}
+
+/* A part: what Content-Range says goes together with what has been said elsewhere. */
+static bool is_good_part(struct trib_call *call, uint64_t length, bool is_compare) {
+    const struct trib_content_range *part = &call->part;
+    const uint64_t part_bytes = part->last - part->first + 1;
+    if (is_compare) {
+        trib_call_refuse(call, "conflict", "update %s is here already, as a whole",
+                         call->target.id);
+        return false;
+    }
+    if (length != UINT64_MAX && length != part_bytes) {
+        trib_call_refuse(call, "header",
+                         "Content-Range: has %" PRIu64 " bytes, Content-Length says %" PRIu64,
+                         part_bytes, length);
+        return false;
+    }
+    return true;
 }
 
 bool trib_upload_begin(struct trib_call *call, bool is_compare) {
     const struct trib_http_request *request = call->request;
-    struct trib_error error = {0};
-    uint64_t length = request->has_length ? request->content_length : UINT64_MAX;
-    uint64_t bytes_max = trib_report_update_bytes_max(call->hosted);
-    if (request->has_length && length > bytes_max) {
+    const uint64_t length = request->has_length ? request->content_length : UINT64_MAX;
+    const uint64_t bytes_max = trib_report_update_bytes_max(call->hosted);
+    const bool is_part = call->part.total > 0;
+    const uint64_t whole = is_part ? call->part.total : length;
+    if (whole != UINT64_MAX && whole > bytes_max) {
         trib_call_refuse(call, "too_large", "body of %" PRIu64 " bytes (at most %" PRIu64 ")",
-                         length, bytes_max);
+                         whole, bytes_max);
         return false;
     }
-    struct trib_upload *upload = new_upload(call, length, is_compare, &error);
-    if (upload == NULL) {
-        trib_call_refuse_error(call, &error);
+    if ((is_part && !is_good_part(call, length, is_compare)) ||
+        !add_upload(call, length, is_compare)) {
         return false;
     }
-    call->upload = upload;
-    trib_exchange_receive(call->exchange, bytes_max);
+    uint64_t part_bytes = call->part.last - call->part.first + 1;
+    trib_exchange_receive(call->exchange, is_part ? part_bytes : bytes_max);
     return true;
 }
 
@@ -117,6 +149,7 @@ void trib_upload_free(struct trib_upload *upload) {
     }
     struct trib_hosted *hosted = upload->hosted;
     trib_lending_return_chunk(upload, &upload->chunk);
+    trib_parts_leave(upload);
     trib_upload_drop_body(upload);
     trib_digester_abandon(&upload->digester);
     trib_text_release(hosted->node->env, upload->receipt);
@@ -150,13 +183,22 @@ void trib_upload_drop_body(struct trib_upload *upload) {
 static void write_chunk(void *context) {
     struct trib_upload *upload = context;
     enum trib_status status = TRIB_OK;
-    trib_digester_add(&upload->digester, upload->writing, upload->writing_bytes);
+    if (upload->parts != NULL) {
+        status = trib_parts_write(upload, upload->writing, upload->writing_bytes);
+    } else {
+        trib_digester_add(&upload->digester, upload->writing, upload->writing_bytes);
+    }
     if (upload->file != NULL) {
         status = trib_spool_body_append(upload->file, upload->writing, upload->writing_bytes);
     }
     if (upload->status == TRIB_OK) {
         upload->status = status;
     }
+}
+
+/* Do its chunks go to a worker as they fill? */
+static bool is_passing(const struct trib_upload *upload) {
+    return upload->parts != NULL || upload->digester.state != NULL;
 }
 
 static void chunk_written(void *context);
@@ -188,7 +230,7 @@ static void put_away(struct trib_upload *upload, unsigned char **chunk) {
 
 /* A chunk is full, or it is the last one. */
 static void pass_on(struct trib_upload *upload) {
-    if (upload->digester.state != NULL) {
+    if (is_passing(upload)) {
         start_writing(upload);
     } else {
         put_away(upload, &upload->chunk);
@@ -247,7 +289,9 @@ static void finish(struct trib_upload *upload) {
         (void)trib_error_set(&upload->error, upload->status, "body could not be stored: %s",
                              trib_status_text(upload->status));
     }
-    trib_call_upload_complete(upload->call, upload);
+    if (upload->parts == NULL || trib_parts_finish(upload)) {
+        trib_call_upload_complete(upload->call, upload);
+    }
 }
 
 static void go_on(struct trib_upload *upload) {
@@ -327,7 +371,7 @@ void trib_upload_complete(struct trib_upload *upload) {
     if (upload->writing != NULL) {
         return;
     }
-    if (upload->chunk_filled > 0 && upload->digester.state != NULL) {
+    if (upload->chunk_filled > 0 && is_passing(upload)) {
         start_writing(upload); /* and go on from there, perhaps at once */
         return;
     }

@@ -49,10 +49,13 @@ struct trib_upload {
     trib_time_ns chunk_at;  /* when it was lent */
     unsigned char *writing; /* being digested and written by a worker */
     size_t writing_bytes;
-    bool is_complete; /* the last byte has arrived */
-    bool is_waiting;  /* for memory, in a queue of its run (lending.h) */
-    bool is_lent;     /* a worker looks at the complete body */
-    bool is_orphan;   /* to be dropped when the worker reports */
+    struct trib_parts *parts;               /* it is a part of this (parts.h); NULL: a whole body */
+    uint64_t part_first, part_at, part_end; /* of the body: begins, is written up to, ends before */
+    struct trib_upload *next_part;          /* of those that arrive */
+    bool is_complete;                       /* the last byte has arrived */
+    bool is_waiting;                        /* for memory, in a queue of its run (lending.h) */
+    bool is_lent;                           /* a worker looks at the complete body */
+    bool is_orphan;                         /* to be dropped when the worker reports */
     enum trib_want want;
     trib_time_ns waits_since;
 
@@ -71,6 +74,10 @@ struct trib_upload {
 bool trib_upload_begin(struct trib_call *call, bool is_compare);
 /* Forget an upload that the heart did not admit, or that has been folded and settled. */
 void trib_upload_free(struct trib_upload *upload);
+
+/* A body file of `bytes` (UINT64_MAX: nobody knows), for which there is room. (parts.c needs it, too.) */
+enum trib_status trib_upload_begin_file(struct trib_hosted *hosted, uint64_t bytes,
+                                        struct trib_spool_body **file, struct trib_error *error);
 
 /* The server's lend() and filled(). */
 void *trib_upload_lend(struct trib_upload *upload, size_t *room);

@@ -120,6 +120,12 @@ enum trib_status trib_spool_body_begin(struct trib_spool *spool, uint64_t bytes_
 /* Append at its end. After an error only abandon is left. TRIB_EFULL: quota or disk. */
 enum trib_status trib_spool_body_append(struct trib_spool_body *body, const void *bytes,
                                         size_t count);
+/* The same for a body that comes in parts, of bytes_expected bytes: any order, no byte twice.
+ * Thread: any number at different places. An error is the part's own: it may be written again. */
+enum trib_status trib_spool_body_write(struct trib_spool_body *body, uint64_t offset,
+                                       const void *bytes, size_t count);
+/* All of them are there. */
+void trib_spool_body_fill(struct trib_spool_body *body);
 /* Sync file and directory; then it may be given to trib_spool_append(). Never tried twice. */
 enum trib_status trib_spool_body_finish(struct trib_spool_body *body);
 uint64_t trib_spool_body_byte_count(const struct trib_spool_body *body);

@@ -119,6 +119,20 @@ enum trib_status trib_spool_body_append(struct trib_spool_body *body, const void
     return status;
 }
 
+enum trib_status trib_spool_body_write(struct trib_spool_body *body, uint64_t offset,
+                                       const void *bytes, size_t count) {
+    const struct trib_files *files = body->folder->files;
+    TRIB_ASSERT(body->byte_count == 0 && !body->is_finished);
+    TRIB_ASSERT(offset <= body->bytes_expected && count <= body->bytes_expected - offset);
+    return files->write_at(files->context, body->file, offset, bytes, count);
+}
+
+void trib_spool_body_fill(struct trib_spool_body *body) {
+    TRIB_ASSERT(body->byte_count == 0 && !body->is_finished);
+    body->byte_count = body->bytes_expected;
+    atomic_fetch_sub(&body->folder->bytes_coming, body->byte_count);
+}
+
 enum trib_status trib_spool_body_finish(struct trib_spool_body *body) {
     TRIB_ASSERT(!body->is_finished);
     const struct trib_files *files = body->folder->files;

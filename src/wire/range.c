@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "wire/number.h"
+
 static const char *skip_blanks(const char *text) {
     return text + strspn(text, " \t");
 }
@@ -132,4 +134,28 @@ const char *trib_range_text(const struct trib_range *range, uint64_t byte_count,
         snprintf(buffer, TRIB_RANGE_TEXT_BYTES, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64,
                  range->first, range->first + range->count - 1, byte_count);
     return buffer;
+}
+
+/* Digits up to `stop`, which is skipped; NULL: no number that number.h would read. */
+static const char *read_number(const char *text, char stop, uint64_t *number) {
+    char digits[24];
+    size_t count = strspn(text, "0123456789");
+    if (count >= sizeof digits || text[count] != stop)
+        return NULL;
+    memcpy(digits, text, count);
+    digits[count] = '\0';
+    return trib_number_read(digits, number) ? text + count + (stop != '\0') : NULL;
+}
+
+bool trib_content_range_read(const char *text, struct trib_content_range *range) {
+    struct trib_content_range read;
+    if (strncasecmp(text, "bytes ", 6) != 0)
+        return false;
+    text = read_number(skip_blanks(text + 6), '-', &read.first);
+    text = text ? read_number(text, '/', &read.last) : NULL;
+    text = text ? read_number(text, '\0', &read.total) : NULL;
+    if (!text || read.first > read.last || read.last >= read.total)
+        return false;
+    *range = read;
+    return true;
 }

@@ -1,4 +1,5 @@
-/* range.h - conditions and ranges of a GET: which bytes of one representation to send.
+/* range.h - conditions and ranges of a GET: which bytes of one representation to send; and which bytes
+ * a part of a PUT has.
  *
  * RFC 9110 sections 13 and 14, for representations that have a strong entity tag and no date.
  * Pure. Only a single range is served in part; several are answered with the whole, which
@@ -40,5 +41,14 @@ struct trib_range trib_range_evaluate(const struct trib_range_request *request, 
 #define TRIB_RANGE_TEXT_BYTES 72
 const char *trib_range_text(const struct trib_range *range, uint64_t byte_count,
                             char buffer[TRIB_RANGE_TEXT_BYTES]);
+
+/* The Content-Range of a part that is sent (RFC 9110 sections 14.4 and 14.5). */
+struct trib_content_range {
+    uint64_t first, last; /* positions; first <= last < total */
+    uint64_t total;       /* bytes of the whole; 0: no part */
+};
+/* "bytes 0-9/100", the total known; positions have no leading zeros. False: anything else; *range is
+ * unchanged. */
+bool trib_content_range_read(const char *text, struct trib_content_range *range);
 
 #endif

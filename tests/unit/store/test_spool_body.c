@@ -113,6 +113,33 @@ static void test_what_is_expected_is_taken_at_once(void **state) {
 
 /* Create, write, sync, sync the directory: whichever fails, the body is not finished and nothing
  * of it stays. */
+static void test_a_body_in_parts_is_whole_when_all_are_written(void **state) {
+    (void)state;
+    struct world world;
+    struct trib_spool_body *body;
+    char found[11] = {0};
+    begin_world(&world, 10);
+    assert_int_equal(trib_spool_body_begin(world.spool, 10, &body, &world.error), TRIB_OK);
+    assert_int_equal(trib_spool_body_write(body, 6, "6789", 4), TRIB_OK);
+    assert_int_equal(trib_spool_body_write(body, 0, "012", 3), TRIB_OK);
+    assert_int_equal(trib_spool_body_byte_count(body), 0);
+    assert_int_equal(trib_spool_body_write(body, 3, "345", 3), TRIB_OK);
+    trib_spool_body_fill(body);
+    assert_int_equal(trib_spool_body_byte_count(body), 10);
+    struct trib_source source = trib_spool_body_source(body);
+    assert_int_equal(source.read(source.context, 0, found, 10), TRIB_OK);
+    assert_string_equal(found, "0123456789");
+    assert_int_equal(bytes_on_disk(&world), 10);
+    assert_int_equal(trib_spool_body_finish(body), TRIB_OK);
+    assert_int_equal(bytes_on_disk(&world), 10);
+    trib_spool_body_abandon(body);
+    assert_int_equal(trib_spool_body_begin(world.spool, 10, &body, &world.error), TRIB_OK);
+    assert_int_equal(trib_spool_body_write(body, 6, "6789", 4), TRIB_OK);
+    trib_spool_body_abandon(body); /* half of it: nothing is left */
+    assert_int_equal(bytes_on_disk(&world), 0);
+    end_world(&world);
+}
+
 static void test_fault_at_every_call(void **state) {
     (void)state;
     bool has_failed = true;
@@ -257,6 +284,7 @@ int main(void) {
         cmocka_unit_test(test_body_can_be_read_while_it_arrives),
         cmocka_unit_test(test_what_is_expected_is_taken_at_once),
         cmocka_unit_test(test_quota_counts_bodies_that_still_arrive),
+        cmocka_unit_test(test_a_body_in_parts_is_whole_when_all_are_written),
         cmocka_unit_test(test_fault_at_every_call),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_reading_what_is_not_there),

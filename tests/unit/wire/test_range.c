@@ -140,6 +140,50 @@ static void content_range_is_written_as_it_is_read(void **state) {
                         "bytes 18446744073709551613-18446744073709551614/18446744073709551615");
 }
 
+static void a_part_says_where_it_belongs(void **state) {
+    (void)state;
+    struct trib_content_range range = {0};
+    assert_true(trib_content_range_read("bytes 10-14/100", &range));
+    assert_int_equal(range.first, 10);
+    assert_int_equal(range.last, 14);
+    assert_int_equal(range.total, 100);
+    assert_true(trib_content_range_read("Bytes  0-0/1", &range));
+    assert_true(trib_content_range_read(
+        "bytes 18446744073709551613-18446744073709551614/18446744073709551615", &range));
+    assert_true(range.total == UINT64_MAX);
+}
+
+static void what_is_no_part_is_refused(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "",
+        "bytes",
+        "bytes ",
+        "bytes */100",
+        "bytes 0-9/*",
+        "bytes 0-9",
+        "bytes 0-9/",
+        "bytes -9/100",
+        "bytes 0-/100",
+        "bytes 9-0/100",
+        "bytes 0-100/100",
+        "bytes 0-9/0",
+        "bytes 00-9/100",
+        "bytes 0 -9/100",
+        "bytes 0-9/100 ",
+        "bytes 0-9/100, 10-19/100",
+        "bytes +0-9/100",
+        "bytes 0-18446744073709551615/18446744073709551616",
+        "bytes 0-000000000000000000000000000009/100",
+        "items 0-9/100",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct trib_content_range range = {.total = 7};
+        assert_false(trib_content_range_read(texts[i], &range));
+        assert_int_equal(range.total, 7);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_range_is_served_in_part),
@@ -149,6 +193,8 @@ int main(void) {
         cmocka_unit_test(a_moving_version_is_ranged_only_by_if_range),
         cmocka_unit_test(if_none_match_comes_first_and_compares_weakly),
         cmocka_unit_test(content_range_is_written_as_it_is_read),
+        cmocka_unit_test(a_part_says_where_it_belongs),
+        cmocka_unit_test(what_is_no_part_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
