@@ -60,6 +60,14 @@ class Install(unittest.TestCase):
         self.assertIn("0.1.0", self.pip("show", "tributary"))
         self.pip("check")
 
+    def test_one_wheel_serves_every_python_from_3_11_on(self):
+        self.has_headers()
+        self.pip("wheel", "--no-deps", "--wheel-dir", "wheels", str(PACKAGE), TRIBUTARY_PURE="")
+        (wheel,) = (self.folder / "wheels").iterdir()
+        self.assertRegex(wheel.name, r"^tributary-[0-9.]+-cp311-abi3-linux_\w+\.whl$")
+        self.pip("install", str(wheel))
+        self.assertEqual(self.say(CHECK), "tributary._client")
+
     def test_without_one_it_is_pure_python(self):
         self.pip("install", str(PACKAGE), TRIBUTARY_PURE="", CC="no-such-compiler")
         self.assertEqual(self.say(CHECK), "tributary._pure")
