@@ -33,6 +33,7 @@ struct sim_options {
     uint64_t parts;
     const char *test;
     uint64_t hold_out;
+    const char *codec;
     bool is_untrained;
     const char *init;
     const char *work_fds;
@@ -69,6 +70,8 @@ static const struct trib_option sim_table[] = {
     {"hold-out", TRIB_OPTION_INTEGER, AT(hold_out), .value = "PERCENT", .initial = "0", .least = 0,
      .most = 99,
      .meaning = "of each client's rows that it does not train on and evaluates with; 0: on all"},
+    {"codec", TRIB_OPTION_TEXT, AT(codec), .value = "HOW", .initial = "dense",
+     .meaning = "how clients send updates: dense, bf16, f16, int8[:BLOCK], sparse:SHARE"},
     {"no-train", TRIB_OPTION_FLAG, AT(is_untrained),
      .meaning = "clients take their time and send zeros: the system without the learning"},
     {"init", TRIB_OPTION_TEXT, AT(init), .value = "FILE", .otherwise = "as the spec says",
@@ -100,6 +103,7 @@ struct simulation {
     const struct sim_options *options;
     struct trib_population population;
     uint32_t threads;
+    struct trib_packing packing;
     struct trib_dataset train, test;
     bool has_test;
     uint32_t *owners;
@@ -468,6 +472,7 @@ static enum trib_exit simulate(struct simulation *simulation, const char *path) 
         .model = run.model,
         .work = &work,
         .threads = simulation->threads,
+        .packing = &simulation->packing,
         .context = &simulation->show,
         .point = trib_sim_show_point,
         .progress = trib_sim_show_progress,
@@ -493,6 +498,15 @@ static enum trib_exit simulate(struct simulation *simulation, const char *path) 
 static enum trib_exit simulate_all(struct simulation *simulation) {
     struct trib_error error = {0};
     enum trib_status status = read_population(simulation, &error);
+    if (status == TRIB_OK &&
+        trib_packing_parse(simulation->options->codec, &simulation->packing, &error) != TRIB_OK) {
+        status = trib_error_prefix(&error, TRIB_EINVALID, "codec");
+    }
+    if (status == TRIB_OK && simulation->options->work_fds != NULL &&
+        simulation->packing.kind != TRIB_PACKING_DENSE) {
+        status = trib_error_set(&error, TRIB_EINVALID,
+                                "codec: must be dense, clients of --work-fds send what they like");
+    }
     if (status == TRIB_OK && simulation->options->work_fds != NULL &&
         simulation->population.per == TRIB_PER_EXAMPLE) {
         status = trib_error_set(&error, TRIB_EINVALID,

@@ -173,30 +173,29 @@ static enum trib_status make_update_layout(struct trib_fleet *fleet) {
         }
     }
     enum trib_status status =
-        trib_layout_of_tensors(fleet->env, sent, count, &fleet->update_layout, fleet->error);
+        trib_layout_of_tensors(fleet->env, sent, count, &fleet->change_layout, fleet->error);
     trib_release(fleet->env, sent, layout->tensor_count, sizeof *sent);
+    if (status == TRIB_OK) {
+        status = trib_packing_layout(&fleet->packing, fleet->env, fleet->change_layout,
+                                     &fleet->update_layout, fleet->error);
+    }
     return status;
 }
 
 /* What every client sends where nothing is trained: made and checked once. */
 static enum trib_status make_zero(struct trib_fleet *fleet) {
     struct trib_fleet_update *zero = &fleet->zero;
-    double norm;
+    const size_t count = (size_t)fleet->change_layout->element_count;
+    float *nothing = trib_allocate(fleet->env, count, sizeof *nothing);
     zero->trained = (struct trib_work_trained){.examples = 1, .loss = NAN};
     zero->is_trained = true;
-    zero->body = trib_safetensors_block(fleet->env, fleet->update_layout);
-    if (zero->body == NULL) {
-        return TRIB_EMEMORY;
-    }
-    trib_block_seal(zero->body);
-    zero->source = trib_source_of_memory(zero->body->bytes, zero->body->byte_count);
-    trib_digest_of(zero->body->bytes, zero->body->byte_count, &zero->digest);
-    enum trib_status status = trib_codec_dense.open(fleet->env, fleet->model.layout, &zero->source,
-                                                    &zero->update, NULL, fleet->error);
-    if (status == TRIB_OK) {
-        status = trib_codec_dense.check(zero->update, fleet->model.kernels, &norm, fleet->error);
-    }
-    return status;
+    zero->codec = trib_packing_codec(&fleet->packing);
+    zero->body = nothing == NULL
+                     ? NULL
+                     : trib_packing_encode(&fleet->packing, fleet->env, fleet->change_layout,
+                                           fleet->update_layout, nothing);
+    trib_release(fleet->env, nothing, count, sizeof *nothing);
+    return zero->body == NULL ? TRIB_EMEMORY : trib_fleet_update_check(fleet, zero);
 }
 
 static enum trib_status make_hands(struct trib_fleet *fleet) {
@@ -310,7 +309,7 @@ static void destroy(struct trib_fleet *fleet) {
         trib_fleet_update_free(fleet, fleet->slots[slot]);
     }
     trib_fleet_update_free(fleet, fleet->combined);
-    trib_codec_dense.free(fleet->zero.update);
+    trib_packing_codec(&fleet->packing)->free(fleet->zero.update);
     trib_block_unref(fleet->zero.body);
     trib_block_unref(fleet->due);
     for (uint32_t hand = 0; fleet->trained != NULL && hand < fleet->options->threads; hand++) {
@@ -328,6 +327,7 @@ static void destroy(struct trib_fleet *fleet) {
     }
     trib_release(env, fleet->courses, fleet->spec->site_count + 1, sizeof *fleet->courses);
     trib_layout_free(fleet->update_layout);
+    trib_layout_free(fleet->change_layout);
     trib_model_deinit(&fleet->model);
     trib_run_free(fleet->run);
     trib_release(env, fleet->slots, fleet->spec->updates_pending_max, sizeof *fleet->slots);
@@ -373,6 +373,13 @@ static enum trib_status check_options(const struct trib_fleet_options *options,
             "the native trainers do; fedavg works",
             strategy->preset);
     }
+    bool is_rounded = options->packing != NULL && options->packing->kind != TRIB_PACKING_DENSE;
+    if (is_rounded && (strategy->companions & TRIB_COMPANION_CONTROL) != 0) {
+        return trib_error_set(error, TRIB_EINVALID,
+                              "codec: %s needs what clients send and what they keep to be the same "
+                              "numbers; dense works",
+                              strategy->preset);
+    }
     if (strategy->population > 0 && strategy->population < options->population->clients) {
         return trib_error_set(error, TRIB_EINVALID,
                               "strategy.population: %" PRIu32 ", and there are %" PRIu64
@@ -417,6 +424,7 @@ enum trib_status trib_fleet_run(const struct trib_env *env,
         .spec = options->spec,
         .population = options->population,
         .work = options->work,
+        .packing = options->packing != NULL ? *options->packing : (struct trib_packing){0},
         .error = error,
         .report = report,
     };

@@ -16,6 +16,7 @@
 #ifndef TRIB_SIM_FLEET_H
 #define TRIB_SIM_FLEET_H
 
+#include "codec/packing.h"
 #include "run/spec.h"
 #include "sim/population.h"
 #include "sim/work.h"
@@ -47,8 +48,9 @@ struct trib_fleet_options {
     const struct trib_population *population;
     struct trib_block *model; /* version 0, canonical and sealed; borrowed */
     const struct trib_work *work;
-    uint32_t threads; /* 1..TRIB_HANDS_MAX */
-    void *context;    /* of both below */
+    uint32_t threads;                   /* 1..TRIB_HANDS_MAX */
+    const struct trib_packing *packing; /* how clients write what `train` makes; NULL: dense */
+    void *context;                      /* of both below */
     /* A version and, where it was evaluated, its score; in order. NULL allowed. */
     void (*point)(void *context, const struct trib_fleet_point *point);
     /* Every few thousand moments; false: stop here. NULL allowed. */

@@ -19,8 +19,9 @@
 struct trib_fleet_update {
     struct trib_block *body; /* canonical safetensors; NULL: none was made */
     struct trib_source source;
-    struct trib_update *update; /* opened and checked; NULL unless status is TRIB_OK */
-    struct trib_digest digest;  /* of the body */
+    const struct trib_codec *codec; /* of the body */
+    struct trib_update *update;     /* opened and checked; NULL unless status is TRIB_OK */
+    struct trib_digest digest;      /* of the body */
     struct trib_work_trained trained;
     uint64_t client;
     bool is_trained;         /* false: training itself failed, there is nothing to send */
@@ -111,6 +112,8 @@ struct trib_fleet {
 
     struct trib_fleet_course *courses; /* [spec->site_count + 1]; 0: of clients of no site */
     struct trib_model model;
+    struct trib_packing packing;
+    struct trib_layout *change_layout;  /* of what an update changes, in fp32 */
     struct trib_layout *update_layout;  /* of the bodies of updates */
     struct trib_fleet_update **slots;   /* [updates_pending_max] */
     struct trib_fleet_update zero;      /* of every client, where nothing is trained */

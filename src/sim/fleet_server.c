@@ -114,7 +114,7 @@ void trib_fleet_tally(struct trib_fleet *fleet, trib_version version, uint64_t s
 
 enum trib_status trib_fleet_fold(struct trib_fleet *fleet, uint32_t accumulator,
                                  const struct trib_fleet_update *update, uint64_t weight) {
-    const struct trib_weighted_update weighted = {&trib_codec_dense, update->update, weight,
+    const struct trib_weighted_update weighted = {update->codec, update->update, weight,
                                                   update->base};
     enum trib_status status = trib_model_count(&fleet->model, accumulator, &weighted);
     return status == TRIB_OK ? trib_model_fold(&fleet->model, accumulator, &weighted, 1, 0,

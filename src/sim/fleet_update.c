@@ -12,16 +12,13 @@ static const float *values_of(const struct trib_fleet *fleet, const struct trib_
     return (const float *)(version->bytes + fleet->model.layout->data_offset);
 }
 
-/* delta = trained - base, of the tensors that an update has. NULL: no memory. */
+/* delta = trained - base, of the tensors that an update has, as a body. NULL: no memory. */
 static struct trib_block *subtract(const struct trib_fleet *fleet, const float *trained,
                                    const float *base) {
-    const struct trib_layout *layout = fleet->update_layout;
-    struct trib_block *body = trib_safetensors_block(fleet->env, layout);
-    if (body == NULL) {
-        return NULL;
-    }
-    float *delta = (float *)(body->bytes + layout->data_offset);
-    for (size_t t = 0; t < layout->tensor_count; t++) {
+    const struct trib_layout *layout = fleet->change_layout;
+    const size_t count = (size_t)layout->element_count;
+    float *delta = trib_allocate(fleet->env, count, sizeof *delta);
+    for (size_t t = 0; delta != NULL && t < layout->tensor_count; t++) {
         const struct trib_tensor *part = &layout->tensors[t];
         const struct trib_tensor *whole = trib_layout_find(fleet->model.layout, part->name);
         const float *from = base + whole->element_offset;
@@ -31,7 +28,11 @@ static struct trib_block *subtract(const struct trib_fleet *fleet, const float *
             out[i] = to[i] - from[i];
         }
     }
-    trib_block_seal(body);
+    struct trib_block *body =
+        delta == NULL
+            ? NULL
+            : trib_packing_encode(&fleet->packing, fleet->env, layout, fleet->update_layout, delta);
+    trib_release(fleet->env, delta, count, sizeof *delta);
     return body;
 }
 
@@ -40,14 +41,13 @@ enum trib_status trib_fleet_update_check(const struct trib_fleet *fleet,
     double norm;
     update->source = trib_source_of_memory(update->body->bytes, update->body->byte_count);
     trib_digest_of(update->body->bytes, update->body->byte_count, &update->digest);
-    enum trib_status status = trib_codec_dense.open(
-        fleet->env, fleet->model.layout, &update->source, &update->update, NULL, &update->error);
+    enum trib_status status = update->codec->open(fleet->env, fleet->model.layout, &update->source,
+                                                  &update->update, NULL, &update->error);
     if (status == TRIB_OK) {
-        status =
-            trib_codec_dense.check(update->update, fleet->model.kernels, &norm, &update->error);
+        status = update->codec->check(update->update, fleet->model.kernels, &norm, &update->error);
     }
     if (status != TRIB_OK) {
-        trib_codec_dense.free(update->update);
+        update->codec->free(update->update);
         update->update = NULL;
     }
     return status;
@@ -55,6 +55,7 @@ enum trib_status trib_fleet_update_check(const struct trib_fleet *fleet,
 
 enum trib_status trib_fleet_update_check_foreign(const struct trib_fleet *fleet,
                                                  struct trib_fleet_update *update) {
+    update->codec = &trib_codec_dense;
     enum trib_status status = trib_fleet_update_check(fleet, update);
     return status == TRIB_OK || status == TRIB_EMEMORY ? status : TRIB_ECLOSED;
 }
@@ -80,6 +81,7 @@ static void work_on_update(struct trib_fleet *fleet, uint32_t number, uint32_t h
         return;
     }
     update->is_trained = true;
+    update->codec = trib_packing_codec(&fleet->packing);
     update->body = subtract(fleet, fleet->trained[hand], base);
     update->status = update->body == NULL ? TRIB_EMEMORY : trib_fleet_update_check(fleet, update);
 }
@@ -109,7 +111,9 @@ void trib_fleet_update_free(const struct trib_fleet *fleet, struct trib_fleet_up
     if (update == NULL || update == &fleet->zero) {
         return;
     }
-    trib_codec_dense.free(update->update);
+    if (update->codec != NULL) {
+        update->codec->free(update->update);
+    }
     trib_block_unref(update->body);
     trib_block_unref(update->trained.next_own);
     trib_release(fleet->env, update, 1, sizeof *update);

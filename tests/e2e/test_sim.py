@@ -162,6 +162,30 @@ class Sim(unittest.TestCase):
             total = sum(report["examples"] * report["metrics"][metric] for report in reports)
             self.assertAlmostEqual(total / examples, mean, places=9)
 
+    def test_updates_may_be_compressed_and_cost_fewer_bytes(self):
+        spec = self.spec("small", {"preset": "fedavg"}, stop={"versions": 25},
+                         model={"init": {"trainer": "mlp", "seed": 3, "hidden": [64],
+                                         "features": FEATURES, "classes": CLASSES}})
+        options = (spec, "--data", self.data, "--clients", 6, "--upload", "10kB")
+        ends, digests = {}, {}
+        for codec in ("dense", "bf16", "f16", "int8", "sparse:0.1"):
+            for threads in ("1", "2"):
+                *points, end = self.lines(*options, "--codec", codec, "--threads", threads)
+                found = [point["digest"] for point in points], end
+                self.assertEqual(digests.setdefault(codec, found), found)
+            ends[codec] = end
+            self.assertGreater(end["best_accuracy"], 0.8, codec)
+        self.assertEqual(len({str(found) for found, _ in digests.values()}), 5)
+        dense = ends["dense"]
+        for codec, part in (("bf16", 0.7), ("f16", 0.7), ("int8", 0.6), ("sparse:0.1", 0.6)):
+            self.assertLess(ends[codec]["bytes_up"], part * dense["bytes_up"])
+            self.assertLess(ends[codec]["time"], dense["time"])
+            self.assertEqual(ends[codec]["bytes_down"], dense["bytes_down"])
+        self.assertIn("int8[:BLOCK]", self.sim("--help"))
+        self.assertIn("must be dense, bf16", self.sim(*options, "--codec", "int4", code=2))
+        scaffold = self.spec("scaffold", {"preset": "scaffold", "population": 6})
+        self.assertIn("dense works", self.sim(scaffold, *options[1:], "--codec", "int8", code=2))
+
     def test_the_last_version_is_saved_and_can_be_the_first(self):
         spec = self.spec("saved", {"preset": "fedavg"})
         points = self.lines(spec, "--data", self.data, "--clients", 4, "--save", "last.safetensors")
