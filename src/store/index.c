@@ -51,6 +51,7 @@ enum statement {
     GET_EVALUATIONS,
     HAS_EVALUATION,
     PUT_CLIENT,
+    GET_CLIENT,
     GET_CLIENTS,
     GET_CLIENTS_AFTER,
     STATEMENT_COUNT
@@ -81,8 +82,9 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
                         " WHERE version = ?1 ORDER BY client",
     [HAS_EVALUATION] = "SELECT 1 FROM evaluations WHERE version = ?1 AND client = ?2",
     [PUT_CLIENT] = "INSERT OR REPLACE INTO clients VALUES (?1, ?2, ?3, ?4)",
-    [GET_CLIENTS] = "SELECT client, role, attributes, joined FROM clients"
-                    " WHERE ?1 IS NULL OR client = ?1 ORDER BY joined, client",
+    /* Not one statement for both: "?1 IS NULL OR" would look at every client to find one. */
+    [GET_CLIENT] = "SELECT client, role, attributes, joined FROM clients WHERE client = ?1",
+    [GET_CLIENTS] = "SELECT client, role, attributes, joined FROM clients ORDER BY joined, client",
     [GET_CLIENTS_AFTER] = "SELECT client, role, attributes, joined FROM clients"
                           " WHERE client > ?1 ORDER BY client",
 };
@@ -521,7 +523,8 @@ enum trib_status trib_index_put_client(struct trib_index *index,
 
 static enum trib_status visit_clients(sqlite3_stmt *statement, const char *client, void *context,
                                       trib_index_client_visit *visit) {
-    bind_text(statement, 1, client);
+    if (client != NULL)
+        bind_text(statement, 1, client);
     int result;
     enum trib_status status = TRIB_OK;
     while (status == TRIB_OK && (result = sqlite3_step(statement)) != SQLITE_DONE) {
@@ -542,7 +545,8 @@ static enum trib_status visit_clients(sqlite3_stmt *statement, const char *clien
 
 enum trib_status trib_index_clients(struct trib_index *index, const char *client, void *context,
                                     trib_index_client_visit *visit) {
-    return visit_clients(index->statements[GET_CLIENTS], client, context, visit);
+    return visit_clients(index->statements[client == NULL ? GET_CLIENTS : GET_CLIENT], client,
+                         context, visit);
 }
 
 enum trib_status trib_index_clients_after(struct trib_index *index, const char *client,
