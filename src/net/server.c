@@ -18,6 +18,7 @@ static const struct trib_server_config defaults = {
     .idle = {.after = 30 * TRIB_SECOND, .bytes = 1024},
     .keep_alive = 75 * TRIB_SECOND,
     .linger = 2 * TRIB_SECOND,
+    .room_after = TRIB_SECOND,
     .drop_bytes = 1 << 20,
     .turn_bytes = 1 << 20,
     .stream_bytes = 1 << 20,
@@ -34,6 +35,7 @@ static void fill_defaults(struct trib_server_config *config) {
     FILL(idle.bytes)
     FILL(keep_alive)
     FILL(linger)
+    FILL(room_after)
     FILL(drop_bytes)
     FILL(turn_bytes)
     FILL(stream_bytes)
@@ -136,7 +138,7 @@ static void tick(uv_timer_t *timer) {
             trib_connection_tick(connection, now);
         }
     }
-    accept_waiting(server); /* memory may be there again */
+    accept_waiting(server); /* memory may be there again, or somebody idle for long enough */
 }
 
 static trib_time_ns least(trib_time_ns a, trib_time_ns b) {
@@ -146,7 +148,8 @@ static trib_time_ns least(trib_time_ns a, trib_time_ns b) {
 static void start_tick(struct trib_server *server) {
     if (!uv_is_active((uv_handle_t *)&server->tick)) {
         const struct trib_server_config *config = &server->config;
-        trib_time_ns limit = least(config->idle.after, least(config->keep_alive, config->linger));
+        trib_time_ns limit = least(least(config->idle.after, config->room_after),
+                                   least(config->keep_alive, config->linger));
         uint64_t every_ms = (uint64_t)(limit / 4 / TRIB_MILLISECOND);
         every_ms = every_ms < 5 ? 5 : every_ms > 1000 ? 1000 : every_ms;
         (void)uv_timer_start(&server->tick, tick, every_ms, every_ms); /* has a callback */
@@ -155,17 +158,20 @@ static void start_tick(struct trib_server *server) {
 
 /* ---- newcomers ---- */
 
+/* Not one that has just come, or just been answered: its next request is on the way, and would meet
+ * a reset. Whoever is told to go may still say so; meanwhile nothing is lost. */
 static void close_longest_idle(struct trib_server *server) {
+    const trib_time_ns before = trib_loop_now(server->loop) - server->config.room_after;
     struct trib_connection *longest = NULL;
     for (struct trib_connection *connection = server->connections; connection != NULL;
          connection = connection->next) {
-        if (trib_connection_is_idle(connection) &&
+        if (trib_connection_is_idle(connection) && connection->idle.since <= before &&
             (longest == NULL || connection->idle.since <= longest->idle.since)) {
             longest = connection;
         }
     }
     if (longest != NULL) {
-        trib_connection_fail(longest, TRIB_ECLOSED);
+        trib_connection_half_close(longest);
     }
 }
 
@@ -173,7 +179,7 @@ static void close_longest_idle(struct trib_server *server) {
 static void accept_one(struct listener *listener) {
     struct trib_server *server = listener->server;
     bool is_full = server->counts.connections >= server->config.connections_max;
-    if (is_full && !listener->has_waiting) {
+    if (is_full) {
         close_longest_idle(server);
     }
     listener->has_waiting = is_full || !trib_connection_accept(listener);

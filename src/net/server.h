@@ -35,9 +35,11 @@ struct trib_exchange;
 struct trib_server_config {
     /* Connections open at one time; default 4096, and never more than the process may have
      * descriptors. An idle one costs a descriptor and less than 2 KiB, besides what OpenSSL needs.
-     * When all are in use the longest idle one is closed for a newcomer; while none is idle,
-     * newcomers wait in the kernel's queue. */
+     * When all are in use newcomers wait in the kernel's queue; of those that have been idle for
+     * room_after the longest idle one is closed for each. */
     size_t connections_max;
+    /* Default 1 s: whoever has just been answered asks again within moments, or not soon. */
+    trib_time_ns room_after;
     /* The idle rule, while a head or body is arriving or a reply is leaving; default 1 KiB in
      * 30 s: slower than any modem, so only the dead are cut off. */
     struct trib_idle_rule idle;

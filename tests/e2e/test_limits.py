@@ -204,6 +204,12 @@ class Limits(unittest.TestCase):
                                      (64, 0, {}))
                     wait_for(daemon.is_quiet, what="budgets back at zero")
 
+    def test_newcomers_beyond_the_connections_wait_for_their_turn(self):
+        daemon = self.start("--connections", "20")
+        run = daemon.create({"name": "r", "strategy": {"preset": "fedbuff", "goal": 10}}, model(1024))
+        report = load_report(daemon.load("push", run, 150, bytes=4096, count=3))
+        self.assertEqual((report["acknowledged"], report["lost"], report["refused"]), (450, 0, {}))
+
     def test_slow_bodies_cannot_keep_the_budget(self):
         """What waits for long goes by way of the disk, also where nothing has to be durable."""
         for size in (MIB // 2, 2 * MIB):

@@ -791,7 +791,8 @@ static void the_longest_idle_makes_room_for_a_newcomer(void **state) {
     (void)state;
     struct world world;
     struct response response;
-    const struct trib_server_config config = {.connections_max = 2};
+    const struct trib_server_config config = {.connections_max = 2,
+                                              .room_after = 20 * TRIB_MILLISECOND};
     begin_plain(&world, &config);
     int poll = client_connect(&world);
     client_say(poll, REQUEST("GET /poll") "\r\n");
@@ -816,6 +817,33 @@ static void the_longest_idle_makes_room_for_a_newcomer(void **state) {
     assert_response(&response, 200, "hello\n");
     close(waiting);
     close(poll);
+    world_end(&world);
+}
+
+static void who_has_just_come_makes_no_room_for_a_newcomer(void **state) {
+    (void)state;
+    struct world world;
+    struct response response;
+    const struct trib_server_config config = {.connections_max = 1, .room_after = TRIB_TIME_NEVER};
+    begin_plain(&world, &config);
+    int first = client_connect(&world);
+    int waiting[3];
+    for (size_t i = 0; i < 3; i++) {
+        waiting[i] = client_connect(&world);
+        client_say(waiting[i], REQUEST("GET /hello") "\r\n");
+    }
+    for (size_t i = 0; i < 3; i++) {
+        client_ask(first, REQUEST("GET /hello") "\r\n", &response);
+        assert_response(&response, 200, "hello\n");
+        usleep(20000);
+        assert_int_equal(world_read(&world, &world.heads), (int)i + 1);
+    }
+    close(first);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(client_receive(waiting[i], false, &response));
+        assert_response(&response, 200, "hello\n");
+        close(waiting[i]);
+    }
     world_end(&world);
 }
 
@@ -1104,6 +1132,7 @@ int main(void) {
         cmocka_unit_test(a_peer_that_waits_for_memory_lives),
         cmocka_unit_test(idle_connections_are_closed_without_a_word),
         cmocka_unit_test(the_longest_idle_makes_room_for_a_newcomer),
+        cmocka_unit_test(who_has_just_come_makes_no_room_for_a_newcomer),
         cmocka_unit_test(a_thousand_connections_cost_little),
         cmocka_unit_test(running_out_of_descriptors_is_survived),
         cmocka_unit_test(memory_may_run_out_at_any_moment),
