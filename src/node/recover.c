@@ -589,11 +589,32 @@ static enum trib_status make_heart(struct recovery *recovery) {
     return trib_index_clients(hosted->index, NULL, hosted, restore_client);
 }
 
+/* A file that is found may have a name for the time being only: whoever gave it that, died or failed
+ * before the folder was synced. What is promised of such a file is lost in the next power cut. */
+static enum trib_status sync_names(const struct recovery *recovery, const char *name) {
+    const struct trib_files *files = recovery->hosted->node->directory.files;
+    char own[TRIB_DIRECTORY_PATH_BYTES], spool[TRIB_DIRECTORY_PATH_BYTES];
+    const char *const folders[] = {"runs", trib_directory_path(own, name, NULL),
+                                   trib_directory_path(spool, name, "spool")};
+    enum trib_status status = TRIB_OK;
+    for (size_t i = 0; status == TRIB_OK && i < sizeof folders / sizeof *folders; i++) {
+        status = files->sync_directory(files->context, folders[i]);
+        if (status != TRIB_OK) {
+            (void)trib_error_set(recovery->error, status, "sync %s: %s", folders[i],
+                                 trib_status_text(status));
+        }
+    }
+    return status;
+}
+
 static enum trib_status recover(struct recovery *recovery, const char *name) {
     struct trib_hosted *hosted = recovery->hosted;
     struct trib_node *node = hosted->node;
     enum trib_status status = trib_replay_read_spec(node->env, node->directory.files, name,
                                                     &hosted->spec, recovery->error);
+    if (status == TRIB_OK) {
+        status = sync_names(recovery, name);
+    }
     if (status == TRIB_OK) {
         hosted->share.turn.weight = hosted->spec->share;
         for (enum trib_want want = 0; want < TRIB_WANT_COUNT; want++) {

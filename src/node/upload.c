@@ -399,7 +399,8 @@ static enum trib_status read_kept(void *context, uint64_t offset, void *bytes, s
     unsigned char *next = bytes;
     while (count > 0) {
         size_t seen = count;
-        memcpy(next, view_kept(context, offset, &seen), seen);
+        const void *piece = view_kept(context, offset, &seen);
+        memcpy(next, piece, seen);
         next += seen;
         offset += seen;
         count -= seen;

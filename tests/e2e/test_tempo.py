@@ -376,7 +376,8 @@ class Tempo(unittest.TestCase):
         self.assertGreater(opened["expected_by_s"], 0.5)
         self.assertLessEqual(joined["expected_by_s"], opened["expected_by_s"])
         self.assertLessEqual(joined["settings"]["steps"], 100)
-        held = a.put(opened["task"], delta(2, 2), base=opened["version"], examples=3)
+        held = a.put(opened["task"], delta(2, 2), base=opened["version"], examples=3,
+                     headers={"Tributary-Receipt": "yes"})
         self.assertEqual((held.status, held.json()["fate"]), (200, "spooled"))
         for reply in (held, a.fate(opened["task"])):
             self.assertFalse({"version", "weight", "staleness"} & reply.json().keys())
