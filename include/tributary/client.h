@@ -59,7 +59,8 @@ struct trib_transport {
 struct trib_client_options {
     size_t size;            /* sizeof(struct trib_client_options) */
     const char *link;       /* trib://host:port/run#token, http(s)://host[:port]/prefix/run#token
-                               or unix:/path/of/socket/run#token; the token may be missing. Those
+                               or unix:/path/of/socket/run#token (updates of 1 MiB and more go
+                               there as shared memory); the token may be missing. Those
                                with TLS may have ?pin=sha256:... before the # */
     const char *client;     /* id: 1 to 64 of [A-Za-z0-9._-], the first a letter or digit */
     const char *role;       /* "trainer" (NULL: trainer) or "evaluator" */

@@ -305,6 +305,7 @@ static enum trib_status open_http(struct trib_client *client,
     const struct trib_http_options http = {
         .env = client->env,
         .transport = is_ours ? &client->plain : options->transport,
+        .may_hand_over = is_ours,
         .host = client->link.host,
         .port = port,
     };

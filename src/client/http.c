@@ -7,7 +7,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/handover.h"
 #include "client/response.h"
 #include "client/socket.h"
 
@@ -18,6 +20,7 @@
 #define TOKEN_BYTES 512
 #define IDLE_MS 60000
 #define READ_ALL_START 4096
+#define EXPECTATION_FAILED 417
 #define PIECE_ALIGNMENT 64 /* http.h promises it to sources */
 
 struct trib_http {
@@ -27,9 +30,12 @@ struct trib_http {
     char port[PORT_BYTES];
     char token[TOKEN_BYTES]; /* "": none */
     int idle_ms;
-    void *connection; /* NULL: none */
-    bool was_cut;     /* the request was not sent to its end */
-    size_t first;     /* received bytes not yet handed out: buffer[first, limit) */
+    void *connection;   /* NULL: none */
+    bool was_cut;       /* the request was not sent to its end */
+    bool may_hand_over; /* by the options, and it has not been refused */
+    bool is_taken;      /* the daemon has said that it takes memory */
+    int handed;         /* the body of the call under way as memory; -1: it is sent */
+    size_t first;       /* received bytes not yet handed out: buffer[first, limit) */
     size_t limit;
     struct trib_response response;
     char buffer[BUFFER_BYTES];
@@ -71,11 +77,13 @@ static enum trib_status set_up(struct trib_http *http, const struct trib_http_op
     const char *port = options->port == NULL ? "" : options->port;
     http->env = options->env;
     http->transport = options->transport == NULL ? trib_socket_transport() : options->transport;
+    http->handed = -1;
     http->idle_ms = options->idle_ms == 0 ? IDLE_MS : (int)(options->idle_ms & INT32_MAX);
     if (options->host == NULL || options->host[0] == '\0' ||
         !take_text(options->host, http->host, sizeof http->host)) {
         return trib_error_set(error, TRIB_EINVALID, "the host is not valid");
     }
+    http->may_hand_over = options->may_hand_over && is_unix(http->host);
     if (strspn(port, "0123456789") != strlen(port) || (port[0] == '\0' && !is_unix(http->host)) ||
         !take_text(port, http->port, sizeof http->port)) {
         return trib_error_set(error, TRIB_EINVALID, "the port is not valid");
@@ -201,8 +209,12 @@ static size_t write_head(struct trib_http *http, const struct trib_http_call *ca
         snprintf(authority, sizeof authority, "%s%s%s:%s", has_brackets ? "[" : "", http->host,
                  has_brackets ? "]" : "", http->port);
     }
-    char length[48] = "";
-    if (call->body != NULL) {
+    char length[128] = "";
+    if (http->handed >= 0) {
+        snprintf(length, sizeof length,
+                 "Content-Length: 1\r\nExpect: 100-continue\r\nTributary-Handover: %" PRIu64 "\r\n",
+                 call->body->byte_count);
+    } else if (call->body != NULL) {
         snprintf(length, sizeof length, "Content-Length: %" PRIu64 "\r\n", call->body->byte_count);
     }
     int count = snprintf(
@@ -243,11 +255,14 @@ static enum trib_status send_request(struct trib_http *http, const struct trib_s
     return TRIB_OK;
 }
 
-static enum trib_status receive_head(struct trib_http *http, struct trib_error *error) {
+/* The head of the reply, or 100 Continue only. */
+static enum trib_status receive_head(struct trib_http *http, bool is_continue_enough,
+                                     struct trib_error *error) {
     struct trib_response *response = &http->response;
     const char *body;
     size_t body_bytes;
-    while (response->state == TRIB_RESPONSE_HEAD) {
+    while (response->state == TRIB_RESPONSE_HEAD &&
+           !(is_continue_enough && response->has_continued)) {
         if (http->first == http->limit) {
             enum trib_status status = receive(http, error);
             if (status != TRIB_OK) {
@@ -262,6 +277,18 @@ static enum trib_status receive_head(struct trib_http *http, struct trib_error *
                : TRIB_OK;
 }
 
+/* Send the head in the buffer, and the body's memory when the daemon asks for it. */
+static enum trib_status hand_over(struct trib_http *http, size_t head_bytes,
+                                  struct trib_error *error) {
+    enum trib_status status = send_bytes(http, http->buffer, head_bytes, error);
+    status = status == TRIB_OK ? receive_head(http, true, error) : status;
+    if (status == TRIB_OK && http->response.state == TRIB_RESPONSE_HEAD &&
+        !trib_socket_hand_over(http->connection, http->handed)) {
+        return lose(http, TRIB_ECLOSED, "the connection was lost while sending", error);
+    }
+    return status;
+}
+
 /* One attempt over the connection that is there. */
 static enum trib_status attempt(struct trib_http *http, const struct trib_http_call *call,
                                 struct trib_error *error) {
@@ -272,8 +299,15 @@ static enum trib_status attempt(struct trib_http *http, const struct trib_http_c
         disconnect(http);
         return trib_error_set(error, TRIB_EINVALID, "the head of the request is over 16 KiB");
     }
-    enum trib_status status = send_request(http, call->body, head_bytes, error);
-    return status == TRIB_OK ? receive_head(http, error) : status;
+    enum trib_status status = http->handed >= 0 ? hand_over(http, head_bytes, error)
+                                                : send_request(http, call->body, head_bytes, error);
+    status = status == TRIB_OK ? receive_head(http, false, error) : status;
+    if (status == TRIB_OK && http->may_hand_over && !http->is_taken) {
+        char what[8];
+        http->is_taken = trib_http_reply_field(http, "Tributary-Handover", what, sizeof what) &&
+                         strcmp(what, "memfd") == 0;
+    }
+    return status;
 }
 
 /* May the connection that is there carry one more request? Bytes or an end that nobody asked for
@@ -284,8 +318,8 @@ static bool is_reusable(struct trib_http *http) {
            look(http, 0, 0) == 0;
 }
 
-enum trib_status trib_http_call(struct trib_http *http, const struct trib_http_call *call,
-                                struct trib_error *error) {
+static enum trib_status call_daemon(struct trib_http *http, const struct trib_http_call *call,
+                                    struct trib_error *error) {
     if (is_reusable(http)) {
         enum trib_status status = attempt(http, call, error);
         /* The daemon may close an idle connection at the moment when we use it again (RFC 9112,
@@ -297,6 +331,69 @@ enum trib_status trib_http_call(struct trib_http *http, const struct trib_http_c
     disconnect(http);
     enum trib_status status = dial(http, error);
     return status == TRIB_OK ? attempt(http, call, error) : status;
+}
+
+/* --- handing over --------------------------------------------------------------------------- */
+
+/* The body into sealed memory. What the body's source says; else TRIB_OK, and *descriptor is
+ * negative when this machine has no memory for it. */
+static enum trib_status fill_memory(struct trib_http *http, const struct trib_source *body,
+                                    int *descriptor) {
+    int fresh = -1;
+    enum trib_status memory = trib_handover_begin(&fresh);
+    enum trib_status status = TRIB_OK;
+    for (uint64_t at = 0; at < body->byte_count && memory == TRIB_OK && status == TRIB_OK;) {
+        uint64_t left = body->byte_count - at;
+        size_t count = left < sizeof http->buffer ? (size_t)left : sizeof http->buffer;
+        status = body->read(body->context, at, http->buffer, count);
+        if (status == TRIB_OK) {
+            memory = trib_handover_append(fresh, http->buffer, count);
+        }
+        at += count;
+    }
+    if (memory == TRIB_OK && status == TRIB_OK) {
+        memory = trib_handover_seal(fresh);
+    }
+    if (fresh >= 0 && (memory != TRIB_OK || status != TRIB_OK)) {
+        (void)close(fresh); /* nobody reads it */
+        fresh = -1;
+    }
+    *descriptor = fresh;
+    return status;
+}
+
+/* Hand the body over if both sides can; *is_done: there is a reply that is no refusal of memory. */
+static enum trib_status call_with_memory(struct trib_http *http, const struct trib_http_call *call,
+                                         bool *is_done, struct trib_error *error) {
+    *is_done = false;
+    if (!http->may_hand_over || !http->is_taken || call->body == NULL ||
+        call->body->byte_count < TRIB_HANDOVER_BYTES_MIN) {
+        return TRIB_OK;
+    }
+    if (http->first < http->limit || http->response.state != TRIB_RESPONSE_DONE) {
+        disconnect(http); /* the buffer is needed, and what is left in it is given up */
+    }
+    enum trib_status status = fill_memory(http, call->body, &http->handed);
+    if (status != TRIB_OK) {
+        return lose(http, status, "the body of the request cannot be read", error);
+    }
+    if (http->handed < 0) {
+        return TRIB_OK;
+    }
+    status = call_daemon(http, call, error);
+    (void)close(http->handed); /* the daemon has its own */
+    http->handed = -1;
+    bool is_refused = status == TRIB_OK && http->response.status == EXPECTATION_FAILED;
+    http->may_hand_over &= !is_refused;
+    *is_done = status == TRIB_OK && !is_refused;
+    return status;
+}
+
+enum trib_status trib_http_call(struct trib_http *http, const struct trib_http_call *call,
+                                struct trib_error *error) {
+    bool is_done;
+    enum trib_status status = call_with_memory(http, call, &is_done, error);
+    return status == TRIB_OK && !is_done ? call_daemon(http, call, error) : status;
 }
 
 /* --- replies -------------------------------------------------------------------------------- */

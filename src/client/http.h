@@ -23,6 +23,8 @@
 #include "tensor/source.h"
 #include "tributary/client.h"
 
+#define TRIB_HANDOVER_BYTES_MIN (UINT64_C(1) << 20) /* less is sent sooner than made a memory of */
+
 struct trib_http;
 
 struct trib_http_options {
@@ -33,6 +35,8 @@ struct trib_http_options {
                                                "unix:/path"; copied */
     const char *port;                       /* "7070"; NULL with unix: */
     const char *token;                      /* sent as Authorization: Bearer; NULL: none; copied */
+    bool may_hand_over;                     /* transport is of client/socket.h: large bodies go to
+                                               "unix:/path" as memory, where the daemon takes it */
     uint32_t idle_ms;                       /* a daemon that is silent for so long is lost;
                                                0: 60,000 (long polls take up to 30 s) */
 };
@@ -63,6 +67,10 @@ enum trib_status trib_http_set_token(struct trib_http *http, const char *token,
  * An answer that comes while the body is being sent ends the sending, so that a refusal is seen
  * early. A kept connection that turns out to be closed is replaced once, silently: every request
  * of docs/protocol.md may be repeated.
+ *
+ * A body of TRIB_HANDOVER_BYTES_MIN or more is handed over as memory (base/handover.h) to a daemon
+ * on the same machine that has said in a reply that it takes it; where it then does not (417), the
+ * bytes are sent, now and with all calls to come.
  *
  * TRIB_EUNAVAILABLE: no connection could be made; TRIB_EFORBIDDEN: likewise, and another attempt
  * will fare no better (TRIB_CONNECT_REFUSED); TRIB_ECLOSED: it was lost; TRIB_ETIMEOUT: idle

@@ -158,7 +158,9 @@ static void finish_head(struct trib_response *response) {
     if (!parse_status_line(response)) {
         break_reply(response, "not an HTTP/1.1 response");
     } else if (response->status < 200) {
+        bool has_continued = response->has_continued || response->status == 100;
         trib_response_begin(response, response->is_head_request); /* 100 Continue and its like */
+        response->has_continued = has_continued;
     } else {
         choose_framing(response);
     }

@@ -24,6 +24,7 @@ struct trib_response {
     bool keeps_alive;                  /* read-only, from BODY on */
     bool has_length;                   /* read-only: body_bytes was announced */
     uint64_t body_bytes;               /* read-only: Content-Length; of a HEAD too */
+    bool has_continued;                /* read-only: 100 Continue came before what is to come */
     const char *error;                 /* read-only: static text when BROKEN */
     bool is_head_request;              /* private */
     uint8_t framing;                   /* private */

@@ -290,6 +290,29 @@ static long socket_write(void *context, void *connection, const void *bytes, siz
     }
 }
 
+bool trib_socket_hand_over(void *connection, int descriptor) {
+    char byte = 0;
+    union {
+        struct cmsghdr head; /* aligns it */
+        char bytes[CMSG_SPACE(sizeof descriptor)];
+    } control = {.bytes = {0}};
+    struct iovec place = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {.msg_iov = &place,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    struct cmsghdr *part = CMSG_FIRSTHDR(&message);
+    part->cmsg_level = SOL_SOCKET;
+    part->cmsg_type = SCM_RIGHTS;
+    part->cmsg_len = CMSG_LEN(sizeof descriptor);
+    memcpy(CMSG_DATA(part), &descriptor, sizeof descriptor);
+    ssize_t sent;
+    do { /* there is room: the daemon has just answered */
+        sent = sendmsg(descriptor_of(connection), &message, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent == 1;
+}
+
 /* --- connecting ----------------------------------------------------------------------------- */
 
 static bool send_all(void *sockets, void *connection, const char *bytes, size_t count) {

@@ -12,6 +12,8 @@ static const struct trib_http_refusal refusal_of_framing = {400, "malformed",
                                                             "the chunked body is malformed"};
 static const struct trib_http_refusal refusal_of_size = {413, "too_large",
                                                          "the body is larger than allowed here"};
+static const struct trib_http_refusal refusal_of_memory = {
+    417, "expectation", "only whole updates can be handed over; send the bytes"};
 static const struct trib_http_refusal refusal_of_silence = {408, "idle",
                                                             "nothing has arrived for too long"};
 
@@ -69,6 +71,7 @@ static unsigned char *inbox_room(struct trib_connection *connection, size_t *roo
 
 static void end_exchange(struct trib_connection *connection) {
     connection->exchange.is_live = false;
+    trib_connection_drop_handed(connection);
     connection->server->counts.exchanges--;
     trib_connection_discard(connection);
 }
@@ -123,6 +126,8 @@ static void fail_with(struct trib_connection *connection, enum trib_status why) 
     connection->failure = TRIB_OK;
     if (why == TRIB_ELIMIT) {
         fail_and_refuse(connection, why, &refusal_of_size);
+    } else if (why == TRIB_EUNSUPPORTED) {
+        fail_and_refuse(connection, why, &refusal_of_memory);
     } else {
         trib_connection_fail(connection, why);
     }
@@ -144,7 +149,7 @@ static void begin_exchange(struct trib_connection *connection,
     connection->is_persistent = request->is_persistent;
     connection->is_head_request = request->method == TRIB_HTTP_HEAD;
     connection->expects_continue = request->expects_continue;
-    connection->body_left = request->content_length;
+    connection->body_left = connection->is_handed ? 1 : request->content_length;
     connection->chunks = (struct trib_http_chunks){0};
     connection->body = request->is_chunked           ? BODY_CHUNKED
                        : request->content_length > 0 ? BODY_LENGTH
@@ -169,6 +174,9 @@ static bool use_head(struct trib_connection *connection) {
     }
     if (refusal == NULL) {
         refusal = trib_http_request_parse(head, head_bytes, &request);
+    }
+    if (refusal == NULL) {
+        refusal = trib_connection_read_handover(connection, &request);
     }
     connection->head_scanned = 0;
     if (refusal != NULL) {
@@ -276,8 +284,24 @@ static void take_body(struct trib_connection *connection, size_t count, bool is_
     }
 }
 
+/* The one byte of a body that is handed over has come. */
+static void take_handed(struct trib_connection *connection) {
+    connection->body_left = 0;
+    connection->body = BODY_NONE;
+    finish_body(connection);
+}
+
+static bool waits_for_handed(const struct trib_connection *connection) {
+    return connection->is_handed && connection->phase == CONNECTION_BODY;
+}
+
 static bool use_body(struct trib_connection *connection) {
     size_t room = 0;
+    if (connection->is_handed && inbox_count(connection) > 0) {
+        connection->inbox_start++; /* sent too early: its descriptor is lost */
+        take_handed(connection);
+        return true;
+    }
     if (connection->body == BODY_NONE) { /* there never was one */
         finish_body(connection);
         return true;
@@ -419,7 +443,10 @@ static void allocate(uv_handle_t *handle, size_t suggested_bytes, uv_buf_t *buff
     struct trib_connection *connection = handle->data;
     size_t room = SCRATCH_BYTES;
     void *place = connection->server->scratch;
-    if (connection->tls == NULL) {
+    if (waits_for_handed(connection)) {
+        trib_connection_receive_handed(connection);
+        place = NULL; /* libuv shall not read what is behind it: arrived() is called all the same */
+    } else if (connection->tls == NULL) {
         place = find_place(connection, &room);
     }
     size_t turn_bytes = connection->server->config.turn_bytes;
@@ -446,6 +473,11 @@ static void arrived(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
         peer_ended(connection);
     } else if (count != UV_ENOBUFS) {
         trib_connection_fail(connection, TRIB_ECLOSED);
+    } else if (waits_for_handed(connection) && connection->handed_got > 0) {
+        connection->bytes_in++;
+        take_handed(connection);
+    } else if (waits_for_handed(connection) && connection->handed_got == 0) {
+        peer_ended(connection);
     }
     trib_connection_advance(connection);
 }
@@ -604,6 +636,7 @@ bool trib_connection_accept(struct listener *listener) {
         }
     }
     connection->server = server;
+    connection->handed = -1;
     connection->is_unix = listener->address.any.sa_family == AF_UNIX;
     int failed = connection->is_unix ? uv_pipe_init(loop, &connection->socket.pipe, 0)
                                      : uv_tcp_init(loop, &connection->socket.tcp);
@@ -634,6 +667,15 @@ bool trib_connection_accept(struct listener *listener) {
 
 /* ---- what handlers may say about a request; replies are in sending.c ---- */
 
+static void begin_body(struct trib_connection *connection) {
+    enter(connection, CONNECTION_BODY);
+    connection->is_starved = false;
+    connection->owes_continue = connection->expects_continue;
+    connection->expects_continue = false;
+    trib_connection_send(connection);
+    trib_server_schedule(connection);
+}
+
 void trib_exchange_receive(struct trib_exchange *exchange, uint64_t bytes_max) {
     struct trib_connection *connection = trib_connection_of(exchange);
     TRIB_ASSERT(exchange->is_live);
@@ -642,16 +684,24 @@ void trib_exchange_receive(struct trib_exchange *exchange, uint64_t bytes_max) {
     if (connection->failure != TRIB_OK) {
         return;
     }
+    if (connection->is_handed) {
+        trib_server_schedule_failure(connection, TRIB_EUNSUPPORTED);
+        return;
+    }
     if (connection->body == BODY_LENGTH && connection->body_left > bytes_max) {
         trib_server_schedule_failure(connection, TRIB_ELIMIT);
         return;
     }
-    enter(connection, CONNECTION_BODY);
-    connection->is_starved = false;
-    connection->owes_continue = connection->expects_continue;
-    connection->expects_continue = false;
-    trib_connection_send(connection);
-    trib_server_schedule(connection);
+    begin_body(connection);
+}
+
+void trib_exchange_receive_handed(struct trib_exchange *exchange) {
+    struct trib_connection *connection = trib_connection_of(exchange);
+    TRIB_ASSERT(exchange->is_live && connection->is_handed);
+    TRIB_ASSERT(connection->phase == CONNECTION_WAIT);
+    if (connection->failure == TRIB_OK) {
+        begin_body(connection);
+    }
 }
 
 void trib_exchange_resume(struct trib_exchange *exchange) {

@@ -103,6 +103,9 @@ struct trib_connection {
 
     enum connection_body body;
     uint64_t body_left; /* BODY_LENGTH */
+    bool is_handed;     /* the body is one byte with a descriptor, not the bytes announced */
+    int handed;         /* that descriptor, until somebody takes it; -1: none */
+    ssize_t handed_got; /* what the last attempt to receive it said, as recvmsg(2) */
     struct trib_http_chunks chunks;
     void *lent; /* where the next bytes of the body go; valid until the next callback */
 
@@ -178,6 +181,16 @@ void trib_connection_fail(struct trib_connection *connection, enum trib_status w
 /* Between two requests, with nothing of the next one there. */
 bool trib_connection_is_idle(const struct trib_connection *connection);
 struct trib_connection *trib_connection_of(const struct trib_exchange *exchange);
+
+/* handover.c */
+
+/* Is the body of this request handed over as memory? Then its announced length becomes that of the
+ * memory. NULL; or why it is refused. */
+const struct trib_http_refusal *trib_connection_read_handover(struct trib_connection *connection,
+                                                              struct trib_http_request *request);
+/* Receive the byte and its descriptor, into handed_got and handed, instead of libuv. */
+void trib_connection_receive_handed(struct trib_connection *connection);
+void trib_connection_drop_handed(struct trib_connection *connection);
 
 /* sending.c */
 

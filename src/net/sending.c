@@ -307,6 +307,12 @@ static enum trib_status put_prefix(struct trib_connection *connection,
                                    const struct trib_reply *reply, enum trib_http_framing framing) {
     const struct trib_env *env = connection->server->env;
     struct outgoing *out = &connection->out;
+    struct trib_http_field fields[TRIB_REPLY_FIELDS_MAX + 1];
+    size_t field_count = count_fields(reply);
+    memcpy(fields, reply->fields, field_count * sizeof *fields);
+    if (connection->is_unix) { /* so that clients know it before they try */
+        fields[field_count++] = (struct trib_http_field){"Tributary-Handover", "memfd"};
+    }
     const struct trib_http_reply head = {
         .status = reply->status,
         .framing = framing,
@@ -314,8 +320,8 @@ static enum trib_status put_prefix(struct trib_connection *connection,
         .content_type = reply->content_type,
         .is_closing = connection->is_closing,
         .date_s = (int64_t)env->wall(env->context),
-        .fields = reply->fields,
-        .field_count = count_fields(reply),
+        .fields = fields,
+        .field_count = field_count,
     };
     char text[TRIB_HTTP_REPLY_BYTES_MAX];
     size_t head_bytes = 0;

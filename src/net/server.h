@@ -6,6 +6,7 @@
  *     head() -----> trib_exchange_reply() -----------------------------------------> done()
  *        |          trib_exchange_stream(), _write()..., _end() -------------------> done()
  *        '--------> trib_exchange_receive() -> lend(), filled()... -> complete()
+ *        '--------> trib_exchange_receive_handed() ------------------> complete()
  *                                                 -> trib_exchange_reply() --------> done()
  *     at any time: the peer leaves or breaks a rule -------------------------------> gone()
  *
@@ -159,6 +160,13 @@ void trib_server_free(struct trib_server *server);
  * bytes_max  a longer body is answered with 413: at once when its length was announced, else
  *            when it passes the limit. */
 void trib_exchange_receive(struct trib_exchange *exchange, uint64_t bytes_max);
+/* The same for a body that is handed over: trib_exchange_is_handed(), and content_length in the
+ * request is the size of the memory. complete() follows without lend() and filled(); then
+ * trib_exchange_take_handed() once. trib_exchange_receive() refuses such bodies with 417. */
+void trib_exchange_receive_handed(struct trib_exchange *exchange);
+bool trib_exchange_is_handed(const struct trib_exchange *exchange);
+/* The descriptor that came, for the caller to check (base/handover.h) and close; -1: none came. */
+int trib_exchange_take_handed(struct trib_exchange *exchange);
 /* There is memory again: ask lend() once more. No effect when reading has not stopped. */
 void trib_exchange_resume(struct trib_exchange *exchange);
 

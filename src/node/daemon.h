@@ -51,6 +51,7 @@ struct trib_node {
     _Atomic bool is_stop_wanted; /* trib_node_stop() was called */
     /* counters for /metrics */
     uint64_t updates_received, update_bytes_received, versions_published;
+    uint64_t updates_handed; /* of those: as memory */
     struct trib_refusals refusals;
     uint64_t token_faults[TRIB_TOKEN_FAULT_COUNT];
     struct trib_attempts attempts; /* bad tokens */

@@ -42,6 +42,10 @@ static void check(void *context) {
         status = trib_upload_digest(upload);
     }
     bool needs_sync = upload->hosted->spec->durability == TRIB_DURABILITY_SPOOL;
+    if (status == TRIB_OK && upload->file != NULL && upload->block != NULL) { /* handed over */
+        status =
+            trib_spool_body_append(upload->file, upload->block->bytes, upload->block->byte_count);
+    }
     if (status == TRIB_OK && upload->file != NULL && needs_sync) {
         status = trib_spool_body_finish(upload->file);
     }
@@ -122,11 +126,11 @@ void trib_intake_spool(struct trib_hosted *hosted, struct trib_upload *upload) {
 static void append(struct trib_hosted *hosted, struct trib_upload *upload) {
     struct trib_source body = {0};
     upload->error = (struct trib_error){0};
-    if (upload->block != NULL) {
+    if (upload->file == NULL) {
         body = trib_upload_source(upload);
     }
     upload->status =
-        trib_spool_append(hosted->spool, &upload->entry, upload->block != NULL ? &body : NULL,
+        trib_spool_append(hosted->spool, &upload->entry, upload->file == NULL ? &body : NULL,
                           upload->file, &upload->error);
 }
 
@@ -166,7 +170,7 @@ static void release_all(struct trib_hosted *hosted) {
 static void make_room(struct trib_hosted *hosted) {
     uint64_t bytes = ROOM_BESIDES;
     for (const struct trib_upload *u = hosted->committing; u != NULL; u = u->next) {
-        bytes += u->block == NULL ? 0 : u->byte_count;
+        bytes += u->file != NULL ? 0 : u->byte_count;
     }
     if (!trib_spool_has_room(hosted->spool, bytes)) {
         trib_prune_for_room(hosted, &hosted->commit_pruning);

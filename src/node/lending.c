@@ -109,6 +109,12 @@ uint64_t trib_lending_charge_for(const struct trib_node *node, uint64_t length) 
     return charge <= kept_max ? charge : 0;
 }
 
+/* Idle chunks are within the budget, too. */
+static void trim_idle(struct trib_node *node) {
+    uint64_t bytes_left = node->config.body_bytes_max - node->body_bytes;
+    trib_pool_trim(node->lending.kept_chunks, (size_t)(bytes_left / TRIB_CHUNK_BYTES));
+}
+
 static bool take_charge(struct trib_upload *upload) {
     struct trib_node *node = node_of(upload);
     struct trib_lending *lending = &node->lending;
@@ -130,9 +136,7 @@ static bool take_charge(struct trib_upload *upload) {
     upload->charged = bytes;
     node->body_bytes += bytes;
     lending->kept_bytes += is_kept ? bytes : 0;
-    /* Idle chunks are within the budget, too. */
-    uint64_t bytes_left = node->config.body_bytes_max - node->body_bytes;
-    trib_pool_trim(lending->kept_chunks, (size_t)(bytes_left / TRIB_CHUNK_BYTES));
+    trim_idle(node);
     return true;
 }
 
@@ -141,6 +145,21 @@ bool trib_lending_charge(struct trib_upload *upload) {
         return true;
     }
     return node_of(upload)->lending.waiting_count[TRIB_WANT_BUDGET] == 0 && take_charge(upload);
+}
+
+bool trib_lending_charge_handed(struct trib_upload *upload) {
+    struct trib_node *node = node_of(upload);
+    struct trib_lending *lending = &node->lending;
+    uint64_t kept_max = KEPT_SHARE(node->config.body_bytes_max);
+    if (upload->length > node->config.body_bytes_max - node->body_bytes ||
+        lending->kept_bytes > kept_max || upload->length > kept_max - lending->kept_bytes) {
+        return false;
+    }
+    upload->charged = upload->charge_wanted = upload->length;
+    node->body_bytes += upload->charged;
+    lending->kept_bytes += upload->charged;
+    trim_idle(node);
+    return true;
 }
 
 static struct trib_pool *pool_of(const struct trib_upload *upload) {
@@ -200,6 +219,8 @@ void trib_lending_return_body(struct trib_upload *upload) {
     }
     if (upload->kept != NULL) {
         trib_release(node->env, upload->kept, upload->kept_max, sizeof *upload->kept);
+    }
+    if (upload->kept != NULL || upload->is_handed) {
         node->lending.kept_bytes -= upload->charged;
     }
     trib_block_unref(upload->block);

@@ -47,6 +47,9 @@ uint64_t trib_lending_charge_for(const struct trib_node *node, uint64_t length);
 /* Memory for the whole body or the list of its chunks, charged; true when it has it already. False:
  * the budget is used up, or others wait for it. */
 bool trib_lending_charge(struct trib_upload *upload);
+/* The same for a body that is handed over, now or never: it is memory, if not ours, and a part of
+ * what larger bodies may have. */
+bool trib_lending_charge_handed(struct trib_upload *upload);
 /* The next chunk to be filled; false: none now. */
 bool trib_lending_chunk(struct trib_upload *upload);
 void trib_lending_wait(struct trib_upload *upload, enum trib_want want);

@@ -388,6 +388,8 @@ void trib_report_metrics(struct trib_node *node, struct trib_text *text) {
           counts.bytes_received);
     gauge(text, "sent_bytes_total", "Bytes of reply bodies.", "counter", counts.bytes_sent);
     gauge(text, "updates_received_total", "Updates admitted.", "counter", node->updates_received);
+    gauge(text, "updates_handed_total", "Bodies of updates handed over as memory.", "counter",
+          node->updates_handed);
     gauge(text, "versions_published_total", "Versions published.", "counter",
           node->versions_published);
     gauge(text, "body_bytes", "Update bodies held in memory.", "gauge", node->body_bytes);

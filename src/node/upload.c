@@ -5,12 +5,14 @@
  * no worker is asked before it is complete. */
 #include "node/upload.h"
 
+#include "base/handover.h"
 #include "node/daemon.h"
 #include "node/pruning.h"
 #include "node/report.h"
 
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A body that the disk cannot hold is refused at its head, after room has been made for it. */
 enum trib_status trib_upload_begin_file(struct trib_hosted *hosted, uint64_t bytes,
@@ -57,8 +59,28 @@ static enum trib_status begin_passing(struct trib_upload *upload, struct trib_er
                : trib_upload_begin_file(upload->hosted, upload->length, &upload->file, error);
 }
 
+/* What is not taken as memory may still be sent. */
+static enum trib_status begin_handed(struct trib_upload *upload, struct trib_error *error) {
+    const struct trib_node *node = upload->hosted->node;
+    upload->is_handed = true;
+    if (!trib_lending_charge_handed(upload)) {
+        return trib_error_set(error, TRIB_EUNSUPPORTED,
+                              "no room for this body in memory (--memory is %llu MiB, %llu are "
+                              "used): send the bytes",
+                              (unsigned long long)(node->config.body_bytes_max >> 20),
+                              (unsigned long long)(node->body_bytes >> 20));
+    }
+    bool needs_file = is_durable(upload) && upload->length > TRIB_UPLOAD_INLINE_BYTES;
+    return !needs_file || upload->is_compare
+               ? TRIB_OK
+               : trib_upload_begin_file(upload->hosted, upload->length, &upload->file, error);
+}
+
 /* Where a whole body will be. */
 static enum trib_status find_place(struct trib_upload *upload, struct trib_error *error) {
+    if (trib_exchange_is_handed(upload->call->exchange)) {
+        return begin_handed(upload, error);
+    }
     upload->charge_wanted = trib_lending_charge_for(upload->hosted->node, upload->length);
     if (is_small(upload)) {
         return TRIB_OK;
@@ -91,6 +113,8 @@ static bool add_upload(struct trib_call *call, uint64_t length, bool is_compare)
     } else if (find_place(upload, &error) == TRIB_OK) {
         call->upload = upload;
         return true;
+    } else if (upload->is_handed && error.status == TRIB_EUNSUPPORTED) {
+        trib_call_refuse(call, "expectation", "%s", error.text);
     } else {
         trib_call_refuse_error(call, &error);
     }
@@ -130,6 +154,10 @@ bool trib_upload_begin(struct trib_call *call, bool is_compare) {
     if ((is_part && !is_good_part(call, length, is_compare)) ||
         !add_upload(call, length, is_compare)) {
         return false;
+    }
+    if (call->upload->is_handed) {
+        trib_exchange_receive_handed(call->exchange);
+        return true;
     }
     uint64_t part_bytes = call->part.last - call->part.first + 1;
     trib_exchange_receive(call->exchange, is_part ? part_bytes : bytes_max);
@@ -362,8 +390,36 @@ void trib_upload_filled(struct trib_upload *upload, size_t count) {
     }
 }
 
+/* What came instead of bytes. What it holds is judged later, like any other body. */
+static void take_handed(struct trib_upload *upload) {
+    struct trib_node *node = upload->hosted->node;
+    struct trib_call *call = upload->call;
+    struct trib_error error = {0};
+    int descriptor = trib_exchange_take_handed(call->exchange);
+    enum trib_status status =
+        descriptor < 0
+            ? trib_error_set(&error, TRIB_EINVALID, "no descriptor came with the byte of the body")
+            : trib_handover_map(node->env, descriptor, (size_t)upload->length, &upload->block,
+                                &error);
+    if (descriptor >= 0) {
+        (void)close(descriptor); /* the mapping keeps the memory */
+    }
+    if (status != TRIB_OK) {
+        trib_call_refuse(call, "expectation", "%s", error.text);
+        return;
+    }
+    upload->byte_count = upload->length;
+    node->update_bytes_received += upload->byte_count;
+    node->updates_handed++;
+    finish(upload);
+}
+
 void trib_upload_complete(struct trib_upload *upload) {
     upload->is_complete = true;
+    if (upload->is_handed) {
+        take_handed(upload);
+        return;
+    }
     trib_lending_wait_no_more(upload); /* it wanted room for the framing only, and did without */
     if (upload->chunk_filled == 0) {
         trib_lending_return_chunk(upload, &upload->chunk);
@@ -417,7 +473,7 @@ struct trib_source trib_upload_source(const struct trib_upload *upload) {
             .view = view_kept,
         };
     }
-    if (upload->file != NULL) {
+    if (upload->file != NULL && upload->block == NULL) {
         return trib_spool_body_source(upload->file);
     }
     return trib_source_of_memory(upload->block == NULL ? NULL : upload->block->bytes,

@@ -9,6 +9,8 @@
  *   large, spool     chunks, written to a body file as they fill
  *                    and kept in memory where the budget allows  on disk; in memory until it is folded
  *   else             chunks, written to a body file as they fill on disk
+ *   handed over      a block (base/handover.h) that the client   in memory until it is folded; a large one that has to be
+ *                    has filled                                  durable goes to a body file when it is checked
  *
  * "Small" is up to TRIB_UPLOAD_INLINE_BYTES. What goes to a file is digested by the same job, while it is in the cache. */
 #ifndef TRIB_NODE_UPLOAD_H
@@ -34,12 +36,13 @@ struct trib_upload {
     struct trib_update_head head;  /* from the headers, later joined with the metadata */
     bool is_compare;               /* the id is known: only the digest matters */
     uint64_t length;               /* announced; UINT64_MAX: chunked, nobody knows */
+    bool is_handed;                /* as memory: no bytes are received */
     bool wants_receipt;            /* to be signed while it is checked */
     uint64_t byte_count;           /* received so far */
 
     uint64_t charged;              /* to the budget for bodies */
     uint64_t charge_wanted;        /* what it will be; 0: it does not stay in memory */
-    struct trib_block *block;      /* small body; NULL until it is charged */
+    struct trib_block *block;      /* small body, NULL until it is charged; or one handed over */
     unsigned char **kept;          /* [kept_max] chunks of a larger body that stays in memory */
     size_t kept_count, kept_max;   /* filled; all of them */
     struct trib_spool_body *file;  /* NULL: in memory only, or spooled */

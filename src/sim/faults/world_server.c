@@ -246,6 +246,22 @@ void trib_exchange_receive(struct trib_exchange *exchange, uint64_t bytes_max) {
     push_later(exchange);
 }
 
+/* There are no Unix sockets out there, so nothing is handed over. */
+bool trib_exchange_is_handed(const struct trib_exchange *exchange) {
+    (void)exchange;
+    return false;
+}
+
+void trib_exchange_receive_handed(struct trib_exchange *exchange) {
+    (void)exchange;
+    TRIB_ASSERT(!"nothing is handed over");
+}
+
+int trib_exchange_take_handed(struct trib_exchange *exchange) {
+    (void)exchange;
+    return -1;
+}
+
 void trib_exchange_resume(struct trib_exchange *exchange) {
     TRIB_ASSERT(!exchange->is_ended);
     if (exchange->is_paused) {

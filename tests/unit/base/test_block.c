@@ -92,12 +92,39 @@ static void test_references_are_counted_across_threads(void **state) {
     trib_env_faulty_deinit(&faulty);
 }
 
+static size_t released_bytes;
+
+static void release(void *bytes, size_t byte_count) {
+    assert_string_equal(bytes, "elsewhere");
+    released_bytes += byte_count;
+}
+
+static void test_bytes_from_elsewhere_are_given_back_once(void **state) {
+    (void)state;
+    struct trib_env_faulty faulty;
+    trib_env_faulty_init(&faulty);
+    char bytes[] = "elsewhere";
+    struct trib_block *block = trib_block_of(&faulty.env, bytes, sizeof bytes, release);
+    assert_ptr_equal(block->bytes, bytes);
+    assert_true(trib_block_is_sealed(block));
+    assert_false(trib_block_reopen(block));
+    trib_block_unref(trib_block_ref(block));
+    assert_int_equal(released_bytes, 0);
+    trib_block_unref(block);
+    assert_int_equal(released_bytes, sizeof bytes);
+    trib_env_faulty_fail(&faulty, 1);
+    assert_null(trib_block_of(&faulty.env, bytes, sizeof bytes, release));
+    assert_int_equal(released_bytes, sizeof bytes);
+    trib_env_faulty_deinit(&faulty);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_blocks_are_aligned_and_zero),
         cmocka_unit_test(test_no_memory_is_null),
         cmocka_unit_test(test_seal_is_for_good_and_shared),
         cmocka_unit_test(test_only_a_sole_holder_may_reopen),
+        cmocka_unit_test(test_bytes_from_elsewhere_are_given_back_once),
         cmocka_unit_test(test_references_are_counted_across_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

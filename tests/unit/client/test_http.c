@@ -386,6 +386,50 @@ static void unix_sockets_carry_it_too(void **state) {
     scripted_release(&server);
 }
 
+/* Handing over is offered by the daemon, tried once it pays, and given up for good when refused. */
+static void memory_that_is_refused_is_sent(void **state) {
+    (void)state;
+    const struct scripted_step steps[] = {
+        {.expected = "PUT /early", .reply = OK_REPLY}, /* nobody has said that memory is taken */
+        {.expected = "PUT /small",
+         .reply = "HTTP/1.1 200 OK\r\nTributary-Handover: memfd\r\nContent-Length: 0\r\n\r\n"},
+        {.expected = "PUT /small", .reply = OK_REPLY},
+        {.expected = "PUT /large",
+         .reply = "HTTP/1.1 417 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+         .is_early = true},
+        {.expected = "PUT /large", .reply = OK_REPLY},
+        {.expected = "PUT /again",
+         .reply = "HTTP/1.1 200 OK\r\nTributary-Handover: memfd\r\nContent-Length: 0\r\n\r\n"},
+    };
+    static unsigned char bytes[TRIB_HANDOVER_BYTES_MIN];
+    const struct trib_source large = trib_source_of_memory(bytes, sizeof bytes);
+    const struct trib_source small = trib_source_of_memory(bytes, sizeof bytes - 1);
+    struct scripted server;
+    scripted_start_unix(&server, steps, sizeof steps / sizeof *steps);
+    const struct trib_http_options options = {.host = server.host, .may_hand_over = true};
+    struct trib_http *http;
+    assert_int_equal(trib_http_open(&options, &http, NULL), TRIB_OK);
+    const struct trib_http_call calls[] = {{.method = "PUT", .target = "/early", .body = &large},
+                                           {.method = "PUT", .target = "/small", .body = &large},
+                                           {.method = "PUT", .target = "/small", .body = &small},
+                                           {.method = "PUT", .target = "/large", .body = &large},
+                                           {.method = "PUT", .target = "/again", .body = &large}};
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        assert_int_equal(trib_http_call(http, &calls[i], NULL), TRIB_OK);
+        assert_int_equal(trib_http_reply_status(http), 200);
+    }
+    trib_http_close(http);
+    scripted_finish(&server);
+    static const size_t received[] = {sizeof bytes, sizeof bytes, sizeof bytes - 1, 0,
+                                      sizeof bytes, sizeof bytes};
+    for (size_t i = 0; i < sizeof received / sizeof *received; i++) {
+        bool is_handed = strstr(server.requests[i].head, "\r\nTributary-Handover: 1048576\r\n");
+        assert_int_equal(is_handed, i == 3);
+        assert_int_equal(server.requests[i].body_bytes, received[i]);
+    }
+    scripted_release(&server);
+}
+
 static void every_address_of_a_name_is_tried(void **state) {
     (void)state;
     struct addrinfo *addresses = NULL;
@@ -643,6 +687,7 @@ int main(void) {
         cmocka_unit_test(a_reply_cut_short_is_not_whole),
         cmocka_unit_test(nobody_there_is_unavailable),
         cmocka_unit_test(unix_sockets_carry_it_too),
+        cmocka_unit_test(memory_that_is_refused_is_sent),
         cmocka_unit_test(every_address_of_a_name_is_tried),
         cmocka_unit_test(heads_cannot_be_split_from_outside),
         cmocka_unit_test(heads_have_a_limit),

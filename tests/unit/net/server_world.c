@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ struct task {
     size_t room;
     bool is_lean;
     bool is_starving;
+    bool is_forgetful;
     bool is_early;
     bool is_held;
     struct trib_timer *timer;
@@ -194,6 +196,12 @@ static void on_head(void *context, struct trib_exchange *exchange,
         return;
     }
     struct task *task = new_task(world, exchange);
+    task->is_forgetful = strcmp(request->path, "/forget") == 0;
+    if (task->is_forgetful || strcmp(request->path, "/memory") == 0) {
+        TRIB_ASSERT(trib_exchange_is_handed(exchange));
+        trib_exchange_receive_handed(exchange);
+        return;
+    }
     task->is_lean = strcmp(request->path, "/lean") == 0;
     task->is_held = strcmp(request->path, "/hold") == 0;
     task->is_early = strcmp(request->path, "/early") == 0;
@@ -246,6 +254,19 @@ static void on_complete(void *context, struct trib_exchange *exchange) {
     (void)context;
     struct task *task = trib_exchange_context(exchange);
     char text[64];
+    if (task->is_forgetful) {
+        answer(exchange, 200, "forgotten\n");
+        return;
+    }
+    if (trib_exchange_is_handed(exchange)) {
+        struct stat found;
+        int descriptor = trib_exchange_take_handed(exchange);
+        bool is_there = fstat(descriptor, &found) == 0;
+        (void)snprintf(text, sizeof text, is_there ? "%lld\n" : "none\n", (long long)found.st_size);
+        answer(exchange, 200, text);
+        (void)close(descriptor);
+        return;
+    }
     (void)snprintf(text, sizeof text, "%llu %llx\n", (unsigned long long)task->bytes,
                    (unsigned long long)task->sum);
     answer(exchange, 200, text);

@@ -14,6 +14,8 @@
  *     PUT /small          the same up to 1000 bytes
  *     PUT /lean           the same, but memory is 7 bytes and there is none every other time
  *     PUT /hold           the same, but there is no memory until somebody asks for /release
+ *     PUT /memory         takes a body that is handed over and says how many bytes it has, or "none"
+ *     PUT /forget         the same, but nobody takes it
  *     PUT /early          takes some of the body, then refuses with 422
  *     PUT /refuse         403 at once
  *

@@ -1006,6 +1006,119 @@ static void the_same_http_over_a_unix_socket(void **state) {
     assert_int_equal(stat(address + 5, &found), -1);
 }
 
+#define HANDED "Content-Length: 1\r\nTributary-Handover: 7\r\nExpect: 100-continue\r\n\r\n"
+
+static void hand_over(int client, const int *descriptors, size_t count) {
+    char control[CMSG_SPACE(4 * sizeof *descriptors)] = {0};
+    struct iovec place = {.iov_base = "x", .iov_len = 1};
+    struct msghdr message = {.msg_iov = &place,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = CMSG_SPACE(count * sizeof *descriptors)};
+    struct cmsghdr *part = CMSG_FIRSTHDR(&message);
+    part->cmsg_level = SOL_SOCKET;
+    part->cmsg_type = SCM_RIGHTS;
+    part->cmsg_len = CMSG_LEN(count * sizeof *descriptors);
+    memcpy(CMSG_DATA(part), descriptors, count * sizeof *descriptors);
+    assert_int_equal(sendmsg(client, &message, 0), 1);
+}
+
+static size_t descriptors_open(void) {
+    size_t count = 0;
+    for (int descriptor = 0; descriptor < 1000; descriptor++) {
+        count += fcntl(descriptor, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+static void a_descriptor_comes_with_the_body(void **state) {
+    (void)state;
+    struct world world;
+    struct response response;
+    char address[128];
+    size_t before = descriptors_open();
+    world_begin(&world, NULL);
+    (void)snprintf(address, sizeof address, "unix:%s/socket", world.directory);
+    world_listen(&world, address, false);
+    world_run(&world);
+    int client = client_connect_unix(address + 5);
+    for (size_t count = 1; count <= 4; count++) { /* of several the first counts */
+        const int descriptors[] = {world.file, world.file, world.file, world.file};
+        client_say(client, REQUEST("PUT /memory") HANDED);
+        assert_true(client_receive(client, false, &response));
+        assert_int_equal(response.status, 100);
+        hand_over(client, descriptors, count);
+        assert_true(client_receive(client, false, &response));
+        assert_non_null(strstr(response.head, "\r\nTributary-Handover: memfd\r\n"));
+        assert_response(&response, 200, "3000000\n");
+    }
+    /* A byte without one, and a byte that came before it was asked for. */
+    client_say(client, REQUEST("PUT /memory") HANDED "x" REQUEST("PUT /memory") HANDED);
+    assert_true(client_receive(client, false, &response));
+    assert_int_equal(response.status, 100);
+    assert_true(client_receive(client, false, &response));
+    assert_response(&response, 200, "none\n");
+    assert_true(client_receive(client, false, &response));
+    assert_int_equal(response.status, 100);
+    client_say(client, "x" REQUEST("GET /hello") "\r\n");
+    assert_true(client_receive(client, false, &response));
+    assert_response(&response, 200, "none\n");
+    assert_true(client_receive(client, false, &response));
+    assert_response(&response, 200, "hello\n");
+    /* One whose descriptor nobody takes, and one that leaves instead. */
+    client_say(client, REQUEST("PUT /forget") HANDED);
+    assert_true(client_receive(client, false, &response));
+    assert_int_equal(response.status, 100);
+    hand_over(client, &world.file, 1);
+    assert_true(client_receive(client, false, &response));
+    assert_response(&response, 200, "forgotten\n");
+    client_say(client, REQUEST("PUT /memory") HANDED);
+    assert_true(client_receive(client, false, &response));
+    assert_int_equal(response.status, 100);
+    close(client);
+    world_wait(&world, &world.gone[TRIB_ECLOSED], 1);
+    world_end(&world);
+    assert_int_equal(descriptors_open(), before);
+}
+
+static void memory_is_refused_where_nobody_asked_for_it(void **state) {
+    (void)state;
+    struct world world;
+    struct response response;
+    char address[128];
+    world_begin(&world, NULL);
+    (void)snprintf(address, sizeof address, "unix:%s/socket", world.directory);
+    world_listen(&world, address, false);
+    world_listen(&world, "127.0.0.1:0", false);
+    world_run(&world);
+    static const char *const heads[] = {
+        REQUEST("PUT /take") HANDED,
+        REQUEST("PUT /memory") "Content-Length: 1\r\nTributary-Handover: 7\r\n\r\n",
+        REQUEST("PUT /memory") "Content-Length: 2\r\nTributary-Handover: 7\r\n"
+                               "Expect: 100-continue\r\n\r\n",
+        REQUEST("PUT /memory") "Content-Length: 1\r\nTributary-Handover: 0\r\n"
+                               "Expect: 100-continue\r\n\r\n",
+        REQUEST("PUT /memory") "Content-Length: 1\r\nTributary-Handover: -1\r\n"
+                               "Expect: 100-continue\r\n\r\n",
+        REQUEST("PUT /memory") "Transfer-Encoding: chunked\r\nTributary-Handover: 7\r\n"
+                               "Expect: 100-continue\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        int client = client_connect_unix(address + 5);
+        client_ask(client, heads[i], &response);
+        assert_int_equal(response.status, 417);
+        free(response.body);
+        close(client);
+    }
+    int client = client_connect(&world); /* over TCP nothing can be handed over */
+    client_ask(client, REQUEST("PUT /memory") HANDED, &response);
+    assert_int_equal(response.status, 417);
+    assert_null(strstr(response.head, "Tributary-Handover"));
+    free(response.body);
+    close(client);
+    world_end(&world);
+}
+
 static void addresses_are_refused_with_a_reason(void **state) {
     (void)state;
     struct world world;
@@ -1138,6 +1251,8 @@ int main(void) {
         cmocka_unit_test(memory_may_run_out_at_any_moment),
         cmocka_unit_test(the_server_itself_may_lack_memory),
         cmocka_unit_test(the_same_http_over_a_unix_socket),
+        cmocka_unit_test(a_descriptor_comes_with_the_body),
+        cmocka_unit_test(memory_is_refused_where_nobody_asked_for_it),
         cmocka_unit_test(addresses_are_refused_with_a_reason),
         cmocka_unit_test(the_peer_is_described),
         cmocka_unit_test(stopping_lets_replies_finish),
