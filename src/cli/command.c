@@ -46,6 +46,7 @@ static const struct trib_command *const commands[] = {
     /* Records */
     &trib_command_ledger_show,
     &trib_command_ledger_verify,
+    &trib_command_replay,
     /* Help */
     &trib_command_version,
     &trib_command_help,

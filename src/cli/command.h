@@ -66,6 +66,7 @@ extern const struct trib_command trib_command_token_list;
 extern const struct trib_command trib_command_token_revoke;
 extern const struct trib_command trib_command_ledger_show;
 extern const struct trib_command trib_command_ledger_verify;
+extern const struct trib_command trib_command_replay;
 extern const struct trib_command trib_command_version;
 extern const struct trib_command trib_command_help;
 

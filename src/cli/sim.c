@@ -16,6 +16,7 @@
 #include "node/model.h"
 #include "sim/fleet.h"
 #include "sim/hands.h"
+#include "sim/playback.h"
 #include "sim/work_native.h"
 #include "sim/work_pipe.h"
 #include "wire/yaml.h"
@@ -38,6 +39,7 @@ struct sim_options {
     const char *init;
     const char *work_fds;
     const char *save;
+    const char *order;
     uint64_t threads;
     const char *json;
     const char *plots;
@@ -78,6 +80,10 @@ static const struct trib_option sim_table[] = {
      .meaning = "safetensors file that is version 0"},
     {"save", TRIB_OPTION_TEXT, AT(save), .value = "FILE", .otherwise = "none",
      .meaning = "write the last version into this safetensors file; takes one SPEC"},
+    {"order", TRIB_OPTION_TEXT, AT(order), .value = "DIR", .otherwise = "as the clients above",
+     .meaning =
+         "updates arrive as in the recorded run of this name in a data directory ('trib help "
+         "replay'); takes one SPEC, with --data"},
     {"work-fds", TRIB_OPTION_TEXT, AT(work_fds), .value = "IN,OUT", .otherwise = "none",
      .meaning = "for programs: clients train at the other end of these two descriptors"},
     {"threads", TRIB_OPTION_INTEGER, AT(threads), .value = "N", .otherwise = "one for each core",
@@ -419,8 +425,8 @@ static enum trib_status prepare(const struct simulation *simulation, const char 
 static void forget(struct one_run *run) {
     trib_block_unref(run->last);
     trib_work_pipe_free(run->pipe);
-    trib_layout_free(run->layout);
     trib_work_native_free(run->native);
+    trib_layout_free(run->layout); /* which both of them have borrowed */
     trib_block_unref(run->model);
     trib_spec_free(run->spec);
     trib_spec_file_deinit(&run->file);
@@ -453,6 +459,34 @@ static enum trib_exit save(const struct trib_cli *cli, const char *path,
     return exit;
 }
 
+/* Who does what and when is what happened in a recorded run; the training is not. */
+static enum trib_status play_order(struct simulation *simulation,
+                                   const struct trib_fleet_options *options,
+                                   struct trib_fleet_report *report, struct trib_error *error) {
+    struct trib_files *files;
+    struct trib_playback_report played = {0};
+    const struct trib_env *env = simulation->cli->env;
+    enum trib_status status = trib_files_open(env, simulation->options->order, true, &files, error);
+    if (status != TRIB_OK) {
+        return status;
+    }
+    const struct trib_playback_options playback = {
+        .files = files,
+        .run = options->spec->name,
+        .work = options->work,
+        .spec = options->spec,
+        .model = options->model,
+        .context = options->context,
+        .point = options->point,
+        .progress = options->progress,
+        .last = options->last,
+    };
+    status = trib_playback_run(env, &playback, &played, error);
+    *report = played.fleet;
+    trib_files_close(files);
+    return status;
+}
+
 static enum trib_exit simulate(struct simulation *simulation, const char *path) {
     struct one_run run = {0};
     struct trib_error error = {0};
@@ -480,7 +514,10 @@ static enum trib_exit simulate(struct simulation *simulation, const char *path) 
     };
     enum trib_exit exit = TRIB_EXIT_OK;
     trib_sim_show_begin(&simulation->show, run.spec);
-    if (trib_fleet_run(simulation->cli->env, &options, &report, &error) != TRIB_OK) {
+    status = simulation->options->order != NULL
+                 ? play_order(simulation, &options, &report, &error)
+                 : trib_fleet_run(simulation->cli->env, &options, &report, &error);
+    if (status != TRIB_OK) {
         trib_sim_show_clear(&simulation->show);
         exit = trib_cli_fail(simulation->cli,
                              error.status == TRIB_EINVALID ? TRIB_EXIT_USAGE : TRIB_EXIT_FAILED,
@@ -547,8 +584,12 @@ static const char *find_conflict(const struct sim_options *options) {
     if (options->work_fds != NULL && has_work) {
         return "--work-fds leaves no room for --data and --no-train";
     }
-    if (options->specs.count > 1 && (options->work_fds != NULL || options->save != NULL)) {
-        return "--work-fds and --save take one spec";
+    bool is_for_one = options->work_fds != NULL || options->save != NULL || options->order != NULL;
+    if (options->specs.count > 1 && is_for_one) {
+        return "--work-fds, --save and --order take one spec";
+    }
+    if (options->order != NULL && (options->data == NULL || options->is_untrained)) {
+        return "--order needs --data: its clients train again";
     }
     return NULL;
 }

@@ -2,6 +2,7 @@
 #include "node/hosted.h"
 
 #include "node/daemon.h"
+#include "node/recording.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 static void step_until_idle(struct trib_hosted *hosted, struct trib_event *event) {
     struct trib_effects effects;
     for (;;) {
+        trib_tape_add_event(&hosted->tape, event);
         trib_run_step(hosted->run, event, &effects);
         for (uint32_t i = 0; i < effects.count; i++) {
             trib_hosted_carry(hosted, &effects.items[i]);
@@ -31,6 +33,9 @@ void trib_hosted_feed(struct trib_hosted *hosted, struct trib_event *event) {
     event->now = trib_node_now(hosted->node);
     step_until_idle(hosted, event);
     trib_timer_arm(hosted->timer, trib_run_deadline(hosted->run));
+    if (trib_tape_is_due(&hosted->tape)) {
+        trib_recording_flush(hosted);
+    }
 }
 
 void trib_hosted_note_failure(struct trib_hosted *hosted, enum trib_status status) {
@@ -94,6 +99,7 @@ void trib_hosted_free(struct trib_hosted *hosted) {
     trib_index_close(hosted->index_writer);
     trib_spool_close(hosted->spool);
     trib_ledger_close(hosted->ledger);
+    trib_tape_end(&hosted->tape);
     trib_places_deinit(env, &hosted->released);
     trib_places_deinit(env, &hosted->releasing);
     trib_places_deinit(env, &hosted->uncheckpointed);

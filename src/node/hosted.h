@@ -19,6 +19,7 @@
 #include "node/quotas.h"
 #include "node/revoked.h"
 #include "node/shares.h"
+#include "node/tape.h"
 #include "node/upload.h"
 #include "node/watch.h"
 #include "run/run.h"
@@ -60,6 +61,7 @@ struct trib_hosted {
     trib_version revised_from;      /* from which version on it is */
     struct trib_run *run;           /* the heart */
     struct trib_timer *timer;       /* for trib_run_deadline() */
+    struct trib_tape tape;          /* what the heart is told, where updates are kept for ever */
     char path[TRIB_NAME_BYTES + 8]; /* "runs/<name>" */
 
     struct trib_share share; /* of the worker threads */

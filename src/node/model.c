@@ -424,15 +424,33 @@ enum trib_status trib_model_merge_range(struct trib_model *model, uint64_t first
     return TRIB_OK;
 }
 
-void trib_model_merge_end(struct trib_model *model) {
-    trib_block_seal(model->next);
-    trib_digest_of(model->next->bytes, model->next->byte_count, &model->next_digest);
-    trib_exact_sum_clear_counts(model->merging);
-    struct trib_based *based = model->bases.based[model->merging - model->sums];
+/* Its totals are all zero: what else it knows of updates goes, and its memory. */
+static void forget_updates(struct trib_model *model, struct trib_exact_sum *sum) {
+    trib_exact_sum_clear_counts(sum);
+    struct trib_based *based = model->bases.based[sum - model->sums];
     if (based != NULL) {
         memset(based, 0, (model->bases.recent_count + (size_t)1) * sizeof *based);
     }
-    return_totals(model, model->merging);
+    return_totals(model, sum);
+}
+
+void trib_model_merge_end(struct trib_model *model) {
+    trib_block_seal(model->next);
+    trib_digest_of(model->next->bytes, model->next->byte_count, &model->next_digest);
+    forget_updates(model, model->merging);
+}
+
+enum trib_status trib_model_rewind(struct trib_model *model, const void *state,
+                                   size_t state_bytes) {
+    trib_block_unref(model->next);
+    model->next = NULL;
+    for (size_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
+        if (model->sums[i].totals != NULL) {
+            trib_exact_sum_clear_range(&model->sums[i], 0, model->layout->element_count);
+        }
+        forget_updates(model, &model->sums[i]);
+    }
+    return trib_model_set_state(model, state, state_bytes);
 }
 
 void trib_model_advance(struct trib_model *model) {

@@ -96,6 +96,10 @@ double trib_model_scale(const struct trib_model *model);
  * reference. Nothing happens where no base is that old. */
 void trib_model_remember(struct trib_model *model, trib_version version, struct trib_block *block);
 
+/* As it was when `current` became current: nothing in the sums, no next version, and this state of the
+ * optimizer (encoded). TRIB_ECORRUPT when it does not fit. */
+enum trib_status trib_model_rewind(struct trib_model *model, const void *state, size_t state_bytes);
+
 /* Optimizer state of `version` from a checkpoint; TRIB_ECORRUPT when it does not fit. */
 enum trib_status trib_model_set_state(struct trib_model *model, const void *bytes, size_t count);
 

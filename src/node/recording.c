@@ -142,8 +142,19 @@ static enum trib_status add_head(struct trib_record *reader) {
     return reader->text.is_failed ? TRIB_EMEMORY : TRIB_OK;
 }
 
+/* Nothing of it goes into the ledger. */
 static bool is_reader(const struct trib_record *record) {
-    return record->reply == TRIB_RECORD_REPLY_READ || record->reply == TRIB_RECORD_REPLY_HEAD;
+    return record->reply == TRIB_RECORD_REPLY_READ || record->reply == TRIB_RECORD_REPLY_HEAD ||
+           record->reply == TRIB_RECORD_REPLY_FLUSH;
+}
+
+/* Before the ledger, so that whatever it has can be played. The run does not depend on it. */
+static void write_tape(struct trib_hosted *hosted) {
+    enum trib_status status = trib_tape_write(&hosted->tape);
+    if (status != TRIB_OK) {
+        trib_log(hosted->node->env, TRIB_LOG_WARN, "tape_ends run=%s reason=\"%s\"",
+                 hosted->spec->name, trib_status_text(status));
+    }
 }
 
 static enum trib_status append_all(struct trib_hosted *hosted) {
@@ -174,6 +185,7 @@ static enum trib_status index_all(struct trib_hosted *hosted) {
 static void write_records(void *context) {
     struct trib_hosted *hosted = context;
     enum trib_status status = hosted->record_status;
+    write_tape(hosted);
     if (status == TRIB_OK) {
         status = append_all(hosted);
     }
@@ -278,6 +290,7 @@ static void answer(struct trib_record *record) {
         .version = record->version, .record = record->number, .status = record->status};
     switch (record->reply) {
     case TRIB_RECORD_REPLY_NONE:
+    case TRIB_RECORD_REPLY_FLUSH:
         return;
     case TRIB_RECORD_REPLY_MODEL:
         event.kind = TRIB_EVENT_MODEL;
@@ -362,6 +375,7 @@ static void pump(struct trib_hosted *hosted) {
     }
     hosted->recording = hosted->recorded;
     hosted->recorded = hosted->recorded_last = NULL;
+    trib_tape_take(&hosted->tape);
     hosted->jobs++;
     if (trib_share_submit(&hosted->share, write_records, records_written, hosted) != TRIB_OK) {
         write_records(hosted);
@@ -378,6 +392,19 @@ void trib_recording_add(struct trib_record *record) {
     }
     hosted->recorded_last = record;
     pump(hosted);
+}
+
+void trib_recording_flush(struct trib_hosted *hosted) {
+    if (hosted->recording != NULL || hosted->recorded != NULL) {
+        return; /* the next job takes it along */
+    }
+    struct trib_record *record = trib_allocate(hosted->node->env, 1, sizeof *record);
+    if (record != NULL) { /* without memory it is due again with the next event */
+        record->hosted = hosted;
+        record->reply = TRIB_RECORD_REPLY_FLUSH;
+        record->document = json_null();
+        trib_recording_add(record);
+    }
 }
 
 void trib_record_forget_call(struct trib_record *record) {

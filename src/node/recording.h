@@ -19,6 +19,7 @@ enum trib_record_reply {
     TRIB_RECORD_REPLY_CALL,      /* the call that asked for the record is answered */
     TRIB_RECORD_REPLY_HEAD,      /* nothing is written: the call wants the ledger's head, signed */
     TRIB_RECORD_REPLY_READ,      /* nothing is written: the call wants to read the ledger */
+    TRIB_RECORD_REPLY_FLUSH,     /* nothing is written but the tape, as before every record */
 };
 
 struct trib_record {
@@ -47,6 +48,8 @@ struct trib_record {
 void trib_record_put(struct trib_record *record, const char *key, json_t *value);
 /* Queue a record that the caller made (record.c); it is freed when it has been answered. */
 void trib_recording_add(struct trib_record *record);
+/* Write the tape (tape.h) soon, if there is nothing to record. */
+void trib_recording_flush(struct trib_hosted *hosted);
 /* Give back one that is not queued. NULL allowed. */
 void trib_recording_forgo(struct trib_record *record);
 /* The call that waits for it has gone. */

@@ -427,20 +427,34 @@ static enum trib_status open_spool(struct recovery *recovery, const char *name) 
 
 /* --- 4: second pass -------------------------------------------------------------------------------------- */
 
+/* The heart is restored, and the tape knows by what. */
+static bool restore(struct trib_hosted *hosted, const struct trib_told *told, trib_slot *slot) {
+    trib_tape_add(&hosted->tape, told);
+    return trib_told_restore(hosted->run, told, slot);
+}
+
 static void restore_evaluation(struct trib_hosted *hosted, const json_t *document) {
     const char *client = json_string_value(json_object_get(document, "client"));
     const json_t *value =
         json_object_get(json_object_get(document, "metrics"), hosted->spec->evaluate.metric);
+    const struct trib_told told = {
+        .kind = TRIB_TOLD_EVALUATION,
+        .event = {.client = client,
+                  .version = trib_record_number(document, "version"),
+                  .examples = trib_record_number(document, "examples"),
+                  .metric = value == NULL ? NAN : json_number_value(value),
+                  .has_metric = value != NULL},
+    };
     if (client != NULL) {
-        trib_run_restore_evaluation(hosted->run, client, trib_record_number(document, "version"),
-                                    trib_record_number(document, "examples"),
-                                    value == NULL ? NAN : json_number_value(value), value != NULL);
+        (void)restore(hosted, &told, NULL);
     }
 }
 
+/* NULL: all are forgiven. */
 static void restore_set_aside(struct trib_hosted *hosted, const char *client) {
-    if (client != NULL && trib_name_is_valid(client, strlen(client))) {
-        trib_run_restore_set_aside(hosted->run, client);
+    const struct trib_told told = {.kind = TRIB_TOLD_SET_ASIDE, .event = {.client = client}};
+    if (client == NULL || trib_name_is_valid(client, strlen(client))) {
+        (void)restore(hosted, &told, NULL);
     }
 }
 
@@ -461,9 +475,10 @@ static enum trib_status second_pass(void *context, const struct trib_ledger_reco
     if (strcmp(type, "evaluation") == 0) {
         restore_evaluation(hosted, document);
     } else if (strcmp(type, "set_aside") == 0) {
-        restore_set_aside(hosted, json_string_value(json_object_get(document, "client")));
+        const char *client = json_string_value(json_object_get(document, "client"));
+        restore_set_aside(hosted, client == NULL ? "" : client);
     } else if (strcmp(type, "state") == 0 && is_running(document)) {
-        trib_run_restore_set_aside(hosted->run, NULL);
+        restore_set_aside(hosted, NULL);
     } else if (strcmp(type, "version") == 0 &&
                trib_record_number(document, "version") > recovery->start.version) {
         status = replay_by(recovery, trib_record_number(document, "version"));
@@ -485,10 +500,14 @@ static enum trib_status restore_client(void *context, const struct trib_index_cl
     uint32_t count = 0;
     enum trib_status status =
         trib_attributes_decode(row->attributes, strlen(row->attributes), attributes, &count, NULL);
-    if (status == TRIB_OK &&
-        !trib_run_restore_client(hosted->run, row->client,
-                                 is_evaluator ? TRIB_CLIENT_EVALUATOR : TRIB_CLIENT_TRAINER,
-                                 attributes, count)) {
+    const struct trib_told told = {
+        .kind = TRIB_TOLD_CLIENT,
+        .event = {.client = row->client,
+                  .role = is_evaluator ? TRIB_CLIENT_EVALUATOR : TRIB_CLIENT_TRAINER,
+                  .attributes = attributes,
+                  .attribute_count = count},
+    };
+    if (status == TRIB_OK && !restore(hosted, &told, NULL)) {
         status = TRIB_EMEMORY;
     }
     return status;
@@ -497,22 +516,23 @@ static enum trib_status restore_client(void *context, const struct trib_index_cl
 static enum trib_status restore_pending(struct recovery *recovery,
                                         const struct trib_spool_entry *entry) {
     struct trib_hosted *hosted = recovery->hosted;
-    struct trib_pending pending = {
-        .client = entry->client,
-        .id = entry->update,
-        .base = entry->base,
+    const struct trib_told told = {
+        .kind = TRIB_TOLD_PENDING,
+        .event = {.client = entry->client,
+                  .id = entry->update,
+                  .version = entry->base,
+                  .examples = entry->examples,
+                  .digest = entry->digest},
         .target = entry->target,
         .staleness = entry->staleness,
         .weight = entry->weight,
-        .examples = entry->examples,
-        .digest = entry->digest,
     };
     trib_slot slot;
     struct trib_upload *upload = trib_allocate(hosted->node->env, 1, sizeof *upload);
     if (upload == NULL) {
         return TRIB_EMEMORY;
     }
-    if (!trib_run_restore_update(hosted->run, &pending, &slot)) {
+    if (!restore(hosted, &told, &slot)) {
         trib_release(hosted->node->env, upload, 1, sizeof *upload);
         return trib_error_set(recovery->error, TRIB_ELIMIT,
                               "pending update %s of %s finds no place (updates_pending_max is %u)",
@@ -572,6 +592,17 @@ static void on_deadline(void *context) {
     trib_hosted_feed(context, &tick);
 }
 
+/* Only a run that keeps its updates can be played again, and one that has stopped has been. */
+static enum trib_status begin_tape(struct recovery *recovery) {
+    struct trib_hosted *hosted = recovery->hosted;
+    const struct trib_spec *spec = hosted->spec;
+    bool is_kept = spec->keep.updates_forever && spec->durability == TRIB_DURABILITY_SPOOL &&
+                   recovery->state.state != TRIB_RUN_STOPPED;
+    return is_kept ? trib_tape_begin(&hosted->tape, hosted->node->env,
+                                     hosted->node->directory.files, spec->name)
+                   : TRIB_OK;
+}
+
 static enum trib_status make_heart(struct recovery *recovery) {
     struct trib_hosted *hosted = recovery->hosted;
     const struct trib_env *env = hosted->node->env;
@@ -585,8 +616,15 @@ static enum trib_status make_heart(struct recovery *recovery) {
     recovery->state.now = trib_node_now(hosted->node);
     hosted->version_at = recovery->state.now;
     hosted->checkpoint_at = recovery->state.now;
-    trib_run_restore(hosted->run, &recovery->state);
-    return trib_index_clients(hosted->index, NULL, hosted, restore_client);
+    enum trib_status status = begin_tape(recovery);
+    const struct trib_told told = {
+        .kind = TRIB_TOLD_RESTORE,
+        .restored = recovery->state,
+        .ledger_count = trib_ledger_count(hosted->ledger),
+    };
+    (void)restore(hosted, &told, NULL);
+    return status == TRIB_OK ? trib_index_clients(hosted->index, NULL, hosted, restore_client)
+                             : status;
 }
 
 /* A file that is found may have a name for the time being only: whoever gave it that, died or failed

@@ -218,9 +218,10 @@ enum trib_status trib_replay_load(const struct trib_env *env, const struct trib_
 
 /* --- one version ---------------------------------------------------------------------------------- */
 
-static enum trib_status fold_one(struct trib_model *model, const struct trib_spool *spool,
-                                 const struct trib_spool_entry *entry, uint64_t weight,
-                                 struct trib_error *error) {
+enum trib_status trib_replay_fold(struct trib_model *model, uint32_t accumulator,
+                                  const struct trib_spool *spool,
+                                  const struct trib_spool_entry *entry, uint64_t weight,
+                                  struct trib_error *error) {
     struct trib_spool_reader reader = {0};
     struct trib_weighted_update update = {
         .codec = trib_codec_find(entry->codec), .weight = weight, .base = entry->base};
@@ -238,10 +239,10 @@ static enum trib_status fold_one(struct trib_model *model, const struct trib_spo
     status = update.codec->open(model->env, model->layout, &reader.source, &update.update,
                                 &metadata, error);
     if (status == TRIB_OK) {
-        status = trib_model_count(model, 0, &update);
+        status = trib_model_count(model, accumulator, &update);
     }
     if (status == TRIB_OK) {
-        status = trib_model_fold(model, 0, &update, 1, 0, model->layout->element_count);
+        status = trib_model_fold(model, accumulator, &update, 1, 0, model->layout->element_count);
     }
     update.codec->free(update.update);
     trib_spool_read_close(&reader);
@@ -303,7 +304,7 @@ static enum trib_status fold_combined(struct trib_model *model, const struct tri
     if (entry == NULL) {
         return trib_error_set(error, TRIB_ENOTFOUND, "what was combined is no longer kept");
     }
-    return fold_one(model, spool, entry, 1, error);
+    return trib_replay_fold(model, 0, spool, entry, 1, error);
 }
 
 static enum trib_status fold_updates(struct trib_model *model, const struct trib_spool *spool,
@@ -319,8 +320,9 @@ static enum trib_status fold_updates(struct trib_model *model, const struct trib
             break;
         }
         (void)trib_counted_read(element, &counted); /* find_all() has read it */
-        status = fold_one(model, spool, trib_bodies_find(bodies, counted.client, counted.update),
-                          counted.weight, error);
+        status = trib_replay_fold(model, 0, spool,
+                                  trib_bodies_find(bodies, counted.client, counted.update),
+                                  counted.weight, error);
     }
     return status;
 }

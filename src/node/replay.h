@@ -65,6 +65,13 @@ enum trib_status trib_replay_load(const struct trib_env *env, const struct trib_
                                   const struct trib_replay_start *start, struct trib_model *model,
                                   struct trib_error *error);
 
+/* Fold a body that was kept, after a look at its SHA-256. TRIB_ECORRUPT: it is another; TRIB_ENOTFOUND;
+ * TRIB_EUNSUPPORTED: nobody knows its codec. */
+enum trib_status trib_replay_fold(struct trib_model *model, uint32_t accumulator,
+                                  const struct trib_spool *spool,
+                                  const struct trib_spool_entry *entry, uint64_t weight,
+                                  struct trib_error *error);
+
 /* Make the version of this record from model->current (which must be the one before) and advance.
  * TRIB_ENOTFOUND: a body or a base version is not kept any more. TRIB_ECORRUPT: the digest of a body or of the result
  * differs. After an error the model must not be used. */

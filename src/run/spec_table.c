@@ -401,7 +401,7 @@ static const struct trib_field fields[] = {
     {"keep.versions.best", TRIB_FIELD_FLAG, AT(keep.best), .initial = "true",
      .meaning = "also the best one"},
     {"keep.updates", TRIB_FIELD_CHOICE, AT(keep.updates_forever), .initial = "\"until-counted\"",
-     .choices = fates, .meaning = "bodies of updates; forever lets a version be recomputed"},
+     .choices = fates, .meaning = "bodies of updates; forever lets the run be replayed"},
     {"keep.disk", TRIB_FIELD_BYTES, AT(keep.disk_bytes_max), .initial = "0", FROM(0, WHOLE_MAX),
      .meaning = "quota of the run; 0 = none"},
 

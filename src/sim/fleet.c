@@ -158,23 +158,10 @@ static void play(struct trib_fleet *fleet) {
 
 /* --- birth and end ------------------------------------------------------------------------------ */
 
-/* Tensors that clients send. */
+/* Tensors that clients send, and how. */
 static enum trib_status make_update_layout(struct trib_fleet *fleet) {
-    const struct trib_layout *layout = fleet->model.layout;
-    struct trib_tensor *sent = trib_allocate(fleet->env, layout->tensor_count, sizeof *sent);
-    if (sent == NULL) {
-        return TRIB_EMEMORY;
-    }
-    size_t count = 0;
-    for (size_t t = 0; t < layout->tensor_count; t++) {
-        const struct trib_tensor *tensor = &layout->tensors[t];
-        if (trib_role_is_summed(tensor->role)) {
-            sent[count++] = *tensor;
-        }
-    }
-    enum trib_status status =
-        trib_layout_of_tensors(fleet->env, sent, count, &fleet->change_layout, fleet->error);
-    trib_release(fleet->env, sent, layout->tensor_count, sizeof *sent);
+    enum trib_status status = trib_work_update_layout(fleet->env, fleet->model.layout,
+                                                      &fleet->change_layout, fleet->error);
     if (status == TRIB_OK) {
         status = trib_packing_layout(&fleet->packing, fleet->env, fleet->change_layout,
                                      &fleet->update_layout, fleet->error);
@@ -234,24 +221,6 @@ static enum trib_status make_model(struct trib_fleet *fleet) {
     return status;
 }
 
-/* As the daemon's tasks have them (node/carry.c). site: index + 1; 0: none. NULL: no memory. */
-static char *settings_of(const struct trib_fleet *fleet, uint32_t site) {
-    json_t *settings = json_loads(fleet->spec->train, 0, NULL);
-    json_t *own =
-        site > 0 ? json_loads(fleet->spec->sites[site - 1].train, 0, NULL) : json_object();
-    char *text = NULL, *kept = NULL;
-    if (json_object_update(settings, own) == 0) {
-        text = json_dumps(settings, JSON_COMPACT);
-    }
-    if (text != NULL) {
-        kept = trib_text_copy(fleet->env, text);
-    }
-    free(text);
-    json_decref(own);
-    json_decref(settings);
-    return kept;
-}
-
 static enum trib_status make_courses(struct trib_fleet *fleet) {
     const struct trib_train_who nobody = {"", 0, 0};
     const uint32_t site_count = fleet->spec->site_count;
@@ -261,7 +230,7 @@ static enum trib_status make_courses(struct trib_fleet *fleet) {
          site++) {
         struct trib_fleet_course *course = &fleet->courses[site];
         struct trib_train_settings settings;
-        course->settings = settings_of(fleet, site);
+        course->settings = trib_work_settings(fleet->env, fleet->spec, site);
         if (course->settings == NULL) {
             return TRIB_EMEMORY;
         }

@@ -86,7 +86,4 @@ enum trib_status trib_fleet_run(const struct trib_env *env,
                                 const struct trib_fleet_options *options,
                                 struct trib_fleet_report *report, struct trib_error *error);
 
-/* The name by which a client of a small population joins: "c17". name has TRIB_NAME_BYTES. */
-void trib_fleet_client_name(uint64_t client, char *name);
-
 #endif

@@ -23,23 +23,11 @@
 
 /* --- names and bits ----------------------------------------------------------------------------- */
 
-void trib_fleet_client_name(uint64_t client, char *name) {
-    char digits[24];
-    size_t first = sizeof digits;
-    do {
-        digits[--first] = (char)('0' + client % 10);
-        client /= 10;
-    } while (client > 0);
-    *name++ = 'c';
-    memcpy(name, digits + first, sizeof digits - first);
-    name[sizeof digits - first] = '\0';
-}
-
 void trib_fleet_places_name(const struct trib_fleet *fleet, uint32_t place, char *name) {
     if (place == fleet->place_count) {
         memcpy(name, EVALUATOR, sizeof EVALUATOR);
     } else {
-        trib_fleet_client_name(fleet->places[place].client, name);
+        trib_work_client_name(fleet->places[place].client, name);
     }
 }
 

@@ -18,15 +18,8 @@ static struct trib_block *subtract(const struct trib_fleet *fleet, const float *
     const struct trib_layout *layout = fleet->change_layout;
     const size_t count = (size_t)layout->element_count;
     float *delta = trib_allocate(fleet->env, count, sizeof *delta);
-    for (size_t t = 0; delta != NULL && t < layout->tensor_count; t++) {
-        const struct trib_tensor *part = &layout->tensors[t];
-        const struct trib_tensor *whole = trib_layout_find(fleet->model.layout, part->name);
-        const float *from = base + whole->element_offset;
-        const float *to = trained + whole->element_offset;
-        float *out = delta + part->element_offset;
-        for (uint64_t i = 0; i < part->element_count; i++) {
-            out[i] = to[i] - from[i];
-        }
+    if (delta != NULL) {
+        trib_work_subtract(fleet->model.layout, layout, trained, base, delta);
     }
     struct trib_block *body =
         delta == NULL
@@ -65,7 +58,7 @@ static void work_on_update(struct trib_fleet *fleet, uint32_t number, uint32_t h
     struct trib_fleet_update *update = place->update;
     char name[TRIB_NAME_BYTES];
     const float *base = values_of(fleet, place->base_block);
-    trib_fleet_client_name(place->client, name);
+    trib_work_client_name(place->client, name);
     const struct trib_work_task task = {place->client, name,
                                         place->base,   place->steps,
                                         place->own,    fleet->courses[place->site].settings};

@@ -10,6 +10,7 @@
 #include "base/block.h"
 #include "base/status.h"
 #include "run/run.h"
+#include "tensor/layout.h"
 
 struct trib_work_task {
     uint64_t client;
@@ -77,5 +78,19 @@ struct trib_work {
                                 const struct trib_work_offered *updates, size_t update_count,
                                 struct trib_block **delta, struct trib_error *error);
 };
+
+/* The name by which a client of a small population joins: "c17". name has TRIB_NAME_BYTES. */
+void trib_work_client_name(uint64_t client, char *name);
+/* What clients of a site train with, as the daemon's tasks have it (node/carry.c): JSON. site: index
+ * + 1; 0: none. Release with trib_text_release(). NULL: no memory. */
+char *trib_work_settings(const struct trib_env *env, const struct trib_spec *spec, uint32_t site);
+/* The tensors of a model that clients send. The caller owns *update. TRIB_EMEMORY. */
+enum trib_status trib_work_update_layout(const struct trib_env *env,
+                                         const struct trib_layout *model,
+                                         struct trib_layout **update, struct trib_error *error);
+/* delta = trained - base, of the tensors of `update`: float32[its elements]; the other two have those
+ * of `model`. */
+void trib_work_subtract(const struct trib_layout *model, const struct trib_layout *update,
+                        const float *trained, const float *base, float *delta);
 
 #endif

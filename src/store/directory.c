@@ -15,7 +15,7 @@ static const char format_text[] = "tributary 1\n";
 static const char draft_suffix[] = ".tmp";
 static const char new_prefix[] = ".new.";
 static const char trash_prefix[] = ".trash.";
-static const char *const run_folders[] = {"spool", "state", "versions"};
+static const char *const run_folders[] = {"spool", "state", "tape", "versions"};
 #define RUN_FOLDER_COUNT (sizeof run_folders / sizeof *run_folders)
 
 /* What may lie in a directory whose set-up a crash cut short. */
@@ -100,6 +100,8 @@ static enum trib_status remove_tree(const struct trib_env *env, const struct tri
         if (!join(path, folder, "", run_folders[index]))
             return TRIB_EIO;
         status = empty_folder(env, files, path, NULL);
+        if (status == TRIB_ENOTFOUND)
+            status = TRIB_OK; /* a run of before there were tapes, or half removed */
     }
     if (status == TRIB_OK)
         status = empty_folder(env, files, folder, NULL); /* also the empty folders */

@@ -1,7 +1,7 @@
 /* directory.h - the data directory: its format, its lock, its key and its runs.
  *
  *     lock  format  key  admin.token  runs/<run>/{spec.json ledger index.sqlite
- *                                                  spool/ versions/ state/}
+ *                                                  spool/ versions/ state/ tape/}
  *
  * One daemon per directory. A run appears whole, by one rename, and disappears by one rename;
  * what a crash leaves behind (runs/.new.<run>, runs/.trash.<run>, drafts called *.tmp; no run can

@@ -68,6 +68,15 @@ def read_safetensors(blob):
     return tensors
 
 
+def replay(data, run):
+    """What `trib replay` says of a run in a data directory that no daemon uses: all the same, or a
+    failure."""
+    done = subprocess.run([TRIB, "replay", data, run, "--json"], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise AssertionError(f"replay ended with {done.returncode}: {done.stderr}")
+    return json.loads(done.stdout)
+
+
 class Reply:
     def __init__(self, response, body):
         self.status = response.status

@@ -6,7 +6,7 @@ import threading
 import unittest
 
 import checker
-from harness import TRIB, Daemon, main, read_safetensors, safetensors, wait_for
+from harness import TRIB, Daemon, main, read_safetensors, replay, safetensors, wait_for
 
 MODEL = safetensors({"w": ([4], [0, 0, 0, 0])})
 
@@ -74,6 +74,7 @@ class Change(unittest.TestCase):
         shown = subprocess.run([TRIB, "ledger", "verify", self.daemon.data, "r"],
                                capture_output=True, text=True)
         self.assertEqual(shown.returncode, 0, shown.stdout + shown.stderr)
+        self.assertGreater(replay(self.daemon.data, "r")["openings"], 1)
         return shown.stdout
 
     def records(self, run):

@@ -11,7 +11,7 @@ import threading
 import unittest
 
 import checker
-from harness import SCALE, TRIB, Daemon, main, read_safetensors, safetensors, wait_for
+from harness import SCALE, TRIB, Daemon, main, read_safetensors, replay, safetensors, wait_for
 
 MEDIAN = pathlib.Path(__file__).resolve().parents[2] / "examples/combiner/median.py"
 TENSORS = {"model": {"tensors": [{"match": "fixed.*", "role": "freeze"}], "init": "upload"}}
@@ -76,6 +76,9 @@ class Combiner(unittest.TestCase):
         done = subprocess.run([TRIB, "ledger", "verify", self.daemon.data, self.run_.name, "--json"],
                               capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        if "forever" in (pathlib.Path(self.daemon.data, "runs", self.run_.name, "spec.json")).read_text():
+            self.assertEqual(replay(self.daemon.data, self.run_.name)["versions"],
+                             json.loads(done.stdout)["versions"])
         self.daemon.start()
         return json.loads(done.stdout)
 

@@ -28,7 +28,7 @@ import time
 import unittest
 
 import checker
-from harness import SCALE, Daemon, main, safetensors
+from harness import SCALE, Daemon, main, replay, safetensors
 
 ALL = os.environ.get("TRIB_KILLS") == "all"
 SEED = int(os.environ.get("TRIB_SEED", "1"))
@@ -37,26 +37,29 @@ PATIENCE = 60 * SCALE  # seconds that one request, with all its repetitions, may
 
 BIG = 66 * 4096  # parameters: a body of 1.03 MiB, which goes to a file of its own
 ROUNDS = {"quorum": 3, "deadline": "1s", "first_deadline": "1s"}
+# Those that keep their updates are recorded, and played again in the end.
+KEPT = {"keep": {"updates": "forever"}}
 # Between them: each server optimizer, a version per round, per so many updates and per update.
 SPECS = {
     "mean": {"strategy": {"preset": "fedavg", **ROUNDS}},
     "momentum": {
+        **KEPT,
         "checkpoint_every": "1h",  # a restart makes the versions again from the spool
         "strategy": {"preset": "fedavgm", **ROUNDS, "staleness": "polynomial", "weight_max": 4096,
                      "server": {"lr": 0.7, "momentum": 0.9}}},
     "mixing": {"strategy": {"preset": "fedasync", "alpha": 0.7, "staleness": "hinge",
                             "staleness_a": 2.5, "staleness_b": 1},
                "stop": {"versions": 9}},
-    "mixing-nesterov": {"strategy": {"preset": "fedasync", "server": {"optimizer": "nesterov"}},
+    "mixing-nesterov": {**KEPT, "strategy": {"preset": "fedasync", "server": {"optimizer": "nesterov"}},
                         "stop": {"versions": 9}},
     "adam": {"checkpoint_every": "1h",
              "strategy": {"preset": "fedadam", **ROUNDS, "weight_share_max": 0.4,
                           "server": {"variant": "standard"}}},
-    "yogi": {"strategy": {"preset": "fedbuff", "goal": 4, "server": {"optimizer": "yogi"}}},
+    "yogi": {**KEPT, "strategy": {"preset": "fedbuff", "goal": 4, "server": {"optimizer": "yogi"}}},
     "adagrad": {"checkpoint_every": "1h",
                 "strategy": {"preset": "fedadagrad", **ROUNDS, "server": {"beta1": 0.5},
                              "weights": "attribute", "weight_attribute": "beds"}},
-    "combined": {"checkpoint_every": "1h",
+    "combined": {**KEPT, "checkpoint_every": "1h",
                  "strategy": {"preset": "fedbuff", "goal": 4, "combiner": "external",
                               "server": {"optimizer": "momentum", "momentum": 0.5}}},
 }
@@ -438,7 +441,17 @@ class Play:
             pathlib.Path(self.daemon.data, "runs", self.spec["name"], "ledger"))
         checker.require([r.text for r in in_file] == [r.text for r in evidence["records"]],
                         "the ledger's file and its lines differ")
+        if "keep" in self.spec:
+            self.check_replay(settled)
         return settled
+
+    def check_replay(self, settled):
+        """The heart, told the same, comes to the same; to as many updates as were counted here."""
+        report = replay(self.daemon.data, self.spec["name"])
+        counted = sum(version is not None for version, _, _ in settled.values())
+        found = report["versions"], report["updates"], report["digest"]
+        checker.require(found == (self.final["version"], counted, self.final["model"]["digest"]),
+                        "replayed:", report, "and was", self.final)
 
     def check_fates(self, settled):
         """The daemon says of each update what its ledger says."""

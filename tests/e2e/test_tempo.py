@@ -13,7 +13,7 @@ import time
 import unittest
 
 import checker
-from harness import TRIB, Daemon, main, read_safetensors, safetensors, wait_for
+from harness import TRIB, Daemon, main, read_safetensors, replay, safetensors, wait_for
 
 VECTORS = pathlib.Path(__file__).resolve().parents[1] / "vectors"
 MODEL = safetensors({"w": ([2], [0, 0])})
@@ -42,6 +42,10 @@ class Tempo(unittest.TestCase):
         done = subprocess.run([TRIB, "ledger", "verify", self.daemon.data, run.name, "--json"],
                               capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual({name: replay(self.daemon.data, run.name)[name]
+                          for name in ("versions", "updates")},
+                         {"versions": report["versions"], "updates": report["updates"]})
         self.daemon.start()
 
     def test_fedbuff_is_the_published_rule(self):

@@ -275,6 +275,8 @@ static enum trib_status read_spec(struct choice *choice, const json_t *document,
         json_decref(complete);
         choice->slowest = slowest_of(spec);
         choice->is_checkpointed_always = spec->checkpoint_every == 0 && !spec->keep.updates_forever;
+        choice->is_recorded =
+            spec->keep.updates_forever && spec->durability == TRIB_DURABILITY_SPOOL;
         choice->people.trainer_count = spec->strategy.quorum;
     }
     trib_spec_free(spec);

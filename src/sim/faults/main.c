@@ -20,6 +20,7 @@
 #include "sim/faults/people.h"
 #include "sim/faults/tally.h"
 #include "sim/faults/world.h"
+#include "sim/playback.h"
 #include "wire/yaml.h"
 
 #define MINUTE (60 * TRIB_SECOND)
@@ -283,6 +284,29 @@ static void live(void) {
     }
 }
 
+/* What the heart was told, it is told again. A bit that was flipped, or a tape that the disk did not
+ * take, is a reason not to come to the same. */
+static void play_again(void) {
+    struct trib_error error = {0};
+    struct trib_files *files;
+    struct trib_playback_report report;
+    if (!plan.choice.is_recorded || world.has_lost_tape) {
+        return;
+    }
+    TRIB_ASSERT(trib_files_open(&world.env, "data", true, &files, &error) == TRIB_OK);
+    const struct trib_playback_options options = {.files = files, .run = plan.choice.judge.run};
+    if (trib_playback_run(&world.env, &options, &report, &error) != TRIB_OK) {
+        world_fail("played again: %s", error.text);
+    }
+    trib_files_close(files);
+    if (report.versions != judge_version()) {
+        world_fail("played again: %" PRIu64 " versions of %" PRIu64, report.versions,
+                   judge_version());
+    }
+    check_nothing_left("a playback");
+    tally_add(TALLY_PLAYED, report.versions);
+}
+
 static void run_world(uint64_t seed, const struct options *options) {
     struct trib_error error = {0};
     memset(&plan, 0, sizeof plan);
@@ -301,6 +325,7 @@ static void run_world(uint64_t seed, const struct options *options) {
     live();
     while (world_step()) { /* the last connections hear that they are lost */
     }
+    play_again();
     if (options->is_verbose) {
         printf("seed %" PRIu64 ": %" PRIu64 " steps, %.0f s, %" PRIu64 " requests, %" PRIu64
                " crashes, %" PRIu64 " starts, %zu acknowledged, version %" PRIu64

@@ -54,6 +54,7 @@
     ROW(VERSIONS, "versions computed again from what the clients sent: the same bits")       \
     ROW(REVISIONS, "changes of the spec, each version judged by its own")                    \
     ROW(COMBINED, "versions that are what an external combiner sent for their updates")      \
+    ROW(PLAYED, "versions made again by telling the heart the same: the same bits")          \
     ROW(TOLD, "answers that told nothing which was not durable")                             \
     ROW(CRASHES_CHECKED, "crashes after which every durable record was there")               \
     ROW(ROT_NOTICED, "flipped bits that the daemon noticed")                                 \

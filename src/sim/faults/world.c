@@ -162,6 +162,7 @@ static void env_log(void *context, enum trib_log_level level, const char *line) 
     static const char *const levels[] = {"debug", "info", "warn", "error"};
     (void)context;
     world_trace("        daemon %s: %s", levels[level], line);
+    world.has_lost_tape |= strncmp(line, "tape_ends ", 10) == 0;
     if (strncmp(line, "reopened ", 9) == 0) {
         bool before = world_enter(false);
         judge_begins_anew();

@@ -31,6 +31,7 @@ struct world {
     bool is_inside;                /* the daemon is at work, not those who watch it or talk to it */
     double memory_chance;          /* that an allocation of the daemon is refused */
     bool has_refused_memory;       /* since somebody cleared it */
+    bool has_lost_tape;            /* what the heart was told is not on record any more */
     double index_chance;           /* that a file call of SQLite fails */
     double wall_shift;             /* seconds: the wall clock was set */
     bool is_crash_wanted;          /* power fails before the next happening */
