@@ -36,6 +36,12 @@ struct trib_fleet_tally {
     double staleness, loss;
 };
 
+/* A client's score of a version on data of its own, which takes no virtual time. */
+struct trib_fleet_evaluation {
+    struct trib_work_score score; /* both written by the job */
+    struct trib_error error;      /* with its status */
+};
+
 enum trib_place_state {
     TRIB_PLACE_VACANT,   /* until its next moment */
     TRIB_PLACE_WAITING,  /* its client waits for a task */
@@ -56,11 +62,9 @@ struct trib_place {
     uint32_t steps; /* of the task; 0: as the settings say */
     uint32_t site;  /* of its client: index + 1; 0: none */
     char task[sizeof((struct trib_task *)0)->id];
-    bool is_evaluating;           /* WAITING: its client scores a version, which takes no time */
-    struct trib_work_score score; /* written by that job; its status: */
-    struct trib_error score_error;
-    struct trib_block *base_block; /* while has_job */
-    struct trib_block *own;        /* likewise: what its client kept when it was asked; or NULL */
+    struct trib_fleet_evaluation *evaluation; /* WAITING: its client scores a version; or NULL */
+    struct trib_block *base_block;            /* while has_job */
+    struct trib_block *own; /* likewise: what its client kept when it was asked; or NULL */
     struct trib_fleet_update *update; /* written by the job */
 };
 
@@ -176,6 +180,8 @@ void trib_fleet_places_begin(struct trib_fleet *fleet, uint32_t place,
                              const struct trib_task *task);
 /* An update of this client counts, so it keeps what was made with it. */
 void trib_fleet_places_keep(struct trib_fleet *fleet, struct trib_fleet_update *update);
+/* The job of its evaluation has been taken. */
+void trib_fleet_places_end_evaluation(const struct trib_fleet *fleet, struct trib_place *place);
 /* Its client asks for a task. */
 void trib_fleet_places_ask(struct trib_fleet *fleet, uint32_t place);
 void trib_fleet_places_decline(struct trib_fleet *fleet, uint32_t place);

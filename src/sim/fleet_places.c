@@ -211,6 +211,13 @@ static void fit_call(struct trib_fleet *fleet, struct trib_place *place,
     errand->compute = worked > left ? worked : left;
 }
 
+void trib_fleet_places_end_evaluation(const struct trib_fleet *fleet, struct trib_place *place) {
+    trib_release(fleet->env, place->evaluation, 1, sizeof *place->evaluation);
+    place->evaluation = NULL;
+    trib_block_unref(place->base_block);
+    place->base_block = NULL;
+}
+
 /* Most strategies keep nothing, so there is room for it only once something is kept. */
 void trib_fleet_places_keep(struct trib_fleet *fleet, struct trib_fleet_update *update) {
     if (update->trained.next_own == NULL) {
@@ -448,9 +455,9 @@ void trib_fleet_places_end(struct trib_fleet *fleet) {
             (void)trib_hands_drop(fleet->hands, number);
             end_job(fleet, place);
         }
-        if (place->is_evaluating) {
+        if (place->evaluation != NULL) {
             (void)trib_hands_drop(fleet->hands, number);
-            trib_block_unref(place->base_block);
+            trib_fleet_places_end_evaluation(fleet, place);
         }
         trib_fleet_update_free(fleet, place->update);
     }

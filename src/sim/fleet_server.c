@@ -49,8 +49,11 @@ static void begin_evaluation(struct trib_fleet *fleet, uint32_t number, trib_ver
                                            .version = version});
     if (is_possible && !is_evaluator) {
         TRIB_ASSERT(version == fleet->model.version || version == fleet->due_version);
-        place->is_evaluating = true;
-        place->score_error = (struct trib_error){0};
+        place->evaluation = trib_allocate(fleet->env, 1, sizeof *place->evaluation);
+        if (place->evaluation == NULL) {
+            trib_fleet_fail(fleet, TRIB_EMEMORY, NULL);
+            return;
+        }
         place->base_block =
             trib_block_ref(version == fleet->model.version ? fleet->model.current : fleet->due);
         trib_hands_give(fleet->hands, number, fleet->now);
@@ -269,15 +272,17 @@ static bool score(struct trib_fleet *fleet, struct trib_work_score *sum) {
 static bool score_own(struct trib_fleet *fleet, const struct trib_fleet_answer *answer,
                       struct trib_work_score *score) {
     struct trib_place *place = &fleet->places[answer->place];
+    if (place->evaluation == NULL) {
+        return false; /* there was no memory for it */
+    }
     trib_hands_take(fleet->hands, answer->place);
-    trib_block_unref(place->base_block);
-    place->base_block = NULL;
-    place->is_evaluating = false;
-    if (place->score_error.status != TRIB_OK) {
-        trib_fleet_fail(fleet, place->score_error.status, &place->score_error);
+    const struct trib_fleet_evaluation done = *place->evaluation;
+    trib_fleet_places_end_evaluation(fleet, place);
+    if (done.error.status != TRIB_OK) {
+        trib_fleet_fail(fleet, done.error.status, &done.error);
         return false;
     }
-    *score = place->score;
+    *score = done.score;
     fleet->report->own_reports++;
     if (answer->version == fleet->model.version) {
         struct trib_fleet_point *point = &fleet->point;

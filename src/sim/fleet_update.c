@@ -81,11 +81,12 @@ static void work_on_update(struct trib_fleet *fleet, uint32_t number, uint32_t h
 
 void trib_fleet_job(void *context, uint32_t job, uint32_t hand) {
     struct trib_fleet *fleet = context;
-    if (job < fleet->place_count && fleet->places[job].is_evaluating) {
-        struct trib_place *place = &fleet->places[job];
-        place->score_error.status = fleet->work->evaluate_own(
+    struct trib_place *place = &fleet->places[job < fleet->place_count ? job : fleet->place_count];
+    if (place->evaluation != NULL) {
+        struct trib_fleet_evaluation *evaluation = place->evaluation;
+        evaluation->error.status = fleet->work->evaluate_own(
             fleet->work->context, hand, place->client, values_of(fleet, place->base_block),
-            &place->score, &place->score_error);
+            &evaluation->score, &evaluation->error);
         return;
     }
     if (job < fleet->place_count) {

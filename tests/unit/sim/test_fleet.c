@@ -748,15 +748,8 @@ static void an_idle_client_costs_next_to_nothing(void **state) {
     assert_true(many - few <= 1000000 / 2); /* half a byte each; the target is 64 */
 }
 
-static void fail_every_allocation(const char *combiner) {
-    const struct trib_population_texts texts = {.clients = "6", .upload = "10kB"};
-    struct trial *trial =
-        begin(json_pack("{s:s, s:i, s:s}", "preset", "fedbuff", "goal", 2, "combiner", combiner), 4,
-              &texts);
-    trial->work = (struct trib_work){.train = train,
-                                     .evaluate = evaluate,
-                                     .evaluate_parts = 2,
-                                     .combine = *combiner == 'e' ? combine : NULL};
+/* Ends the trial. */
+static void fail_every_allocation(struct trial *trial) {
     const struct trib_fleet_options options = {.spec = trial->spec,
                                                .population = &trial->population,
                                                .model = trial->model,
@@ -782,8 +775,29 @@ static void fail_every_allocation(const char *combiner) {
 
 static void every_allocation_may_fail(void **state) {
     (void)state;
-    fail_every_allocation("sum");
-    fail_every_allocation("external");
+    const struct trib_population_texts texts = {
+        .clients = "6", .upload = "10kB", .attributes = "50% site=1 + 50% site=2"};
+    const struct trib_work work = {
+        .train = train, .evaluate = evaluate, .evaluate_parts = 2, .combine = combine};
+    for (int is_external = 0; is_external < 2; is_external++) {
+        struct trial *trial = begin(json_pack("{s:s, s:i, s:s}", "preset", "fedbuff", "goal", 2,
+                                              "combiner", is_external ? "external" : "sum"),
+                                    4, &texts);
+        trial->work = work;
+        trial->work.combine = is_external ? combine : NULL;
+        fail_every_allocation(trial);
+    }
+    /* Clients that evaluate and keep something, models from several bases. */
+    struct trial *trial = begin_selecting(
+        "{\"name\":\"t\",\"model\":{},\"strategy\":{\"preset\":\"s2s\",\"tick\":\"20s\"},"
+        "\"evaluate\":{\"on\":[\"clients\",\"evaluators\"]},\"stop\":{\"versions\":4},"
+        "\"sites\":[{\"match\":{\"site\":2},\"train\":{\"lr\":1}}]}",
+        &texts);
+    trial->work = work;
+    trial->work.combine = NULL;
+    trial->work.train = keep;
+    trial->work.evaluate_own = evaluate_own;
+    fail_every_allocation(trial);
 }
 
 int main(void) {
