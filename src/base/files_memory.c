@@ -576,7 +576,7 @@ static void revert(struct memory_node *node, struct trib_random *coin) {
         revert(node->now.list[index].node, coin);
 }
 
-static void crash(struct trib_files_memory *memory, struct trib_random *coin) {
+void trib_files_memory_kill(struct trib_files_memory *memory) {
     bool had_failed = memory->has_failed;
     set_failure(memory, 0, TRIB_EIO, false);
     pthread_mutex_lock(&memory->lock);
@@ -584,6 +584,12 @@ static void crash(struct trib_files_memory *memory, struct trib_random *coin) {
     for (struct trib_file *file = memory->handles; file; file = file->next)
         file->is_orphan = true;
     memory->handles_open = 0;
+    pthread_mutex_unlock(&memory->lock);
+}
+
+static void crash(struct trib_files_memory *memory, struct trib_random *coin) {
+    trib_files_memory_kill(memory);
+    pthread_mutex_lock(&memory->lock);
     revert(memory->root, coin);
     pthread_mutex_unlock(&memory->lock);
 }

@@ -64,6 +64,10 @@ void trib_files_memory_crash(struct trib_files_memory *memory);
  * the toss of a seeded coin, reached the disk all the same: torn writes. */
 void trib_files_memory_crash_torn(struct trib_files_memory *memory, uint64_t seed);
 
+/* The program dies and the machine goes on: all that was written stays as it is, synced or not. Open
+ * files are orphaned as above. Ends ..._fail() and ..._stop(). */
+void trib_files_memory_kill(struct trib_files_memory *memory);
+
 /* What a crash would leave of a file at this moment; borrowed until the next call of any kind.
  * NULL: nothing, there would be no such file. */
 const void *trib_files_memory_durable(const struct trib_files_memory *memory, const char *path,

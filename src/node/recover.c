@@ -628,12 +628,12 @@ static enum trib_status make_heart(struct recovery *recovery) {
 }
 
 /* A file that is found may have a name for the time being only: whoever gave it that, died or failed
- * before the folder was synced. What is promised of such a file is lost in the next power cut. */
+ * before the folder was synced. What is promised of such a file is lost in the next power cut. (The spool
+ * sees to its own folder.) */
 static enum trib_status sync_names(const struct recovery *recovery, const char *name) {
     const struct trib_files *files = recovery->hosted->node->directory.files;
-    char own[TRIB_DIRECTORY_PATH_BYTES], spool[TRIB_DIRECTORY_PATH_BYTES];
-    const char *const folders[] = {"runs", trib_directory_path(own, name, NULL),
-                                   trib_directory_path(spool, name, "spool")};
+    char path[TRIB_DIRECTORY_PATH_BYTES];
+    const char *const folders[] = {"runs", trib_directory_path(path, name, NULL)};
     enum trib_status status = TRIB_OK;
     for (size_t i = 0; status == TRIB_OK && i < sizeof folders / sizeof *folders; i++) {
         status = files->sync_directory(files->context, folders[i]);

@@ -347,12 +347,17 @@ static enum trib_status scan_all(struct scan *scan, const struct trib_numbers *s
     return TRIB_OK;
 }
 
+/* What is found may have its name for the time being only: whoever gave it that, died or failed before
+ * the folder was synced. */
 static enum trib_status load(struct scan *scan, struct trib_spool_report *report) {
     const struct trib_spool *spool = scan->spool;
+    const struct trib_files *files = spool->folder.files;
     struct trib_numbers segments = {0};
     struct trib_numbers bodies = {0};
-    enum trib_status status = trib_numbers_list(spool->folder.env, spool->folder.files,
-                                                spool->folder.path, ".segment", &segments);
+    enum trib_status status = files->sync_directory(files->context, spool->folder.path);
+    if (status == TRIB_OK)
+        status =
+            trib_numbers_list(spool->folder.env, files, spool->folder.path, ".segment", &segments);
     if (status == TRIB_OK)
         status = trib_numbers_list(spool->folder.env, spool->folder.files, spool->folder.path,
                                    ".body", &bodies);

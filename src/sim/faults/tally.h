@@ -7,6 +7,7 @@
 
 #define TALLY_FAULTS(ROW)                                                     \
     ROW(POWER_CUT, "power cut, between two happenings or within a file call") \
+    ROW(KILLED, "daemon killed, and the machine went on")                     \
     ROW(TORN, "unsynced sectors that were there all the same")                \
     ROW(TERMINATED, "daemon told to end")                                     \
     ROW(ADDRESS_TAKEN, "address taken when it started")                       \

@@ -295,8 +295,9 @@ static void close_indexes(struct trib_node *node) {
 }
 
 void world_crash(void) {
+    bool is_killed = world_chance(0.3);
     world.crashes++;
-    tally_add(TALLY_POWER_CUT, 1);
+    tally_add(is_killed ? TALLY_KILLED : TALLY_POWER_CUT, 1);
     if (world.node != NULL) {
         close_indexes(world.node);
         world.node = NULL;
@@ -314,9 +315,11 @@ void world_crash(void) {
         give_block(blocks);
     }
     machine_json_crash();
-    bool is_torn = world_chance(0.5);
+    bool is_torn = !is_killed && world_chance(0.5);
     tally_add(TALLY_TORN, is_torn);
-    if (is_torn) {
+    if (is_killed) {
+        trib_files_memory_kill(&world.disk);
+    } else if (is_torn) {
         trib_files_memory_crash_torn(&world.disk, trib_random_u64(&world.chance));
     } else {
         trib_files_memory_crash(&world.disk);
@@ -324,7 +327,7 @@ void world_crash(void) {
     world.disk.has_failed = false;
     machine_files_crash();
     world.is_crash_wanted = false;
-    world_trace("        the machine crashed%s",
+    world_trace("        the %s%s", is_killed ? "daemon was killed" : "machine crashed",
                 is_torn ? ", some unsynced sectors are there" : "");
 }
 

@@ -140,6 +140,20 @@ static void test_crashed_files_only_close(void **state) {
     files->close(files->context, file);
 }
 
+static void test_a_kill_takes_nothing_but_what_is_open(void **state) {
+    (void)state;
+    struct trib_file *file = durable_file("old");
+    must_write(file, 0, "new");
+    trib_files_memory_stop(&memory, 1);
+    trib_files_memory_kill(&memory);
+    assert_int_equal(memory.handles_open, 0);
+    assert_int_equal(files->write_at(files->context, file, 0, "odd", 3), TRIB_EIO);
+    assert_string_equal(contents("a"), "new");
+    trib_files_memory_crash(&memory); /* nobody has synced it since */
+    assert_string_equal(contents("a"), "old");
+    files->close(files->context, file);
+}
+
 static void test_failed_writes_are_half_done(void **state) {
     (void)state;
     struct trib_file *file = durable_file("old");
@@ -259,6 +273,7 @@ int main(void) {
         TEST(test_lost_syncs_say_yes_and_do_nothing),
         TEST(test_a_sync_after_a_failed_one_is_no_help),
         TEST(test_crashed_files_only_close),
+        TEST(test_a_kill_takes_nothing_but_what_is_open),
         TEST(test_failed_writes_are_half_done),
         TEST(test_stop_is_for_good_until_the_crash),
         TEST(test_a_full_disk_takes_what_fits),

@@ -578,6 +578,31 @@ static void test_crash_after_every_call(void **state) {
     }
 }
 
+/* A program that dies after any call leaves files whose names no folder was synced for. The next one
+ * finds them and goes on with them; what it promises must outlast a power cut all the same. */
+static void test_names_of_a_life_before_are_for_good(void **state) {
+    (void)state;
+    bool has_stopped = true;
+    for (uint64_t nth = 1; has_stopped; nth++) {
+        struct world world;
+        begin_world(&world, nth);
+        assert_int_equal(open_spool(&world, &tight), TRIB_OK);
+        trib_files_memory_stop(&world.memory, nth);
+        (void)append(&world, TRIB_SPOOL_UPDATE, 100);
+        (void)commit(&world, 0);
+        has_stopped = world.memory.has_failed;
+        trib_files_memory_kill(&world.memory);
+        reopen_and_check(&world);
+        size_t first = world.item_count;
+        assert_int_equal(append(&world, TRIB_SPOOL_UPDATE, 100), TRIB_OK);
+        assert_int_equal(commit(&world, first), TRIB_OK);
+        go_down(&world, LOSES_POWER, 0);
+        reopen_and_check(&world);
+        release_all(&world);
+        end_world(&world);
+    }
+}
+
 static void test_out_of_memory(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 3; seed++) {
@@ -684,6 +709,7 @@ int main(void) {
         cmocka_unit_test(test_a_lost_segment_tail_is_found),
         cmocka_unit_test(test_fault_at_every_call),
         cmocka_unit_test(test_crash_after_every_call),
+        cmocka_unit_test(test_names_of_a_life_before_are_for_good),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_open_out_of_memory),
         cmocka_unit_test(test_golden_file),
