@@ -37,6 +37,14 @@ static inline void sip_round(uint64_t v[4]) {
     v[2] = rotate_left(v[2], 32);
 }
 
+/* The last key_bytes % 8 bytes, from the low end. */
+static uint64_t tail_of(const unsigned char *key, size_t key_bytes) {
+    uint64_t tail = 0;
+    for (size_t index = key_bytes / 8 * 8; index < key_bytes; index++)
+        tail |= (uint64_t)key[index] << index % 8 * 8;
+    return tail;
+}
+
 static uint32_t hash_of(const struct trib_map *map, const unsigned char *key, size_t key_bytes) {
     uint64_t v[4] = {
         map->hash_key[0] ^ UINT64_C(0x736f6d6570736575),
@@ -52,9 +60,7 @@ static uint32_t hash_of(const struct trib_map *map, const unsigned char *key, si
         sip_round(v);
         v[0] ^= word;
     }
-    word = 0;
-    memcpy(&word, key + whole_bytes, key_bytes - whole_bytes);
-    word |= (uint64_t)key_bytes << 56;
+    word = tail_of(key, key_bytes) | (uint64_t)key_bytes << 56;
     v[3] ^= word;
     sip_round(v);
     v[0] ^= word;

@@ -212,9 +212,11 @@ static bool is_trainer(struct trib_run *run, const struct trib_event *event,
     return false;
 }
 
-static bool is_known(const struct trib_run *run, const struct trib_event *event) {
+static bool is_known(const struct trib_run *run, const struct trib_event *event,
+                     const struct trib_client *client) {
     return event->settled.fate != TRIB_FATE_NONE ||
-           trib_slots_find(&run->slots, event->client, event->id) != TRIB_SLOT_NONE;
+           (client->pins > 0 &&
+            trib_slots_find(&run->slots, event->client, event->id) != TRIB_SLOT_NONE);
 }
 
 void trib_admission_offer(struct trib_run *run, const struct trib_event *event) {
@@ -222,7 +224,7 @@ void trib_admission_offer(struct trib_run *run, const struct trib_event *event) 
     if (!client)
         return;
     /* First of all: whoever was acknowledged can ask again, in any state. */
-    if (is_known(run, event)) {
+    if (is_known(run, event, client)) {
         trib_heart_emit(run, TRIB_EFFECT_COMPARE)->request = event->request;
         return;
     }
@@ -269,7 +271,7 @@ void trib_admission_update(struct trib_run *run, const struct trib_event *event)
     struct trib_client *client = trib_polls_hear(run, event);
     if (!client)
         return;
-    if (is_known(run, event)) {
+    if (is_known(run, event, client)) {
         trib_heart_refuse(run, event->request, client, TRIB_REFUSE_BUSY,
                           "another attempt for update %.64s came first", event->id);
         return;

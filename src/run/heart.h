@@ -141,13 +141,14 @@ struct trib_run {
     struct trib_report *reports; /* [TRIB_RECORDS_MAX] */
     uint64_t records;            /* numbers given to RECORD effects so far */
     struct trib_map waiting;     /* request -> who holds it, for LEAVE */
+    uint32_t asking; /* roster index + 1 of whose ASK this step is, while it may be answered yet */
 
     uint64_t counted, dropped;
 };
 
 /* --- run.c --- */
 
-/* Append an effect, zeroed but for its kind. There is always room for what one event causes. */
+/* Append an effect, zeroed but for its kind; its task is left to whoever gives one. There is always room for what one event causes. */
 struct trib_effect *trib_heart_emit(struct trib_run *run, enum trib_effect_kind kind);
 /* May a queue be worked off further? False: the rest waits for the next step. */
 bool trib_heart_has_room(struct trib_run *run);

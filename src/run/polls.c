@@ -8,9 +8,11 @@
 #include "run/heart.h"
 
 #define TASK_ID_BYTES sizeof((struct trib_task *)0)->id
+_Static_assert(TASK_ID_BYTES >= TRIB_DECIMAL_BYTES - 1 + sizeof ".4294967295",
+               "room for a version and a number");
 
 struct trib_client *trib_polls_hear(struct trib_run *run, const struct trib_event *event) {
-    struct trib_client *client = trib_roster_find(&run->roster, event->client);
+    struct trib_client *client = trib_roster_find_speaker(&run->roster, event->client);
     if (!client) {
         trib_heart_refuse(run, event->request, NULL, TRIB_REFUSE_UNKNOWN_CLIENT,
                           "client %.64s has not joined this run", event->client);
@@ -42,7 +44,7 @@ static const char *closed_to(const struct trib_run *run, const struct trib_clien
 }
 
 void trib_polls_join(struct trib_run *run, const struct trib_event *event) {
-    struct trib_client *client = trib_roster_find(&run->roster, event->client);
+    struct trib_client *client = trib_roster_find_speaker(&run->roster, event->client);
     const char *obstacle = closed_to(run, client, event->role);
     if (obstacle) {
         trib_heart_refuse(run, event->request, NULL, TRIB_REFUSE_ROLE, "client %.64s %s",
@@ -75,9 +77,11 @@ void trib_polls_join(struct trib_run *run, const struct trib_event *event) {
 static void name_train_task(const struct trib_run *run, const struct trib_client *client,
                             char *id) {
     uint32_t number = client->base == client->task_version ? client->updates_of_base : 0;
+    size_t digits = trib_words_decimal(id, client->task_version);
+    id[digits] = '.';
     do {
-        trib_words(id, TASK_ID_BYTES, "%" PRIu64 ".%u", client->task_version, number++);
-    } while (trib_slots_find(&run->slots, client->name, id) != TRIB_SLOT_NONE);
+        (void)trib_words_decimal(id + digits + 1, number++);
+    } while (client->pins > 0 && trib_slots_find(&run->slots, client->name, id) != TRIB_SLOT_NONE);
 }
 
 static void name_evaluation_task(trib_version version, char *id) {
@@ -173,12 +177,19 @@ static struct trib_task task_for(const struct trib_run *run, const struct trib_c
 
 /* --- polls ------------------------------------------------------------------------------------ */
 
+static bool is_asking(const struct trib_run *run, const struct trib_client *client) {
+    return run->asking == trib_roster_index(&run->roster, client) + 1;
+}
+
 static void answer(struct trib_run *run, struct trib_client *client, const struct trib_task *task) {
     struct trib_effect *effect = trib_heart_emit(run, TRIB_EFFECT_TASK);
     effect->request = client->poll;
     effect->version = task->version;
     effect->task = *task;
-    trib_heart_let_go(run, client->poll);
+    if (is_asking(run, client))
+        run->asking = 0;
+    else
+        trib_heart_let_go(run, client->poll);
     trib_roster_unpark(&run->roster, client, run->now);
 }
 
@@ -198,9 +209,17 @@ void trib_polls_ask(struct trib_run *run, const struct trib_event *event) {
     if (client->poll)
         answer_wait(run, client, "a newer poll of this client has taken its place");
     trib_roster_park(&run->roster, client, event->request, event->wait_until, run->now);
-    if (trib_heart_hold(run, event->request, TRIB_HOLDER_POLL,
-                        trib_roster_index(&run->roster, client)))
-        trib_roster_call(&run->roster, client);
+    trib_roster_call(&run->roster, client);
+    run->asking = trib_roster_index(&run->roster, client) + 1;
+}
+
+/* Most polls are answered in their own step. Only one that is not can be withdrawn. */
+static void hold_asking(struct trib_run *run) {
+    if (run->asking == 0)
+        return;
+    struct trib_client *client = &run->roster.clients[run->asking - 1];
+    if (trib_heart_hold(run, client->poll, TRIB_HOLDER_POLL, run->asking - 1))
+        run->asking = 0;
     else
         answer_wait(run, client, "no memory to wait here");
 }
@@ -216,12 +235,13 @@ void trib_polls_settle(struct trib_run *run) {
         }
         trib_roster_schedule(&run->roster, client, run->now);
     }
+    hold_asking(run);
 }
 
 /* --- silence and departure ---------------------------------------------------------------- */
 
 void trib_polls_alive(struct trib_run *run, const struct trib_event *event) {
-    struct trib_client *client = trib_roster_find(&run->roster, event->client);
+    struct trib_client *client = trib_roster_find_speaker(&run->roster, event->client);
     if (!client)
         return; /* Nobody waits for an answer to this. */
     trib_roster_hear(&run->roster, client, run->now);
@@ -229,7 +249,7 @@ void trib_polls_alive(struct trib_run *run, const struct trib_event *event) {
 }
 
 void trib_polls_depart(struct trib_run *run, const struct trib_event *event) {
-    struct trib_client *client = trib_roster_find(&run->roster, event->client);
+    struct trib_client *client = trib_roster_find_speaker(&run->roster, event->client);
     if (!client)
         return;
     if (client->poll)

@@ -31,6 +31,16 @@ struct trib_client *trib_roster_find(const struct trib_roster *roster, const cha
     return &roster->clients[index];
 }
 
+struct trib_client *trib_roster_find_speaker(struct trib_roster *roster, const char *name) {
+    struct trib_client *last = roster->speaker ? &roster->clients[roster->speaker - 1] : NULL;
+    if (last && strcmp(last->name, name) == 0)
+        return last;
+    struct trib_client *client = trib_roster_find(roster, name);
+    if (client)
+        roster->speaker = trib_roster_index(roster, client) + 1;
+    return client;
+}
+
 static bool grow_ranking(struct trib_roster *roster, uint32_t capacity) {
     if (capacity <= roster->ranking_capacity)
         return true;
@@ -154,6 +164,7 @@ struct trib_client *trib_roster_add(struct trib_roster *roster, const char *name
     }
     client->role = role;
     memcpy(client->name, name, name_bytes + 1);
+    roster->speaker = index + 1;
     judge_idle(roster, client);
     return client;
 }
@@ -232,7 +243,8 @@ static void set_present(struct trib_roster *roster, struct trib_client *client, 
 
 void trib_roster_hear(struct trib_roster *roster, struct trib_client *client, trib_time_ns now) {
     client->spoke_at = now;
-    set_present(roster, client, true);
+    if (!client->is_present)
+        set_present(roster, client, true);
     trib_roster_schedule(roster, client, now);
 }
 

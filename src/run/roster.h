@@ -29,7 +29,8 @@ struct trib_client {
     bool is_idle;              /* private: in the queue of those who may be forgotten */
     struct trib_traits traits; /* read-only: what follows from its attributes */
     uint32_t refusals;         /* in a row, of the kinds that count */
-    uint32_t pins;             /* private: what is under way of it, which names its index */
+    uint32_t pins;             /* read-only: what is under way of it, which names its index; 0: it
+                                  has no slot */
     uint32_t next_idle;        /* private: index + 1 of its neighbours in that queue */
     uint32_t previous_idle;
     trib_time_ns spoke_at; /* last sign of life */
@@ -80,6 +81,7 @@ struct trib_roster {
     trib_time_ns lease;          /* read-only */
     struct trib_map names;       /* private: name -> index */
     struct trib_agenda agenda;   /* private: what each client waits for next */
+    uint32_t speaker;            /* private: index + 1 of whoever was heard last */
     uint32_t first_called;       /* private: index + 1 */
     uint32_t last_called;        /* private */
     uint32_t first_idle;         /* private: index + 1; idle longest */
@@ -101,6 +103,8 @@ void trib_roster_deinit(struct trib_roster *roster);
 
 /* NULL: never joined. */
 struct trib_client *trib_roster_find(const struct trib_roster *roster, const char *name);
+/* The same, quicker if it is the client that was found or added last: who speaks often goes on. */
+struct trib_client *trib_roster_find_speaker(struct trib_roster *roster, const char *name);
 /* A new client, not present; in a full roster it takes the place of the one that has been idle
  * longest. NULL: clients_max, or no memory; nothing has changed. */
 struct trib_client *trib_roster_add(struct trib_roster *roster, const char *name,

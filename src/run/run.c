@@ -1,6 +1,7 @@
 /* run.c - the step of the heart: birth, restart, dispatch. */
 #include "run/run.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "base/words.h"
@@ -163,7 +164,10 @@ struct trib_effect *trib_heart_emit(struct trib_run *run, enum trib_effect_kind 
     struct trib_effects *effects = run->effects;
     TRIB_ASSERT(effects->count < TRIB_EFFECTS_MAX);
     struct trib_effect *effect = &effects->items[effects->count++];
-    *effect = (struct trib_effect){.kind = kind, .slot = TRIB_SLOT_NONE};
+    memset(effect, 0, offsetof(struct trib_effect, task));
+    effect->kind = kind;
+    effect->slot = TRIB_SLOT_NONE;
+    effect->text[0] = '\0';
     return effect;
 }
 

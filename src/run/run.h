@@ -201,13 +201,16 @@ struct trib_effect {
     trib_version version;
     uint32_t accumulator; /* 0 .. accumulators - 1 */
     enum trib_refusal refusal;
-    char text[160]; /* refusal: message with field, value and limit; state: reason */
-    struct trib_task task;
     enum trib_fate fate;
     enum trib_record_kind record_kind;
     uint64_t record;            /* number to give back in RECORDED */
     enum trib_run_state state;  /* STATE, RECORD of a state */
     uint64_t staleness, weight; /* SPOOL, ACKNOWLEDGE of a slot, FOLD */
+    union {
+        struct trib_task task; /* TASK */
+        char text[160];        /* REFUSE: message with field, value and limit; STATE and RECORD of
+                                  one: reason; SET_ASIDE: the client */
+    };
 };
 
 #define TRIB_EFFECTS_MAX 256

@@ -10,15 +10,13 @@ struct slot_key {
 };
 
 /* Names hold no '/', so client/id is unambiguous. */
-static struct slot_key key_of(const char *client, const char *id) {
-    struct slot_key key;
+static void make_key(struct slot_key *key, const char *client, const char *id) {
     size_t client_bytes = strlen(client), id_bytes = strlen(id);
     TRIB_ASSERT(client_bytes < TRIB_NAME_BYTES && id_bytes < TRIB_NAME_BYTES);
-    memcpy(key.bytes, client, client_bytes);
-    key.bytes[client_bytes] = '/';
-    memcpy(key.bytes + client_bytes + 1, id, id_bytes);
-    key.byte_count = client_bytes + 1 + id_bytes;
-    return key;
+    memcpy(key->bytes, client, client_bytes);
+    key->bytes[client_bytes] = '/';
+    memcpy(key->bytes + client_bytes + 1, id, id_bytes);
+    key->byte_count = client_bytes + 1 + id_bytes;
 }
 
 bool trib_slots_init(struct trib_slots *slots, const struct trib_env *env, uint32_t slot_count) {
@@ -40,7 +38,8 @@ void trib_slots_deinit(struct trib_slots *slots) {
 }
 
 trib_slot trib_slots_find(const struct trib_slots *slots, const char *client, const char *id) {
-    struct slot_key key = key_of(client, id);
+    struct slot_key key;
+    make_key(&key, client, id);
     uint64_t slot;
     bool is_known = trib_map_get(&slots->ids, key.bytes, key.byte_count, &slot);
     return is_known ? (trib_slot)slot : TRIB_SLOT_NONE;
@@ -48,7 +47,8 @@ trib_slot trib_slots_find(const struct trib_slots *slots, const char *client, co
 
 trib_slot trib_slots_take(struct trib_slots *slots, const char *client, const char *id) {
     trib_slot slot = slots->first_free;
-    struct slot_key key = key_of(client, id);
+    struct slot_key key;
+    make_key(&key, client, id);
     if (slot == TRIB_SLOT_NONE || !trib_map_put(&slots->ids, key.bytes, key.byte_count, slot))
         return TRIB_SLOT_NONE;
     struct trib_admitted *admitted = &slots->items[slot];
@@ -65,7 +65,8 @@ void trib_slots_free(struct trib_slots *slots, trib_slot slot) {
     TRIB_ASSERT(slot < slots->slot_count);
     struct trib_admitted *admitted = &slots->items[slot];
     TRIB_ASSERT(admitted->state != TRIB_SLOT_FREE);
-    struct slot_key key = key_of(admitted->client, admitted->id);
+    struct slot_key key;
+    make_key(&key, admitted->client, admitted->id);
     bool was_known = trib_map_remove(&slots->ids, key.bytes, key.byte_count);
     TRIB_ASSERT(was_known);
     admitted->state = TRIB_SLOT_FREE;

@@ -49,7 +49,8 @@ enum trib_place_state {
 };
 
 struct trib_place {
-    uint64_t client; /* TRIB_NOBODY: vacant */
+    uint64_t client;                 /* TRIB_NOBODY: vacant */
+    char name[TRIB_WORK_NAME_BYTES]; /* of that client; of the last one while vacant */
     enum trib_place_state state;
     uint32_t generation; /* of its moments: older ones mean nothing */
     bool is_joined;
@@ -185,8 +186,6 @@ void trib_fleet_places_end_evaluation(const struct trib_fleet *fleet, struct tri
 /* Its client asks for a task. */
 void trib_fleet_places_ask(struct trib_fleet *fleet, uint32_t place);
 void trib_fleet_places_decline(struct trib_fleet *fleet, uint32_t place);
-/* The name by which the run knows the place. name has TRIB_NAME_BYTES. */
-void trib_fleet_places_name(const struct trib_fleet *fleet, uint32_t place, char *name);
 
 /* --- fleet_server.c --- */
 bool trib_fleet_server_init(struct trib_fleet *fleet);

@@ -19,17 +19,8 @@
 #define EVALUATOR "test"              /* its name; no client has it */
 #define DRAWS_MAX 1000                /* of a client that is idle and available, in a row */
 #define LOOK_AGAIN (10 * TRIB_SECOND) /* when there was none */
-#define KEEP_ALL_MAX 1000000          /* places by default, when every client has one */
 
-/* --- names and bits ----------------------------------------------------------------------------- */
-
-void trib_fleet_places_name(const struct trib_fleet *fleet, uint32_t place, char *name) {
-    if (place == fleet->place_count) {
-        memcpy(name, EVALUATOR, sizeof EVALUATOR);
-    } else {
-        trib_work_client_name(fleet->places[place].client, name);
-    }
-}
+/* --- bits --------------------------------------------------------------------------------------- */
 
 static bool has_bit(const uint64_t *bits, uint64_t client) {
     return bits[client / 64] >> client % 64 & 1;
@@ -42,15 +33,14 @@ static void set_bit(uint64_t *bits, uint64_t client, bool value) {
 
 /* --- events ------------------------------------------------------------------------------------- */
 
-/* What every event of a place says of itself; name is borrowed by the event. */
+/* What every event of a place says of itself. */
 static struct trib_event event_of(const struct trib_fleet *fleet, uint32_t number,
-                                  enum trib_event_kind kind, char name[TRIB_NAME_BYTES]) {
+                                  enum trib_event_kind kind) {
     const struct trib_place *place = &fleet->places[number];
-    trib_fleet_places_name(fleet, number, name);
     return (struct trib_event){
         .kind = kind,
         .request = number + 1,
-        .client = name,
+        .client = place->name,
         .id = place->task,
         .version = place->base,
         .examples = place->examples,
@@ -59,14 +49,12 @@ static struct trib_event event_of(const struct trib_fleet *fleet, uint32_t numbe
 }
 
 void trib_fleet_places_ask(struct trib_fleet *fleet, uint32_t number) {
-    char name[TRIB_NAME_BYTES];
-    struct trib_event event = event_of(fleet, number, TRIB_EVENT_ASK, name);
+    struct trib_event event = event_of(fleet, number, TRIB_EVENT_ASK);
     trib_fleet_feed(fleet, &event);
 }
 
 void trib_fleet_places_decline(struct trib_fleet *fleet, uint32_t number) {
-    char name[TRIB_NAME_BYTES];
-    struct trib_event event = event_of(fleet, number, TRIB_EVENT_DECLINE, name);
+    struct trib_event event = event_of(fleet, number, TRIB_EVENT_DECLINE);
     trib_fleet_feed(fleet, &event);
     trib_fleet_places_ask(fleet, number);
 }
@@ -85,8 +73,8 @@ static void change(struct trib_place *place, enum trib_place_state state) {
 static void occupy(struct trib_fleet *fleet, uint32_t number, uint64_t client,
                    trib_time_ns there_until) {
     struct trib_place *place = &fleet->places[number];
-    char name[TRIB_NAME_BYTES];
     place->client = client;
+    trib_work_client_name(client, place->name);
     place->there_until = there_until;
     change(place, TRIB_PLACE_WAITING);
     set_bit(fleet->busy, client, true);
@@ -94,7 +82,7 @@ static void occupy(struct trib_fleet *fleet, uint32_t number, uint64_t client,
         trib_fleet_put(fleet, there_until, TRIB_MOMENT_LEAVE, number);
     }
     if (fleet->has_turns || !place->is_joined) {
-        struct trib_event event = event_of(fleet, number, TRIB_EVENT_JOIN, name);
+        struct trib_event event = event_of(fleet, number, TRIB_EVENT_JOIN);
         const struct trib_attributes *attributes = &fleet->population->attributes;
         event.attributes = trib_attributes_of(attributes, trib_attributes_row(attributes, client),
                                               &event.attribute_count);
@@ -151,8 +139,7 @@ static void vacate(struct trib_fleet *fleet, uint32_t number) {
 
 /* The client says goodbye, so that no seat is kept for it. */
 static void depart(struct trib_fleet *fleet, uint32_t number) {
-    char name[TRIB_NAME_BYTES];
-    struct trib_event event = event_of(fleet, number, TRIB_EVENT_DEPART, name);
+    struct trib_event event = event_of(fleet, number, TRIB_EVENT_DEPART);
     trib_fleet_feed(fleet, &event);
 }
 
@@ -306,9 +293,8 @@ static void vanish(struct trib_fleet *fleet, uint32_t number) {
 
 /* The head is judged before the body is sent; a refusal saves the client the upload. */
 static void offer(struct trib_fleet *fleet, uint32_t number) {
-    char name[TRIB_NAME_BYTES];
     struct trib_place *place = &fleet->places[number];
-    struct trib_event event = event_of(fleet, number, TRIB_EVENT_OFFER, name);
+    struct trib_event event = event_of(fleet, number, TRIB_EVENT_OFFER);
     uint64_t refused = fleet->report->updates_refused;
     event.byte_count = update_bytes(fleet);
     trib_fleet_feed(fleet, &event);
@@ -327,9 +313,8 @@ static void offer(struct trib_fleet *fleet, uint32_t number) {
 }
 
 static void send(struct trib_fleet *fleet, uint32_t number) {
-    char name[TRIB_NAME_BYTES];
     struct trib_place *place = &fleet->places[number];
-    struct trib_event event = event_of(fleet, number, TRIB_EVENT_UPDATE, name);
+    struct trib_event event = event_of(fleet, number, TRIB_EVENT_UPDATE);
     event.byte_count = update_bytes(fleet);
     event.examples = place->update->trained.examples;
     fleet->report->updates_sent++;
@@ -359,8 +344,7 @@ static void finish(struct trib_fleet *fleet, uint32_t number) {
     } else if (is_trained) {
         send(fleet, number);
     } else { /* a client whose training came to nothing gives its task back */
-        char name[TRIB_NAME_BYTES];
-        struct trib_event event = event_of(fleet, number, TRIB_EVENT_DECLINE, name);
+        struct trib_event event = event_of(fleet, number, TRIB_EVENT_DECLINE);
         trib_fleet_feed(fleet, &event);
     }
     trib_fleet_update_free(fleet, place->update); /* refused, or nothing */
@@ -422,6 +406,7 @@ bool trib_fleet_places_init(struct trib_fleet *fleet) {
     for (uint32_t number = 0; number <= fleet->place_count; number++) {
         fleet->places[number].client = TRIB_NOBODY;
     }
+    memcpy(fleet->places[fleet->place_count].name, EVALUATOR, sizeof EVALUATOR);
     uint32_t row_count = fleet->population->attributes.row_count;
     fleet->is_selected = trib_allocate(fleet->env, (size_t)row_count + 1, sizeof(bool));
     if (fleet->is_selected == NULL) {
@@ -437,8 +422,7 @@ bool trib_fleet_places_init(struct trib_fleet *fleet) {
 
 void trib_fleet_places_open(struct trib_fleet *fleet) {
     if (fleet->work->evaluate != NULL && fleet->spec->evaluate.on_evaluators) {
-        char name[TRIB_NAME_BYTES];
-        struct trib_event event = event_of(fleet, fleet->place_count, TRIB_EVENT_JOIN, name);
+        struct trib_event event = event_of(fleet, fleet->place_count, TRIB_EVENT_JOIN);
         event.role = TRIB_CLIENT_EVALUATOR;
         trib_fleet_feed(fleet, &event);
         trib_fleet_places_ask(fleet, fleet->place_count);

@@ -311,7 +311,6 @@ static bool score_test(struct trib_fleet *fleet, const struct trib_fleet_answer 
 
 static void answer_evaluation(struct trib_fleet *fleet, const struct trib_fleet_answer *answer) {
     struct trib_work_score sum;
-    char name[TRIB_NAME_BYTES];
     bool is_evaluator = answer->place == fleet->place_count;
     if (!(is_evaluator ? score_test : score_own)(fleet, answer, &sum)) {
         return;
@@ -321,11 +320,10 @@ static void answer_evaluation(struct trib_fleet *fleet, const struct trib_fleet_
                    : strcmp(metric, "loss") == 0   ? sum.loss
                                                    : (double)NAN;
     double value = total / (double)sum.examples;
-    trib_fleet_places_name(fleet, answer->place, name);
     struct trib_event event = {
         .kind = TRIB_EVENT_EVALUATION,
         .request = answer->place + 1,
-        .client = name,
+        .client = fleet->places[answer->place].name,
         .id = fleet->places[answer->place].task,
         .version = answer->version,
         .examples = sum.examples,

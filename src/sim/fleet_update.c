@@ -56,10 +56,8 @@ enum trib_status trib_fleet_update_check_foreign(const struct trib_fleet *fleet,
 static void work_on_update(struct trib_fleet *fleet, uint32_t number, uint32_t hand) {
     struct trib_place *place = &fleet->places[number];
     struct trib_fleet_update *update = place->update;
-    char name[TRIB_NAME_BYTES];
     const float *base = values_of(fleet, place->base_block);
-    trib_work_client_name(place->client, name);
-    const struct trib_work_task task = {place->client, name,
+    const struct trib_work_task task = {place->client, place->name,
                                         place->base,   place->steps,
                                         place->own,    fleet->courses[place->site].settings};
     update->status = fleet->work->train(fleet->work->context, hand, &task, base,

@@ -8,15 +8,8 @@
 #include "tensor/safetensors.h"
 
 void trib_work_client_name(uint64_t client, char *name) {
-    char digits[24];
-    size_t first = sizeof digits;
-    do {
-        digits[--first] = (char)('0' + client % 10);
-        client /= 10;
-    } while (client > 0);
-    *name++ = 'c';
-    memcpy(name, digits + first, sizeof digits - first);
-    name[sizeof digits - first] = '\0';
+    name[0] = 'c';
+    (void)trib_words_decimal(name + 1, client);
 }
 
 enum trib_status trib_work_update_layout(const struct trib_env *env,

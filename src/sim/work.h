@@ -9,6 +9,7 @@
 
 #include "base/block.h"
 #include "base/status.h"
+#include "base/words.h"
 #include "run/run.h"
 #include "tensor/layout.h"
 
@@ -79,7 +80,8 @@ struct trib_work {
                                 struct trib_block **delta, struct trib_error *error);
 };
 
-/* The name by which a client of a small population joins: "c17". name has TRIB_NAME_BYTES. */
+/* The name by which a client joins: "c17". name has TRIB_WORK_NAME_BYTES. */
+#define TRIB_WORK_NAME_BYTES (1 + TRIB_DECIMAL_BYTES)
 void trib_work_client_name(uint64_t client, char *name);
 /* What clients of a site train with, as the daemon's tasks have it (node/carry.c): JSON. site: index
  * + 1; 0: none. Release with trib_text_release(). NULL: no memory. */

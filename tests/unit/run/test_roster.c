@@ -227,6 +227,21 @@ static void without_memory_a_join_changes_nothing(void **state) {
     trib_env_faulty_deinit(&faulty);
 }
 
+static void whoever_speaks_again_is_found_and_whoever_is_forgotten_is_not(void **state) {
+    (void)state;
+    struct trib_roster roster;
+    trib_roster_init(&roster, trib_env_system(), 1, LEASE);
+    assert_null(trib_roster_find_speaker(&roster, "dev-1"));
+    struct trib_client *first = trib_roster_add(&roster, "dev-1", TRIB_CLIENT_TRAINER);
+    assert_ptr_equal(trib_roster_find_speaker(&roster, "dev-1"), first);
+    assert_null(trib_roster_find_speaker(&roster, "dev-2"));
+    struct trib_client *second = trib_roster_add(&roster, "dev-2", TRIB_CLIENT_TRAINER);
+    assert_ptr_equal(second, first); /* its place */
+    assert_null(trib_roster_find_speaker(&roster, "dev-1"));
+    assert_ptr_equal(trib_roster_find_speaker(&roster, "dev-2"), second);
+    trib_roster_deinit(&roster);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(silence_longer_than_the_lease_ends_presence),
@@ -238,6 +253,7 @@ int main(void) {
         cmocka_unit_test(the_roster_is_bounded),
         cmocka_unit_test(a_full_roster_forgets_the_one_that_is_idle_longest),
         cmocka_unit_test(whoever_departs_is_the_first_to_be_forgotten),
+        cmocka_unit_test(whoever_speaks_again_is_found_and_whoever_is_forgotten_is_not),
         cmocka_unit_test(without_memory_a_join_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
