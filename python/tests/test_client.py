@@ -545,6 +545,21 @@ class Roads(unittest.TestCase):
                 self.train_once(server, f"unix:{path}/r#{run.link.partition('#')[2]}")
                 self.assertEqual(run.version, 1)
 
+    def test_memory_is_handed_over_on_a_unix_socket(self):
+        import urllib.request
+
+        with trib.serve() as scratch:
+            path = scratch.data_dir / "s"
+            with trib.serve(options=["--listen", f"unix:{path}"]) as server:
+                run = server.create({"name": "r", "stop": {"versions": 1}},
+                                    {"w": np.zeros(300000, np.float32)})
+                self.train_once(server, f"unix:{path}/r#{run.link.partition('#')[2]}")
+                self.assertEqual(run.version, 1)
+                self.assertTrue((run.model()["w"] == 1).all())
+                with urllib.request.urlopen(f"{server.url}/metrics") as reply:
+                    handed = 0 if support.IS_PURE else 1  # pure Python sends the bytes
+                    self.assertIn(f"\ntributary_updates_handed_total {handed}\n", reply.read().decode())
+
     def test_tls_with_a_certificate_of_ones_own(self):
         import subprocess
         import tempfile

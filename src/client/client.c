@@ -209,6 +209,7 @@ static enum trib_status send_request(struct trib_client *client, const struct tr
         .body = request->kind == TRIB_ERRAND_SUBMIT ? update
                 : request->content_type != NULL     ? &text
                                                     : NULL,
+        .may_hand_over = request->kind == TRIB_ERRAND_SUBMIT,
     };
     char range[64];
     if (request->kind == TRIB_ERRAND_FETCH && client->download.byte_count > 0) {
@@ -305,7 +306,6 @@ static enum trib_status open_http(struct trib_client *client,
     const struct trib_http_options http = {
         .env = client->env,
         .transport = is_ours ? &client->plain : options->transport,
-        .may_hand_over = is_ours,
         .host = client->link.host,
         .port = port,
     };

@@ -32,7 +32,7 @@ struct trib_http {
     int idle_ms;
     void *connection;   /* NULL: none */
     bool was_cut;       /* the request was not sent to its end */
-    bool may_hand_over; /* by the options, and it has not been refused */
+    bool may_hand_over; /* its transport can, and it has not been refused */
     bool is_taken;      /* the daemon has said that it takes memory */
     int handed;         /* the body of the call under way as memory; -1: it is sent */
     size_t first;       /* received bytes not yet handed out: buffer[first, limit) */
@@ -83,7 +83,7 @@ static enum trib_status set_up(struct trib_http *http, const struct trib_http_op
         !take_text(options->host, http->host, sizeof http->host)) {
         return trib_error_set(error, TRIB_EINVALID, "the host is not valid");
     }
-    http->may_hand_over = options->may_hand_over && is_unix(http->host);
+    http->may_hand_over = is_unix(http->host) && trib_sockets_made(http->transport);
     if (strspn(port, "0123456789") != strlen(port) || (port[0] == '\0' && !is_unix(http->host)) ||
         !take_text(port, http->port, sizeof http->port)) {
         return trib_error_set(error, TRIB_EINVALID, "the port is not valid");
@@ -366,7 +366,7 @@ static enum trib_status fill_memory(struct trib_http *http, const struct trib_so
 static enum trib_status call_with_memory(struct trib_http *http, const struct trib_http_call *call,
                                          bool *is_done, struct trib_error *error) {
     *is_done = false;
-    if (!http->may_hand_over || !http->is_taken || call->body == NULL ||
+    if (!http->may_hand_over || !http->is_taken || !call->may_hand_over || call->body == NULL ||
         call->body->byte_count < TRIB_HANDOVER_BYTES_MIN) {
         return TRIB_OK;
     }

@@ -35,8 +35,6 @@ struct trib_http_options {
                                                "unix:/path"; copied */
     const char *port;                       /* "7070"; NULL with unix: */
     const char *token;                      /* sent as Authorization: Bearer; NULL: none; copied */
-    bool may_hand_over;                     /* transport is of client/socket.h: large bodies go to
-                                               "unix:/path" as memory, where the daemon takes it */
     uint32_t idle_ms;                       /* a daemon that is silent for so long is lost;
                                                0: 60,000 (long polls take up to 30 s) */
 };
@@ -49,6 +47,7 @@ struct trib_http_call {
     const struct trib_source *body; /* NULL: none. Read in pieces at multiples of 64 bytes, and
                                        again from the start when the call is repeated. Memory:
                                        trib_source_of_memory() */
+    bool may_hand_over;             /* an update: memory will do as well as bytes */
 };
 
 /* Make a handle; nothing is sent yet. *http is the caller's (trib_http_close), NULL on error.
@@ -68,9 +67,9 @@ enum trib_status trib_http_set_token(struct trib_http *http, const char *token,
  * early. A kept connection that turns out to be closed is replaced once, silently: every request
  * of docs/protocol.md may be repeated.
  *
- * A body of TRIB_HANDOVER_BYTES_MIN or more is handed over as memory (base/handover.h) to a daemon
- * on the same machine that has said in a reply that it takes it; where it then does not (417), the
- * bytes are sent, now and with all calls to come.
+ * A body of TRIB_HANDOVER_BYTES_MIN or more that may be handed over as memory (base/handover.h) is,
+ * to "unix:/path" through sockets of client/socket.h, once the daemon has said in a reply that it takes
+ * it; where it then does not (417), the bytes are sent, now and with all calls to come.
  *
  * TRIB_EUNAVAILABLE: no connection could be made; TRIB_EFORBIDDEN: likewise, and another attempt
  * will fare no better (TRIB_CONNECT_REFUSED); TRIB_ECLOSED: it was lost; TRIB_ETIMEOUT: idle

@@ -410,6 +410,10 @@ struct trib_transport trib_sockets_transport(struct trib_sockets *sockets) {
     };
 }
 
+bool trib_sockets_made(const struct trib_transport *transport) {
+    return transport->connect == socket_connect;
+}
+
 const struct trib_transport *trib_socket_transport(void) {
     static const struct trib_sockets sockets = {.bell = {NO_BELL, NO_BELL}, .idle_ms = IDLE_MS};
     static const struct trib_transport transport = {

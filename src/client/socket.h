@@ -29,6 +29,8 @@ void trib_sockets_deinit(struct trib_sockets *sockets);
  * quarter of a second after the one before unless that has failed sooner; the first that answers
  * is taken (RFC 8305 section 5, without sorting of our own). A proxy resolves names by itself. */
 struct trib_transport trib_sockets_transport(struct trib_sockets *sockets);
+/* Is this the transport of such sockets? */
+bool trib_sockets_made(const struct trib_transport *transport);
 /* Send one byte with a descriptor, which stays the caller's (unix(7), SCM_RIGHTS), over a connection
  * of these sockets to "unix:/path". False: it cannot be sent. */
 bool trib_socket_hand_over(void *connection, int descriptor);

@@ -394,6 +394,7 @@ static void memory_that_is_refused_is_sent(void **state) {
         {.expected = "PUT /small",
          .reply = "HTTP/1.1 200 OK\r\nTributary-Handover: memfd\r\nContent-Length: 0\r\n\r\n"},
         {.expected = "PUT /small", .reply = OK_REPLY},
+        {.expected = "PUT /other", .reply = OK_REPLY}, /* no update */
         {.expected = "PUT /large",
          .reply = "HTTP/1.1 417 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
          .is_early = true},
@@ -406,25 +407,27 @@ static void memory_that_is_refused_is_sent(void **state) {
     const struct trib_source small = trib_source_of_memory(bytes, sizeof bytes - 1);
     struct scripted server;
     scripted_start_unix(&server, steps, sizeof steps / sizeof *steps);
-    const struct trib_http_options options = {.host = server.host, .may_hand_over = true};
+    const struct trib_http_options options = {.host = server.host};
     struct trib_http *http;
     assert_int_equal(trib_http_open(&options, &http, NULL), TRIB_OK);
-    const struct trib_http_call calls[] = {{.method = "PUT", .target = "/early", .body = &large},
-                                           {.method = "PUT", .target = "/small", .body = &large},
-                                           {.method = "PUT", .target = "/small", .body = &small},
-                                           {.method = "PUT", .target = "/large", .body = &large},
-                                           {.method = "PUT", .target = "/again", .body = &large}};
+    const struct trib_http_call calls[] = {
+        {.method = "PUT", .target = "/early", .body = &large, .may_hand_over = true},
+        {.method = "PUT", .target = "/small", .body = &large, .may_hand_over = true},
+        {.method = "PUT", .target = "/small", .body = &small, .may_hand_over = true},
+        {.method = "PUT", .target = "/other", .body = &large},
+        {.method = "PUT", .target = "/large", .body = &large, .may_hand_over = true},
+        {.method = "PUT", .target = "/again", .body = &large, .may_hand_over = true}};
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         assert_int_equal(trib_http_call(http, &calls[i], NULL), TRIB_OK);
         assert_int_equal(trib_http_reply_status(http), 200);
     }
     trib_http_close(http);
     scripted_finish(&server);
-    static const size_t received[] = {sizeof bytes, sizeof bytes, sizeof bytes - 1, 0,
+    static const size_t received[] = {sizeof bytes, sizeof bytes, sizeof bytes - 1, sizeof bytes, 0,
                                       sizeof bytes, sizeof bytes};
     for (size_t i = 0; i < sizeof received / sizeof *received; i++) {
         bool is_handed = strstr(server.requests[i].head, "\r\nTributary-Handover: 1048576\r\n");
-        assert_int_equal(is_handed, i == 3);
+        assert_int_equal(is_handed, i == 4);
         assert_int_equal(server.requests[i].body_bytes, received[i]);
     }
     scripted_release(&server);
