@@ -14,6 +14,7 @@ struct ledger_options {
     bool is_json;
     struct trib_receipt_options receipt;
     struct trib_remote_options remote;
+    uint64_t model_bytes;
 };
 
 #define AT(member) offsetof(struct ledger_options, member)
@@ -113,6 +114,8 @@ static const struct trib_option verify_table[] = {
     {"ledger", TRIB_OPTION_TEXT, AT(receipt.ledger_file), .value = "FILE",
      .otherwise = "that of DIR and RUN, if given",
      .meaning = "what 'trib ledger show RUN --json' printed"},
+    {"model-memory", TRIB_OPTION_SIZE, AT(model_bytes), .value = "SIZE", .initial = "8GiB",
+     .meaning = "a model that takes more with its sums is not made again, only digested"},
     {"json", TRIB_OPTION_FLAG, AT(is_json), .meaning = "print JSON"},
     {0},
 };
@@ -169,7 +172,8 @@ static enum trib_exit verify(const struct trib_cli *cli, const void *given) {
     }
     struct trib_audit_report report = {0};
     struct trib_error error = {0};
-    if (trib_audit_run(cli->env, options->data_dir, options->run, &report, &error) != TRIB_OK) {
+    if (trib_audit_run(cli->env, options->data_dir, options->run, options->model_bytes, &report,
+                       &error) != TRIB_OK) {
         return trib_cli_fail(cli, TRIB_EXIT_FAILED, "%s", error.text);
     }
     return print_report(cli, &report, options->is_json);

@@ -48,13 +48,14 @@ static float *state_vector(const struct trib_merge *merge, const struct trib_opt
     if (which >= trib_optimizer_state_count(merge->optimizer)) {
         return NULL;
     }
-    return (float *)state->vectors->bytes + which * state->train_element_count + train_element;
+    return (float *)state->vectors->bytes + which * state->held_count +
+           (train_element - state->held_first);
 }
 
 /* Nothing was learned about these: they, and their state, stay. */
 static void keep(const struct trib_merge *merge, const struct stretch *stretch) {
-    memcpy(merge->next + stretch->first, merge->current + stretch->first,
-           (size_t)stretch->count * sizeof(float));
+    const uint64_t at = stretch->first - merge->first;
+    memcpy(merge->next + at, merge->current + at, (size_t)stretch->count * sizeof(float));
     if (stretch->tensor->role != TRIB_ROLE_TRAIN || merge->next_state == merge->state) {
         return;
     }
@@ -68,8 +69,8 @@ static void keep(const struct trib_merge *merge, const struct stretch *stretch) 
 /* Weighted mean only: what an optimizer would do to a variance is not a variance. */
 static bool add_means(const struct trib_merge *merge, const struct stretch *stretch,
                       const double *means) {
-    const float *current = merge->current + stretch->first;
-    float *next = merge->next + stretch->first;
+    const float *current = merge->current + (stretch->first - merge->first);
+    float *next = merge->next + (stretch->first - merge->first);
     bool is_finite = true;
     for (uint64_t i = 0; i < stretch->count; i++) {
         next[i] = (float)((double)current[i] + means[i]);
@@ -80,13 +81,14 @@ static bool add_means(const struct trib_merge *merge, const struct stretch *stre
 
 static bool optimize(const struct trib_merge *merge, const struct stretch *stretch, double rate,
                      const double *means) {
+    const uint64_t at = stretch->first - merge->first;
     const struct trib_optimizer_span span = {
         .count = (size_t)stretch->count,
         .means = means,
-        .x = merge->current + stretch->first,
+        .x = merge->current + at,
         .m = state_vector(merge, merge->state, 0, stretch->state_first),
         .v = state_vector(merge, merge->state, 1, stretch->state_first),
-        .next_x = merge->next + stretch->first,
+        .next_x = merge->next + at,
         .next_m = state_vector(merge, merge->next_state, 0, stretch->state_first),
         .next_v = state_vector(merge, merge->next_state, 1, stretch->state_first),
     };
@@ -95,9 +97,10 @@ static bool optimize(const struct trib_merge *merge, const struct stretch *stret
 
 /* (1 - a) x + a (base + delta) = x + a delta + a (base - x); the mean is a delta. */
 static void pull(const struct trib_merge *merge, const struct stretch *stretch, double *means) {
-    const float *current = merge->current + stretch->first;
+    const uint64_t at = stretch->first - merge->first;
+    const float *current = merge->current + at;
     for (size_t which = 0; which < merge->pull_count; which++) {
-        const float *base = merge->pulls[which].base + stretch->first;
+        const float *base = merge->pulls[which].base + at;
         const double share = merge->pulls[which].share;
         for (uint64_t i = 0; i < stretch->count; i++) {
             means[i] += share * ((double)base[i] - (double)current[i]);
@@ -124,8 +127,8 @@ static bool merge_stretch(const struct trib_merge *merge, struct stretch stretch
     while (left > 0) {
         double means[BLOCK_ELEMENTS];
         stretch.count = left < BLOCK_ELEMENTS ? left : BLOCK_ELEMENTS;
-        merge->kernels->mean_f64(means, totals + stretch.first, (size_t)stretch.count, scale,
-                                 denominator);
+        merge->kernels->mean_f64(means, totals + (stretch.first - merge->sum->first),
+                                 (size_t)stretch.count, scale, denominator);
         pull(merge, &stretch, means);
         is_finite &=
             is_train ? optimize(merge, &stretch, rate, means) : add_means(merge, &stretch, means);

@@ -105,36 +105,51 @@ bool trib_optimizer_apply_span(const struct trib_optimizer *optimizer,
     return trib_optimizer_span_scalar(optimizer, rate, span);
 }
 
-enum trib_status trib_optimizer_state_init(struct trib_optimizer_state *state,
-                                           const struct trib_env *env,
-                                           const struct trib_optimizer *optimizer,
-                                           const struct trib_layout *layout) {
-    *state = (struct trib_optimizer_state){0};
+void trib_optimizer_state_begin(struct trib_optimizer_state *state,
+                                const struct trib_optimizer *optimizer,
+                                const struct trib_layout *layout) {
     uint64_t train_count = 0;
     for (size_t i = 0; i < layout->tensor_count; i++) {
         if (layout->tensors[i].role == TRIB_ROLE_TRAIN) {
             train_count += layout->tensors[i].element_count;
         }
     }
-    const size_t state_count = trib_optimizer_state_count(optimizer);
-    if (state_count > 0) {
-        size_t byte_count = 0;
-        if (train_count > SIZE_MAX ||
-            !trib_count_to_bytes((size_t)train_count, state_count * sizeof(float), &byte_count)) {
-            return TRIB_EMEMORY;
-        }
-        state->vectors = trib_block_new(env, byte_count);
-        if (state->vectors == NULL) {
-            return TRIB_EMEMORY;
-        }
+    *state = (struct trib_optimizer_state){
+        .vector_count = trib_optimizer_state_count(optimizer),
+        .train_element_count = train_count,
+    };
+}
+
+void trib_optimizer_state_fill(const struct trib_optimizer *optimizer, size_t which, float *vector,
+                               uint64_t count) {
+    const float first = which == 1 ? (float)trib_optimizer_first_v(optimizer) : 0;
+    for (uint64_t i = 0; i < count; i++) {
+        vector[i] = first;
     }
-    state->train_element_count = train_count;
-    if (state_count == 2) {
-        float *v = (float *)state->vectors->bytes + train_count;
-        const float first_v = (float)trib_optimizer_first_v(optimizer);
-        for (uint64_t i = 0; i < train_count; i++) {
-            v[i] = first_v;
-        }
+}
+
+enum trib_status trib_optimizer_state_init(struct trib_optimizer_state *state,
+                                           const struct trib_env *env,
+                                           const struct trib_optimizer *optimizer,
+                                           const struct trib_layout *layout) {
+    trib_optimizer_state_begin(state, optimizer, layout);
+    const uint64_t count = state->train_element_count;
+    state->held_count = count;
+    if (state->vector_count == 0) {
+        return TRIB_OK;
+    }
+    size_t byte_count = 0;
+    if (count <= SIZE_MAX &&
+        trib_count_to_bytes((size_t)count, state->vector_count * sizeof(float), &byte_count)) {
+        state->vectors = trib_block_new(env, byte_count);
+    }
+    if (state->vectors == NULL) {
+        *state = (struct trib_optimizer_state){0};
+        return TRIB_EMEMORY;
+    }
+    for (size_t which = 0; which < state->vector_count; which++) {
+        trib_optimizer_state_fill(optimizer, which, (float *)state->vectors->bytes + which * count,
+                                  count);
     }
     return TRIB_OK;
 }
@@ -148,8 +163,8 @@ void trib_optimizer_state_deinit(struct trib_optimizer_state *state) {
  * slot | vectors, fp32. Little-endian, like the tensors that the kernels read. */
 #define STATE_MAGIC 0x31534f54u /* "TOS1" */
 
-static size_t vectors_bytes(const struct trib_optimizer_state *state) {
-    return state->vectors != NULL ? state->vectors->byte_count : 0;
+static uint64_t vectors_bytes(const struct trib_optimizer_state *state) {
+    return state->vector_count * state->train_element_count * sizeof(float);
 }
 
 /* Two pieces of memory that are read as one. */
@@ -201,10 +216,10 @@ static bool is_all_finite(const unsigned char *bytes, size_t byte_count) {
     return is_finite;
 }
 
-enum trib_status trib_optimizer_state_decode(struct trib_optimizer_state *state, const void *bytes,
-                                             size_t byte_count) {
+enum trib_status trib_optimizer_state_decode_head(
+    struct trib_optimizer_state *state, const unsigned char head[TRIB_OPTIMIZER_HEAD_BYTES]) {
     struct trib_reader reader;
-    trib_reader_init(&reader, bytes, byte_count);
+    trib_reader_init(&reader, head, TRIB_OPTIMIZER_HEAD_BYTES);
     bool fits = trib_get_u32(&reader) == STATE_MAGIC;
     fits &= trib_get_u32(&reader) == TRIB_GROUPS_MAX;
     fits &= trib_get_u64(&reader) == state->train_element_count;
@@ -213,13 +228,25 @@ enum trib_status trib_optimizer_state_decode(struct trib_optimizer_state *state,
     for (size_t group = 0; group < TRIB_GROUPS_MAX; group++) {
         steps[group] = trib_get_u64(&reader);
     }
-    if (reader.is_failed || !fits || reader.bytes_left != vectors_bytes(state) ||
-        !is_all_finite(reader.next, reader.bytes_left)) {
+    if (reader.is_failed || !fits) {
         return TRIB_ECORRUPT;
     }
     memcpy(state->steps, steps, sizeof steps);
-    if (state->vectors != NULL) {
-        memcpy(state->vectors->bytes, reader.next, state->vectors->byte_count);
-    }
     return TRIB_OK;
+}
+
+enum trib_status trib_optimizer_state_decode(struct trib_optimizer_state *state, const void *bytes,
+                                             size_t byte_count) {
+    if (byte_count != TRIB_OPTIMIZER_HEAD_BYTES + vectors_bytes(state)) {
+        return TRIB_ECORRUPT;
+    }
+    const unsigned char *vectors = (const unsigned char *)bytes + TRIB_OPTIMIZER_HEAD_BYTES;
+    if (!is_all_finite(vectors, byte_count - TRIB_OPTIMIZER_HEAD_BYTES)) {
+        return TRIB_ECORRUPT;
+    }
+    enum trib_status status = trib_optimizer_state_decode_head(state, bytes);
+    if (status == TRIB_OK && state->vectors != NULL) {
+        memcpy(state->vectors->bytes, vectors, state->vectors->byte_count);
+    }
+    return status;
 }

@@ -86,11 +86,20 @@ bool trib_optimizer_apply_span(const struct trib_optimizer *optimizer,
 /* State of a run's optimizer: `vectors` fp32[train elements] each, in layout order over train
  * tensors only, one after the other; and how many steps each group has done. */
 struct trib_optimizer_state {
-    struct trib_block *vectors; /* fp32[state_count][train_element_count]; NULL if 0 */
+    struct trib_block *vectors; /* fp32[vector_count][held_count]; NULL if 0, or none are held */
+    size_t vector_count;
     uint64_t train_element_count;
+    uint64_t held_first, held_count; /* train elements in the vectors: all, or those of a window */
     uint64_t steps[TRIB_GROUPS_MAX]; /* per group; a step without updates does not count */
 };
-/* TRIB_EMEMORY: then the struct is all-zero. */
+/* Of no steps, without vectors: they are lent for one window after the other. */
+void trib_optimizer_state_begin(struct trib_optimizer_state *state,
+                                const struct trib_optimizer *optimizer,
+                                const struct trib_layout *layout);
+/* What vector `which` has before the first step. */
+void trib_optimizer_state_fill(const struct trib_optimizer *optimizer, size_t which, float *vector,
+                               uint64_t count);
+/* With vectors of no steps. TRIB_EMEMORY: then the struct is all-zero. */
 enum trib_status trib_optimizer_state_init(struct trib_optimizer_state *state,
                                            const struct trib_env *env,
                                            const struct trib_optimizer *optimizer,
@@ -108,6 +117,9 @@ struct trib_optimizer_encoded {
 };
 void trib_optimizer_state_encode(const struct trib_optimizer_state *state,
                                  struct trib_optimizer_encoded *encoded);
+/* Take over the steps from the head alone, whose vectors lie elsewhere. TRIB_ECORRUPT as decode. */
+enum trib_status trib_optimizer_state_decode_head(
+    struct trib_optimizer_state *state, const unsigned char head[TRIB_OPTIMIZER_HEAD_BYTES]);
 enum trib_status trib_optimizer_state_decode(struct trib_optimizer_state *state, const void *bytes,
                                              size_t byte_count);
 
@@ -140,8 +152,9 @@ struct trib_merge {
     size_t pull_count;
     const struct trib_optimizer_state *state; /* before; not changed */
     struct trib_optimizer_state *next_state;  /* after; other storage or the same */
-    const float *current;                     /* data section of the current version */
-    float *next;                              /* data section of the next version; not `current` */
+    uint64_t first;       /* element that base, current and next begin with; 0, but for a window */
+    const float *current; /* data section of the current version */
+    float *next;          /* data section of the next version; not `current` */
     const struct trib_kernels *kernels;
 };
 

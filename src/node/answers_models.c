@@ -1,4 +1,4 @@
-/* answers_models.c - PUT of version 0, GET of any version: memory for the current one, files for the others. */
+/* answers_models.c - PUT of version 0, GET of any: from memory where it is held, else from its file. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -7,7 +7,7 @@
 #include "node/report.h"
 #include "wire/range.h"
 
-void trib_answer_model_put(struct trib_call *call) {
+void trib_answer_model_begin(struct trib_call *call, const struct trib_http_request *request) {
     if (call->target.selector != TRIB_VERSION_NUMBER || call->target.version != 0) {
         trib_call_refuse(call, "conflict", "only version 0 can be put; the others are made here");
         return;
@@ -17,6 +17,17 @@ void trib_answer_model_put(struct trib_call *call) {
                          call->target.run);
         return;
     }
+    /* One in memory is charged for as models are, and would leave less for its own numbers. */
+    uint64_t most = trib_node_model_bytes_free(call->node) / 8;
+    most = most < TRIB_UPLOAD_INLINE_BYTES ? most : TRIB_UPLOAD_INLINE_BYTES;
+    if (request->has_length && request->content_length <= most) {
+        trib_exchange_receive(call->exchange, most);
+    } else {
+        (void)trib_upload_begin_model(call); /* then trib_import_upload() */
+    }
+}
+
+void trib_answer_model_put(struct trib_call *call) {
     trib_import_body(call->hosted, call);
 }
 
@@ -53,7 +64,7 @@ static bool find_bytes(struct trib_call *call, trib_version version, struct trib
                        struct trib_digest *digest, uint64_t *byte_count) {
     struct trib_hosted *hosted = call->hosted;
     const struct trib_files *files = call->node->directory.files;
-    if (version == hosted->model.version) {
+    if (version == hosted->model.version && hosted->model.current != NULL) {
         reply->body = TRIB_REPLY_BLOCK;
         reply->block = hosted->model.current;
         *digest = hosted->model.digest;

@@ -3,6 +3,7 @@
  * The heart judges the head (OFFER) before the body and the body (UPDATE) once more. Where base or examples are only in
  * the body's __metadata__, the head is judged with what is known and the rest when the body is there. */
 #include "node/daemon.h"
+#include "node/import.h"
 #include "node/report.h"
 
 #include <stdio.h>
@@ -211,11 +212,16 @@ static void looked_inside(void *context) {
 
 void trib_call_upload_complete(struct trib_call *call, struct trib_upload *upload) {
     bool is_announced = call->has_length || call->part.total > 0;
-    if (!is_announced && !is_combined(call)) { /* a quota is a client's */
+    bool is_update = call->target.rule->route == TRIB_ROUTE_UPDATE_PUT;
+    if (!is_announced && is_update) { /* a quota is a client's */
         trib_quotas_add(&call->hosted->quotas, call->token.subject, upload->byte_count);
     }
     if (upload->status != TRIB_OK) {
         trib_call_refuse_error(call, &upload->error);
+        return;
+    }
+    if (call->target.rule->route == TRIB_ROUTE_MODEL_PUT) {
+        trib_import_upload(call);
         return;
     }
     if (is_combined(call) && !upload->is_compare) {

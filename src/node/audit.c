@@ -25,6 +25,7 @@ struct audit {
     struct trib_bodies bodies;
     struct trib_model model;
     bool has_model; /* model is that of the record before */
+    uint64_t model_bytes_max;
     struct trib_audit_report *report;
     struct trib_error *error;
 };
@@ -41,28 +42,50 @@ static enum trib_status keep_body(void *context, const struct trib_spool_entry *
 /* The file of a version, when it is kept, has the bytes that were recorded. */
 static enum trib_status check_file(struct audit *audit, trib_version version,
                                    const struct trib_digest *digest) {
-    struct trib_block *block = NULL;
-    enum trib_status status = trib_checkpoint_load_version(audit->env, audit->files, audit->path,
-                                                           version, digest, &block, audit->error);
+    struct trib_checkpoint_reader reader;
+    enum trib_status status = trib_checkpoint_open(audit->files, audit->path,
+                                                   TRIB_CHECKPOINT_VERSION, version, &reader, NULL);
     if (status == TRIB_ENOTFOUND) {
         return TRIB_OK;
     }
-    trib_block_unref(block);
     if (status == TRIB_OK) {
-        audit->report->files_checked++;
+        status = trib_checkpoint_verify(audit->env, &reader, digest);
+        trib_checkpoint_close(&reader);
     }
-    return status;
+    if (status != TRIB_OK) {
+        return trib_error_set(audit->error, status, "load versions/%" PRIu64 ".safetensors: %s",
+                              version, trib_status_text(status));
+    }
+    audit->report->files_checked++;
+    return TRIB_OK;
+}
+
+/* Is there memory to make the next version whole, from this one? */
+static bool fits(const struct audit *audit, trib_version version) {
+    struct trib_checkpoint_reader reader;
+    struct trib_layout *stored = NULL, *layout = NULL;
+    if (trib_checkpoint_open(audit->files, audit->path, TRIB_CHECKPOINT_VERSION, version, &reader,
+                             NULL) != TRIB_OK) {
+        return false;
+    }
+    bool is_small = trib_model_import_layouts(audit->env, audit->spec, &reader.source, &stored,
+                                              &layout, NULL) == TRIB_OK &&
+                    trib_model_bytes_of(audit->spec, layout) <= audit->model_bytes_max;
+    trib_layout_free(stored);
+    trib_layout_free(layout);
+    trib_checkpoint_close(&reader);
+    return is_small;
 }
 
 /* The first version starts from a fresh optimizer, any other from its checkpoint. */
 static void try_checkpoint(struct audit *audit, const json_t *record) {
     struct trib_replay_start start;
-    if (!trib_replay_start_read(record, &start)) {
+    if (!trib_replay_start_read(record, &start) || !fits(audit, start.version)) {
         return;
     }
     if (start.version > 0) {
         audit->has_model = trib_replay_load(audit->env, audit->files, audit->path, audit->spec,
-                                            &start, &audit->model, NULL) == TRIB_OK;
+                                            &start, UINT64_MAX, &audit->model, NULL) == TRIB_OK;
         return;
     }
     struct trib_block *block = NULL;
@@ -98,8 +121,9 @@ static enum trib_status follow_revision(struct audit *audit, trib_version versio
 }
 
 static enum trib_status recompute(struct audit *audit, const json_t *record) {
-    enum trib_status status =
-        trib_replay_version(&audit->model, audit->spool, &audit->bodies, record, audit->error);
+    const struct trib_replay_place place = {audit->files, audit->path, audit->spool,
+                                            &audit->bodies};
+    enum trib_status status = trib_replay_version(&audit->model, &place, record, audit->error);
     if (status == TRIB_OK) {
         audit->report->recomputed++;
         return TRIB_OK;
@@ -168,7 +192,8 @@ static enum trib_status walk(struct audit *audit, const char *run) {
 }
 
 enum trib_status trib_audit_run(const struct trib_env *env, const char *data_dir, const char *run,
-                                struct trib_audit_report *report, struct trib_error *error) {
+                                uint64_t model_bytes_max, struct trib_audit_report *report,
+                                struct trib_error *error) {
     struct trib_files *files = NULL;
     memset(report, 0, sizeof *report);
     if (!trib_name_is_valid(run, strlen(run))) {
@@ -178,7 +203,11 @@ enum trib_status trib_audit_run(const struct trib_env *env, const char *data_dir
     if (status != TRIB_OK) {
         return status;
     }
-    struct audit audit = {.env = env, .files = files, .report = report, .error = error};
+    struct audit audit = {.env = env,
+                          .files = files,
+                          .model_bytes_max = model_bytes_max,
+                          .report = report,
+                          .error = error};
     (void)trib_directory_path(audit.path, run, NULL);
     trib_bodies_init(&audit.bodies, env);
     trib_revisions_init(&audit.revisions, env);

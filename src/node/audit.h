@@ -21,7 +21,10 @@ struct trib_audit_report {
 
 /* TRIB_OK: everything that could be checked is right. TRIB_ECORRUPT: error says what is wrong and where.
  * TRIB_ENOTFOUND: no such run; TRIB_ECONFLICT: a daemon has the directory. */
+/* model_bytes_max: memory for the model with its sums. One that needs more is not made again: its versions are proved by
+ * their digests alone. */
 enum trib_status trib_audit_run(const struct trib_env *env, const char *data_dir, const char *run,
-                                struct trib_audit_report *report, struct trib_error *error);
+                                uint64_t model_bytes_max, struct trib_audit_report *report,
+                                struct trib_error *error);
 
 #endif

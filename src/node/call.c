@@ -23,7 +23,7 @@ const struct trib_answer trib_answers[TRIB_ROUTE_COUNT] = {
     [TRIB_ROUTE_RUN_STOP] = {.body = trib_answer_run_control},
     [TRIB_ROUTE_RUN_CHANGE] = {.body = trib_answer_run_change},
     [TRIB_ROUTE_RUN_DELETE] = {.body = trib_answer_run_delete},
-    [TRIB_ROUTE_MODEL_PUT] = {.body = trib_answer_model_put},
+    [TRIB_ROUTE_MODEL_PUT] = {.head = trib_answer_model_begin, .body = trib_answer_model_put},
     [TRIB_ROUTE_MODEL_GET] = {.head = trib_answer_model_get},
     [TRIB_ROUTE_TOKEN_CREATE] = {.body = trib_answer_token_create},
     [TRIB_ROUTE_TOKEN_REVOKE] = {.body = trib_answer_token_revoke},

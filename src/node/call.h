@@ -103,6 +103,7 @@ void trib_answer_run_spec(struct trib_call *call, const struct trib_http_request
 void trib_answer_run_control(struct trib_call *call);
 void trib_answer_run_change(struct trib_call *call);
 void trib_answer_run_delete(struct trib_call *call);
+void trib_answer_model_begin(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_model_put(struct trib_call *call);
 void trib_answer_model_get(struct trib_call *call, const struct trib_http_request *request);
 void trib_answer_token_create(struct trib_call *call);

@@ -71,6 +71,8 @@ void trib_node_delete_run(struct trib_node *node, struct trib_hosted *hosted);
 /* The link of a run with a token in it; text has TRIB_LINK_TEXT_BYTES of room. */
 void trib_node_link(const struct trib_node *node, const struct trib_token *token, char *text);
 trib_time_ns trib_node_now(const struct trib_node *node);
+/* What is left of config.model_bytes_max. */
+uint64_t trib_node_model_bytes_free(const struct trib_node *node);
 /* Seconds since 1970, for records and logs. */
 double trib_node_wall(const struct trib_node *node);
 

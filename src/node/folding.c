@@ -10,7 +10,7 @@
 #define PART_ELEMENTS UINT64_C(262144)
 #define PARTS_MAX 64
 
-static uint32_t part_count_for(const struct trib_node *node, uint64_t element_count) {
+uint32_t trib_folding_part_count(const struct trib_node *node, uint64_t element_count) {
     uint64_t parts = element_count / PART_ELEMENTS;
     uint64_t workers = node->config.worker_count;
     parts = parts > workers ? workers : parts;
@@ -51,6 +51,9 @@ static enum trib_status open_update(struct trib_folding *folding, size_t i,
 static enum trib_status prepare_batch(void *context) {
     struct trib_folding *folding = context;
     const struct trib_env *env = folding->hosted->node->env;
+    if (folding->hosted->model.window_bytes > 0) {
+        return trib_ranging_count(folding);
+    }
     folding->updates = trib_allocate(env, folding->batch_count, sizeof *folding->updates);
     folding->readers = trib_allocate(env, folding->batch_count, sizeof *folding->readers);
     folding->sources = trib_allocate(env, folding->batch_count, sizeof *folding->sources);
@@ -74,6 +77,9 @@ static enum trib_status fold_part(void *context, uint32_t part, uint32_t part_co
     struct trib_folding *folding = context;
     struct trib_model *model = &folding->hosted->model;
     uint64_t first, count;
+    if (model->window_bytes > 0) {
+        return TRIB_OK;
+    }
     trib_phases_range(model->layout->element_count, part, part_count, &first, &count);
     return trib_model_fold(model, folding->accumulator, folding->updates, folding->batch_count,
                            first, count);
@@ -137,9 +143,12 @@ static void start_batch(struct trib_folding *folding) {
     for (const struct trib_upload *u = folding->batch; u != NULL; u = u->next) {
         folding->batch_count++;
     }
+    const struct trib_model *model = &hosted->model;
     folding->phases = (struct trib_phases){
         .share = &hosted->share,
-        .part_count = part_count_for(hosted->node, hosted->model.layout->element_count),
+        .part_count = model->window_bytes > 0
+                          ? 1
+                          : trib_folding_part_count(hosted->node, model->layout->element_count),
         .context = folding,
         .prepare = prepare_batch,
         .part = fold_part,
@@ -200,10 +209,14 @@ static void merge_done(void *context, enum trib_status status) {
 }
 
 void trib_folding_merge(struct trib_hosted *hosted, uint32_t accumulator) {
+    if (hosted->model.window_bytes > 0) {
+        trib_ranging_merge(hosted, accumulator);
+        return;
+    }
     hosted->merging_accumulator = accumulator;
     hosted->merging = (struct trib_phases){
         .share = &hosted->share,
-        .part_count = part_count_for(hosted->node, hosted->model.layout->element_count),
+        .part_count = trib_folding_part_count(hosted->node, hosted->model.layout->element_count),
         .context = hosted,
         .prepare = begin_merge,
         .part = merge_part,

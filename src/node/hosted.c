@@ -45,6 +45,19 @@ void trib_hosted_note_failure(struct trib_hosted *hosted, enum trib_status statu
     }
 }
 
+void trib_hosted_charge_model(struct trib_hosted *hosted, uint64_t bytes) {
+    struct trib_node *node = hosted->node;
+    node->model_bytes = node->model_bytes - hosted->model_bytes + bytes;
+    hosted->model_bytes = bytes;
+    if (bytes > 0) {
+        trib_log(node->env, TRIB_LOG_INFO,
+                 "model run=%s parameters=%llu held=%s memory=%llu of=%llu", hosted->spec->name,
+                 (unsigned long long)hosted->model.layout->element_count,
+                 hosted->model.window_bytes > 0 ? "by_ranges" : "whole", (unsigned long long)bytes,
+                 (unsigned long long)node->config.model_bytes_max);
+    }
+}
+
 void trib_hosted_job_done(struct trib_hosted *hosted) {
     TRIB_ASSERT(hosted->jobs > 0);
     hosted->jobs--;
@@ -89,11 +102,10 @@ void trib_hosted_free(struct trib_hosted *hosted) {
     trib_combining_deinit(hosted);
     trib_parts_drop_all(hosted);
     TRIB_ASSERT(hosted->jobs == 0);
+    trib_ranging_deinit(hosted);
     trib_timer_free(hosted->timer);
     trib_run_free(hosted->run);
-    if (hosted->has_model) {
-        hosted->node->model_bytes -= trib_model_bytes(&hosted->model);
-    }
+    hosted->node->model_bytes -= hosted->model_bytes;
     trib_model_deinit(&hosted->model);
     trib_index_close(hosted->index);
     trib_index_close(hosted->index_writer);

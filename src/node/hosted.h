@@ -17,6 +17,7 @@
 #include "node/phases.h"
 #include "node/pruning.h"
 #include "node/quotas.h"
+#include "node/ranged.h"
 #include "node/revoked.h"
 #include "node/shares.h"
 #include "node/tape.h"
@@ -52,6 +53,10 @@ struct trib_folding {
     struct trib_weighted_update *updates; /* [batch_count] opened */
     struct trib_spool_reader *readers;    /* [batch_count] of bodies that are not in memory */
     struct trib_source *sources;          /* [batch_count] of bodies that are */
+
+    /* of a ranged model: what has been counted, to be folded when the version is made */
+    struct trib_ranged_update *counted; /* [counted_room], counted_count of them used */
+    size_t counted_count, counted_room;
 };
 
 struct trib_hosted {
@@ -68,6 +73,7 @@ struct trib_hosted {
 
     struct trib_model model;
     bool has_model;
+    uint64_t model_bytes;               /* that the node is charged for it */
     char *settings[TRIB_SITES_MAX + 1]; /* of train tasks, JSON: of spec.train, then by site; NULL
                                            until the first one (carry.c) */
     struct trib_import *import;         /* version 0 is being taken in; NULL: no */
@@ -97,6 +103,8 @@ struct trib_hosted {
     struct trib_folding folding[TRIB_ACCUMULATORS_MAX];
     struct trib_phases merging;
     uint32_t merging_accumulator;
+    struct trib_ranged *ranged;     /* of a ranged model: the version that is being made, or NULL */
+    struct trib_ranged_draft draft; /* the one that is to be recorded */
     struct trib_error merge_error;
     struct trib_combining combining; /* combining.c: where the combiner is external */
 
@@ -106,6 +114,7 @@ struct trib_hosted {
     enum trib_status
         record_status;          /* recording job only: of the record that could not be written */
     trib_time_ns checkpoint_at; /* of the newest checkpoint */
+    trib_version checkpoint;    /* the newest one on record: a restart begins there */
     struct trib_places uncheckpointed; /* counted since then: released with the next one */
 
     /* for status, history and watchers */
@@ -131,6 +140,9 @@ struct trib_hosted {
 void trib_hosted_feed(struct trib_hosted *hosted, struct trib_event *event);
 /* A job could not read or write: the heart fails the run, and the node opens it again later. */
 void trib_hosted_note_failure(struct trib_hosted *hosted, enum trib_status status);
+/* From now on its model takes so much of the node's memory for models; a log line says how it is
+ * held. 0: there is none. */
+void trib_hosted_charge_model(struct trib_hosted *hosted, uint64_t bytes);
 /* One reference fewer; the node frees a closing run when none is left. */
 void trib_hosted_job_done(struct trib_hosted *hosted);
 /* Answer everybody who waits with 503 and let no more events in. */
@@ -169,5 +181,14 @@ void trib_intake_pump(struct trib_hosted *hosted);
 void trib_folding_add(struct trib_hosted *hosted, struct trib_upload *upload, uint32_t accumulator);
 /* Make the next version of the sum; then MERGED. */
 void trib_folding_merge(struct trib_hosted *hosted, uint32_t accumulator);
+/* Workers that share so many elements. */
+uint32_t trib_folding_part_count(const struct trib_node *node, uint64_t element_count);
+
+/* --- ranging.c: the same two for a ranged model --- */
+
+/* A batch: count its updates, to be folded when the version is made. Thread: a worker. */
+enum trib_status trib_ranging_count(struct trib_folding *folding);
+void trib_ranging_merge(struct trib_hosted *hosted, uint32_t accumulator);
+void trib_ranging_deinit(struct trib_hosted *hosted);
 
 #endif

@@ -11,6 +11,8 @@ struct trib_import; /* under way; knows its call */
 
 /* Start with what the call brought in its body (taken over). Answers at once when another import is under way. */
 void trib_import_body(struct trib_hosted *hosted, struct trib_call *call);
+/* The same with its upload, which is complete. */
+void trib_import_upload(struct trib_call *call);
 /* Start with what the spec says (trainer, or version of `source`, NULL for a trainer). */
 void trib_import_by_spec(struct trib_hosted *hosted, struct trib_call *call,
                          struct trib_hosted *source);

@@ -13,21 +13,34 @@
 /* Updates that are added in one pass over a block. */
 #define FOLD_TERMS 8
 
-enum trib_status trib_model_import(const struct trib_env *env, const struct trib_spec *spec,
-                                   const struct trib_source *file, struct trib_layout **layout,
-                                   struct trib_block **version, struct trib_error *error) {
-    struct trib_layout *file_layout = NULL;
+enum trib_status trib_model_import_layouts(const struct trib_env *env, const struct trib_spec *spec,
+                                           const struct trib_source *file,
+                                           struct trib_layout **file_layout,
+                                           struct trib_layout **layout, struct trib_error *error) {
     *layout = NULL;
-    *version = NULL;
     enum trib_status status = trib_safetensors_parse(env, file, TRIB_SAFETENSORS_HEAD_MAX, NULL,
-                                                     NULL, &file_layout, error);
+                                                     NULL, file_layout, error);
     if (status == TRIB_OK) {
-        status = trib_layout_of_model(env, file_layout, spec->model.rules, spec->model.rule_count,
+        status = trib_layout_of_model(env, *file_layout, spec->model.rules, spec->model.rule_count,
                                       spec->model.delta_max, layout, error);
     }
     if (status == TRIB_OK) {
         status = trib_layout_accompany(*layout, spec->strategy.companions, layout, error);
     }
+    if (status != TRIB_OK) {
+        trib_layout_free(*file_layout);
+        *file_layout = NULL;
+    }
+    return status;
+}
+
+enum trib_status trib_model_import(const struct trib_env *env, const struct trib_spec *spec,
+                                   const struct trib_source *file, struct trib_layout **layout,
+                                   struct trib_block **version, struct trib_error *error) {
+    struct trib_layout *file_layout = NULL;
+    *version = NULL;
+    enum trib_status status =
+        trib_model_import_layouts(env, spec, file, &file_layout, layout, error);
     if (status == TRIB_OK) {
         status = trib_safetensors_import(env, file_layout, file, *layout, version, error);
     }
@@ -44,16 +57,7 @@ enum trib_status trib_model_read_layout(const struct trib_env *env, const struct
                                         struct trib_layout **layout, struct trib_error *error) {
     struct trib_layout *stored = NULL;
     struct trib_source source = trib_source_of_memory(version->bytes, version->byte_count);
-    *layout = NULL;
-    enum trib_status status =
-        trib_safetensors_parse(env, &source, TRIB_SAFETENSORS_HEAD_MAX, NULL, NULL, &stored, error);
-    if (status == TRIB_OK) {
-        status = trib_layout_of_model(env, stored, spec->model.rules, spec->model.rule_count,
-                                      spec->model.delta_max, layout, error);
-    }
-    if (status == TRIB_OK) {
-        status = trib_layout_accompany(*layout, spec->strategy.companions, layout, error);
-    }
+    enum trib_status status = trib_model_import_layouts(env, spec, &source, &stored, layout, error);
     trib_layout_free(stored);
     return status;
 }
@@ -82,7 +86,10 @@ static enum trib_status make_recent(struct trib_model *model) {
     model->bases.recent_count = count - 1;
     model->bases.recent = trib_allocate(model->env, count, sizeof *model->bases.recent);
     model->bases.pulls = trib_allocate(model->env, count, sizeof *model->bases.pulls);
-    bool has_memory = model->bases.recent != NULL && model->bases.pulls != NULL;
+    model->bases.pulled = trib_allocate(model->env, count, sizeof *model->bases.pulled);
+    model->bases.digests = trib_allocate(model->env, count, sizeof *model->bases.digests);
+    bool has_memory = model->bases.recent != NULL && model->bases.pulls != NULL &&
+                      model->bases.pulled != NULL && model->bases.digests != NULL;
     for (uint32_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
         model->bases.based[i] = trib_allocate(model->env, count, sizeof *model->bases.based[i]);
         has_memory = has_memory && model->bases.based[i] != NULL;
@@ -98,25 +105,34 @@ static void forget_recent(const struct trib_env *env, struct trib_bases *bases) 
     }
     trib_release(env, bases->recent, count, sizeof *bases->recent);
     trib_release(env, bases->pulls, count, sizeof *bases->pulls);
+    trib_release(env, bases->pulled, count, sizeof *bases->pulled);
+    trib_release(env, bases->digests, count, sizeof *bases->digests);
     for (uint32_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
         trib_release(env, bases->based[i], count, sizeof *bases->based[i]);
     }
     *bases = (struct trib_bases){0};
 }
 
-enum trib_status trib_model_init(struct trib_model *model, const struct trib_env *env,
-                                 const struct trib_spec *spec, struct trib_layout *layout,
-                                 struct trib_block *current, trib_version version,
-                                 struct trib_error *error) {
-    TRIB_ASSERT(trib_block_is_sealed(current));
-    memset(model, 0, sizeof *model);
+/* A state of no steps for this optimizer. */
+static enum trib_status begin_state(struct trib_model *model,
+                                    const struct trib_optimizer *optimizer) {
+    model->has_stored_state = false;
+    if (model->window_bytes > 0) {
+        trib_optimizer_state_begin(&model->state, optimizer, model->layout);
+        return TRIB_OK;
+    }
+    return trib_optimizer_state_init(&model->state, model->env, optimizer, model->layout);
+}
+
+/* What does not depend on where the version is. */
+static enum trib_status init(struct trib_model *model, const struct trib_env *env,
+                             const struct trib_spec *spec, struct trib_layout *layout,
+                             trib_version version, struct trib_error *error) {
     model->env = env;
     model->spec = spec;
     model->kernels = trib_kernels_select();
     model->layout = layout;
     model->version = version;
-    model->current = trib_block_ref(current);
-    trib_digest_of(current->bytes, current->byte_count, &model->digest);
     enum trib_status status = make_recent(model);
     if (status == TRIB_OK) {
         status = make_resolution(model, spec, &model->resolution, error);
@@ -125,7 +141,7 @@ enum trib_status trib_model_init(struct trib_model *model, const struct trib_env
         trib_exact_sum_begin(&model->sums[i], layout, &model->resolution);
     }
     if (status == TRIB_OK) {
-        status = trib_optimizer_state_init(&model->state, env, &spec->strategy.optimizer, layout);
+        status = begin_state(model, &spec->strategy.optimizer);
     }
     if (status != TRIB_OK) {
         if (status == TRIB_EMEMORY) {
@@ -135,6 +151,29 @@ enum trib_status trib_model_init(struct trib_model *model, const struct trib_env
         trib_model_deinit(model);
     }
     return status;
+}
+
+enum trib_status trib_model_init(struct trib_model *model, const struct trib_env *env,
+                                 const struct trib_spec *spec, struct trib_layout *layout,
+                                 struct trib_block *current, trib_version version,
+                                 struct trib_error *error) {
+    TRIB_ASSERT(trib_block_is_sealed(current));
+    memset(model, 0, sizeof *model);
+    model->current = trib_block_ref(current);
+    trib_digest_of(current->bytes, current->byte_count, &model->digest);
+    return init(model, env, spec, layout, version, error);
+}
+
+enum trib_status trib_model_init_ranged(struct trib_model *model, const struct trib_env *env,
+                                        const struct trib_spec *spec, struct trib_layout *layout,
+                                        const struct trib_digest *digest, trib_version version,
+                                        uint64_t window_bytes, struct trib_error *error) {
+    TRIB_ASSERT(window_bytes > 0);
+    memset(model, 0, sizeof *model);
+    model->window_bytes = window_bytes;
+    model->digest = *digest;
+    model->scale = NAN;
+    return init(model, env, spec, layout, version, error);
 }
 
 enum trib_status trib_model_check(const struct trib_model *model, const struct trib_spec *spec,
@@ -158,6 +197,9 @@ static enum trib_status change_recent(struct trib_model *model) {
         if (status == TRIB_OK && block != NULL) {
             trib_model_remember(model, version, block);
         }
+        if (status == TRIB_OK) {
+            trib_model_remember_digest(model, version, &old.digests[version % old.recent_count]);
+        }
     }
     forget_recent(model->env, &old);
     return status;
@@ -178,7 +220,7 @@ enum trib_status trib_model_change(struct trib_model *model, const struct trib_s
     model->spec = spec;
     if (!is_same) {
         trib_optimizer_state_deinit(&model->state);
-        status = trib_optimizer_state_init(&model->state, model->env, fresh, model->layout);
+        status = begin_state(model, fresh);
     }
     return status == TRIB_OK ? change_recent(model) : status;
 }
@@ -209,9 +251,22 @@ void trib_model_moved(struct trib_model *model) {
 }
 
 uint64_t trib_model_bytes(const struct trib_model *model) {
-    uint64_t bytes = (2 + (uint64_t)model->bases.recent_count) * model->current->byte_count;
-    bytes += TRIB_ACCUMULATORS_MAX * sizeof(int64_t) * model->layout->element_count;
-    return bytes + (model->state.vectors == NULL ? 0 : model->state.vectors->byte_count);
+    return model->window_bytes > 0 ? model->window_bytes
+                                   : trib_model_bytes_of(model->spec, model->layout);
+}
+
+uint64_t trib_model_bytes_of(const struct trib_spec *spec, const struct trib_layout *layout) {
+    const struct trib_spec_strategy *strategy = &spec->strategy;
+    uint64_t recent_count = strategy->pull == TRIB_PULL_NONE ? 0 : strategy->base_versions - 1;
+    uint64_t bytes = (2 + recent_count) * (layout->data_offset + layout->data_bytes);
+    struct trib_optimizer_state state;
+    trib_optimizer_state_begin(&state, &spec->strategy.optimizer, layout);
+    bytes += TRIB_ACCUMULATORS_MAX * sizeof(int64_t) * layout->element_count;
+    return bytes + state.vector_count * state.train_element_count * sizeof(float);
+}
+
+uint64_t trib_model_file_bytes(const struct trib_model *model) {
+    return model->layout->data_offset + model->layout->data_bytes;
 }
 
 double trib_model_resolution(const struct trib_model *model) {
@@ -223,30 +278,77 @@ double trib_model_resolution(const struct trib_model *model) {
     return step;
 }
 
-double trib_model_scale(const struct trib_model *model) {
-    const float *values = (const float *)(model->current->bytes + model->layout->data_offset);
-    double sum = 0.0;
-    uint64_t count = 0;
-    for (size_t t = 0; t < model->layout->tensor_count; t++) {
-        const struct trib_tensor *tensor = &model->layout->tensors[t];
+static const float *data_of(const struct trib_model *model, const struct trib_block *version) {
+    return version == NULL ? NULL : (const float *)(version->bytes + model->layout->data_offset);
+}
+
+void trib_model_add_squares(const struct trib_layout *layout, uint64_t first, uint64_t count,
+                            const float *values, double *sum) {
+    const uint64_t end = first + count;
+    for (size_t t = trib_layout_tensor_at(layout, first); t < layout->tensor_count; t++) {
+        const struct trib_tensor *tensor = &layout->tensors[t];
+        const uint64_t begin = tensor->element_offset, limit = begin + tensor->element_count;
+        if (begin >= end) {
+            return;
+        }
         if (tensor->role != TRIB_ROLE_TRAIN) {
             continue;
         }
-        const float *first = values + tensor->element_offset;
-        for (uint64_t i = 0; i < tensor->element_count; i++) {
-            sum += (double)first[i] * (double)first[i];
+        for (uint64_t i = first > begin ? first : begin; i < end && i < limit; i++) {
+            *sum += (double)values[i - first] * (double)values[i - first];
         }
-        count += tensor->element_count;
     }
-    return count == 0 ? 0.0 : sqrt(sum / (double)count);
+}
+
+double trib_model_scale(const struct trib_model *model) {
+    if (model->window_bytes > 0) {
+        return model->scale;
+    }
+    double sum = 0.0;
+    trib_model_add_squares(model->layout, 0, model->layout->element_count,
+                           data_of(model, model->current), &sum);
+    return trib_model_scale_of(model->layout, sum);
+}
+
+double trib_model_scale_of(const struct trib_layout *layout, double square_sum) {
+    uint64_t count = 0;
+    for (size_t t = 0; t < layout->tensor_count; t++) {
+        const struct trib_tensor *tensor = &layout->tensors[t];
+        count += tensor->role == TRIB_ROLE_TRAIN ? tensor->element_count : 0;
+    }
+    return count == 0 ? 0.0 : sqrt(square_sum / (double)count);
 }
 
 enum trib_status trib_model_set_state(struct trib_model *model, const void *bytes, size_t count) {
     return trib_optimizer_state_decode(&model->state, bytes, count);
 }
 
+static bool is_recent(const struct trib_model *model, trib_version version) {
+    return version < model->version && model->version - version <= model->bases.recent_count;
+}
+
+void trib_model_remember_digest(struct trib_model *model, trib_version version,
+                                const struct trib_digest *digest) {
+    if (is_recent(model, version)) {
+        model->bases.digests[version % model->bases.recent_count] = *digest;
+    }
+}
+
+const struct trib_digest *trib_model_recent_digest(const struct trib_model *model,
+                                                   trib_version version) {
+    static const struct trib_digest none;
+    if (version == model->version) {
+        return &model->digest;
+    }
+    if (!is_recent(model, version)) {
+        return NULL;
+    }
+    const struct trib_digest *digest = &model->bases.digests[version % model->bases.recent_count];
+    return trib_digest_equal(digest, &none) ? NULL : digest;
+}
+
 void trib_model_remember(struct trib_model *model, trib_version version, struct trib_block *block) {
-    if (version < model->version && model->version - version <= model->bases.recent_count) {
+    if (is_recent(model, version)) {
         struct trib_block **place = &model->bases.recent[version % model->bases.recent_count];
         trib_block_unref(*place);
         *place = trib_block_ref(block);
@@ -281,7 +383,10 @@ static void return_totals(struct trib_model *model, struct trib_exact_sum *sum) 
 
 enum trib_status trib_model_count(struct trib_model *model, uint32_t accumulator,
                                   const struct trib_weighted_update *update) {
-    enum trib_status status = lend_totals(model, &model->sums[accumulator]);
+    enum trib_status status = TRIB_OK;
+    if (model->window_bytes == 0) { /* else the sum is made when the version is */
+        status = lend_totals(model, &model->sums[accumulator]);
+    }
     if (status != TRIB_OK) {
         return status;
     }
@@ -332,17 +437,12 @@ enum trib_status trib_model_fold(struct trib_model *model, uint32_t accumulator,
     return TRIB_OK;
 }
 
-static const float *data_of(const struct trib_model *model, const struct trib_block *version) {
-    return version == NULL ? NULL : (const float *)(version->bytes + model->layout->data_offset);
-}
-
 /* NULL: not at hand. */
 static const struct trib_block *find_base(const struct trib_model *model, trib_version base) {
     if (base == model->version) {
         return model->current;
     }
-    bool is_recent = base < model->version && model->version - base <= model->bases.recent_count;
-    return is_recent ? model->bases.recent[base % model->bases.recent_count] : NULL;
+    return is_recent(model, base) ? model->bases.recent[base % model->bases.recent_count] : NULL;
 }
 
 /* The merge's pulls, the oldest base first, so that their order is that of no arrival. They come and
@@ -360,28 +460,21 @@ static enum trib_status find_pulls(struct trib_model *model, uint32_t accumulato
         }
         struct trib_based *from = &based[(model->version - age) % count];
         const struct trib_block *base = find_base(model, from->base);
-        if (base == NULL || from->base != model->version - age) {
+        bool is_there = base != NULL ||
+                        (model->window_bytes > 0 && trib_model_recent_digest(model, from->base));
+        if (!is_there || from->base != model->version - age) {
             return TRIB_ENOTFOUND;
         }
+        model->bases.pulled[merge->pull_count] = from->base;
         model->bases.pulls[merge->pull_count++] =
             (struct trib_pull_towards){data_of(model, base), (double)from->weight * unit};
     }
     return TRIB_OK;
 }
 
-enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accumulator) {
-    TRIB_ASSERT(model->next == NULL);
+/* All but where the numbers are. */
+static enum trib_status begin_merge(struct trib_model *model, uint32_t accumulator) {
     const struct trib_spec_strategy *strategy = &model->spec->strategy;
-    const double weight_unit = 1.0 / (double)(UINT64_C(1) << strategy->weight_unit_bits);
-    /* Fresh pages cost more than the merge itself. */
-    model->next = model->spare;
-    model->spare = NULL;
-    if (model->next == NULL) {
-        model->next = trib_safetensors_block(model->env, model->layout);
-    }
-    if (model->next == NULL) {
-        return TRIB_EMEMORY;
-    }
     model->merging = &model->sums[accumulator];
     model->merge = (struct trib_merge){
         .layout = model->layout,
@@ -391,19 +484,31 @@ enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accum
         .denominator = strategy->denominator,
         .constant = strategy->denominator_constant,
         .population = (double)strategy->population,
-        .weight_unit = weight_unit,
+        .weight_unit = 1.0 / (double)(UINT64_C(1) << strategy->weight_unit_bits),
         .state = &model->state,
         .next_state = &model->state,
-        .current = data_of(model, model->current),
-        .next = (float *)(model->next->bytes + model->layout->data_offset),
         .kernels = model->kernels,
     };
-    enum trib_status status = find_pulls(model, accumulator);
+    return find_pulls(model, accumulator);
+}
+
+enum trib_status trib_model_merge_begin(struct trib_model *model, uint32_t accumulator) {
+    TRIB_ASSERT(model->next == NULL && model->window_bytes == 0);
+    enum trib_status status = begin_merge(model, accumulator);
     if (status != TRIB_OK) {
-        model->spare = model->next;
-        model->next = NULL;
         return status;
     }
+    /* Fresh pages cost more than the merge itself. */
+    model->next = model->spare;
+    model->spare = NULL;
+    if (model->next == NULL) {
+        model->next = trib_safetensors_block(model->env, model->layout);
+    }
+    if (model->next == NULL) {
+        return TRIB_EMEMORY;
+    }
+    model->merge.current = data_of(model, model->current);
+    model->merge.next = (float *)(model->next->bytes + model->layout->data_offset);
     trib_merge_begin(&model->merge);
     return TRIB_OK;
 }
@@ -424,13 +529,17 @@ enum trib_status trib_model_merge_range(struct trib_model *model, uint64_t first
     return TRIB_OK;
 }
 
-/* Its totals are all zero: what else it knows of updates goes, and its memory. */
-static void forget_updates(struct trib_model *model, struct trib_exact_sum *sum) {
+static void forget_counts(struct trib_model *model, struct trib_exact_sum *sum) {
     trib_exact_sum_clear_counts(sum);
     struct trib_based *based = model->bases.based[sum - model->sums];
     if (based != NULL) {
         memset(based, 0, (model->bases.recent_count + (size_t)1) * sizeof *based);
     }
+}
+
+/* Its totals are all zero: what else it knows of updates goes, and its memory. */
+static void forget_updates(struct trib_model *model, struct trib_exact_sum *sum) {
+    forget_counts(model, sum);
     return_totals(model, sum);
 }
 
@@ -438,12 +547,14 @@ void trib_model_merge_end(struct trib_model *model) {
     trib_block_seal(model->next);
     trib_digest_of(model->next->bytes, model->next->byte_count, &model->next_digest);
     forget_updates(model, model->merging);
+    model->has_next = true;
 }
 
 enum trib_status trib_model_rewind(struct trib_model *model, const void *state,
                                    size_t state_bytes) {
     trib_block_unref(model->next);
     model->next = NULL;
+    model->has_next = false;
     for (size_t i = 0; i < TRIB_ACCUMULATORS_MAX; i++) {
         if (model->sums[i].totals != NULL) {
             trib_exact_sum_clear_range(&model->sums[i], 0, model->layout->element_count);
@@ -453,13 +564,54 @@ enum trib_status trib_model_rewind(struct trib_model *model, const void *state,
     return trib_model_set_state(model, state, state_bytes);
 }
 
+enum trib_status trib_model_begin_ranged(struct trib_model *model, uint32_t accumulator) {
+    TRIB_ASSERT(!model->has_next && model->window_bytes > 0);
+    enum trib_status status = begin_merge(model, accumulator);
+    if (status == TRIB_OK) {
+        trib_merge_begin(&model->merge);
+    }
+    return status;
+}
+
+void trib_model_open_window(struct trib_model *model, const struct trib_model_window *window) {
+    trib_exact_sum_lend(model->merging, window->totals, window->first);
+    model->state.vectors = window->vectors;
+    model->state.held_first = window->train_first;
+    model->state.held_count = window->train_count;
+    model->merge.first = window->first;
+    for (size_t i = 0; i < model->merge.pull_count; i++) {
+        model->bases.pulls[i].base = window->bases[i];
+    }
+    model->merge.current = window->current;
+    model->merge.next = window->next;
+}
+
+void trib_model_close_window(struct trib_model *model) {
+    (void)trib_exact_sum_return(model->merging);
+    model->state.vectors = NULL;
+    model->state.held_first = model->state.held_count = 0;
+}
+
+void trib_model_end_ranged(struct trib_model *model, const struct trib_digest *digest) {
+    forget_counts(model, model->merging);
+    model->next_digest = *digest;
+    model->has_next = true;
+}
+
 void trib_model_advance(struct trib_model *model) {
-    TRIB_ASSERT(model->next != NULL);
+    TRIB_ASSERT(model->has_next);
     struct trib_block *previous = model->current;
     model->current = model->next;
     model->next = NULL;
+    model->has_next = false;
+    model->has_stored_state = model->window_bytes > 0;
+    const struct trib_digest previous_digest = model->digest;
     model->digest = model->next_digest;
     model->version++;
+    if (previous == NULL) {
+        trib_model_remember_digest(model, model->version - 1, &previous_digest);
+        return;
+    }
     trib_model_remember(model, model->version - 1, previous);
     if (model->spare == NULL && trib_block_reopen(previous)) {
         model->spare = previous;

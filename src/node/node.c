@@ -12,6 +12,11 @@
 #define STOP_PATIENCE (5 * TRIB_SECOND)
 #define PULSE TRIB_SECOND
 
+uint64_t trib_node_model_bytes_free(const struct trib_node *node) {
+    uint64_t most = node->config.model_bytes_max;
+    return node->model_bytes < most ? most - node->model_bytes : 0;
+}
+
 trib_time_ns trib_node_now(const struct trib_node *node) {
     return trib_loop_now(node->loop);
 }

@@ -8,6 +8,7 @@ struct trib_pruning trib_pruning_now(const struct trib_hosted *hosted) {
         .version = hosted->has_model ? hosted->model.version + 1 : 0,
         .has_best = hosted->has_best,
         .best = hosted->best,
+        .checkpoint = hosted->checkpoint,
     };
 }
 
@@ -63,17 +64,8 @@ void trib_prune_after(struct trib_hosted *hosted, const struct trib_pruning *pru
 }
 
 void trib_prune_for_room(struct trib_hosted *hosted, const struct trib_pruning *pruning) {
-    struct trib_numbers states;
-    if (trib_checkpoint_list_states(hosted->node->env, hosted->node->directory.files, hosted->path,
-                                    &states) != TRIB_OK) {
-        return;
-    }
-    /* The checkpoint that a restart would begin with: that of the version to come may be under
-     * way, or torn. */
-    trib_version checkpoint = 0;
-    for (size_t i = 0; i < states.count && states.numbers[i] < pruning->version; i++) {
-        checkpoint = states.numbers[i];
-    }
-    trib_numbers_deinit(&states);
-    prune_versions(hosted, pruning, hosted->spec->keep.last - 1, checkpoint, pruning->version);
+    /* The checkpoint of the version to come may be under way, or torn; and a later one that is on no
+     * record is none. */
+    prune_versions(hosted, pruning, hosted->spec->keep.last - 1, pruning->checkpoint,
+                   pruning->version);
 }

@@ -17,6 +17,7 @@ struct trib_pruning {
     trib_version version; /* whose checkpoint is durable; for room: the one to come */
     bool has_best;
     trib_version best;
+    trib_version checkpoint; /* the newest on record: a restart begins there */
 };
 
 /* As seen now, for the version after the current one. Thread: the loop's. */

@@ -64,6 +64,9 @@ static bool is_spool_crowded(const struct trib_hosted *hosted) {
 
 static bool is_checkpoint_due(const struct trib_hosted *hosted) {
     trib_time_ns every = hosted->spec->checkpoint_every;
+    if (hosted->model.window_bytes > 0) {
+        return true; /* it is in its file already */
+    }
     if (hosted->spec->strategy.base_versions > 1) {
         return true; /* a restart must find every version that can be a base */
     }
@@ -73,7 +76,7 @@ static bool is_checkpoint_due(const struct trib_hosted *hosted) {
     if (hosted->spec->durability != TRIB_DURABILITY_SPOOL) {
         return true; /* its updates are nowhere, so it could not be made again */
     }
-    if (every == 0 && hosted->model.current->byte_count <= CHECKPOINT_ALWAYS_BYTES) {
+    if (every == 0 && trib_model_file_bytes(&hosted->model) <= CHECKPOINT_ALWAYS_BYTES) {
         return true;
     }
     trib_time_ns interval = every == 0 ? 60 * TRIB_SECOND : every;

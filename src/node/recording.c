@@ -49,6 +49,17 @@ void trib_record_put(struct trib_record *record, const char *key, json_t *value)
     }
 }
 
+/* Of a ranged model both are written; they only lack their names. */
+static enum trib_status publish_draft(struct trib_record *record) {
+    struct trib_hosted *hosted = record->hosted;
+    struct trib_digest digest;
+    enum trib_status status = trib_ranged_publish(hosted->node->env, &hosted->draft, &digest, NULL);
+    if (status == TRIB_OK) {
+        trib_record_put(record, "state", trib_record_hex(&digest));
+    }
+    return status;
+}
+
 static enum trib_status write_checkpoint(struct trib_record *record) {
     struct trib_hosted *hosted = record->hosted;
     const struct trib_env *env = hosted->node->env;
@@ -87,8 +98,9 @@ enum trib_status trib_record_append(struct trib_hosted *hosted, const json_t *do
 static enum trib_status append_record(struct trib_record *record) {
     struct trib_hosted *hosted = record->hosted;
     if (record->is_checkpoint && record->status == TRIB_OK) {
-        enum trib_status status = write_checkpoint(record);
-        if (status == TRIB_EFULL) {
+        bool is_ranged = record->block == NULL;
+        enum trib_status status = is_ranged ? publish_draft(record) : write_checkpoint(record);
+        if (status == TRIB_EFULL && !is_ranged) {
             trib_prune_for_room(hosted, &record->pruning);
             status = write_checkpoint(record);
         }
@@ -311,6 +323,7 @@ static void answer(struct trib_record *record) {
     }
     if (record->status == TRIB_OK && record->is_checkpoint) {
         hosted->checkpoint_at = trib_node_now(hosted->node);
+        hosted->checkpoint = record->version;
     }
     if (record->reply == TRIB_RECORD_REPLY_MODEL) {
         trib_import_recorded(hosted, record->status);

@@ -29,7 +29,7 @@ struct trib_record {
     uint64_t number;                /* RECORDED: of the effect */
     trib_version version;           /* MODEL, PERSISTED */
     bool is_checkpoint;             /* write version and state first */
-    const struct trib_block *block; /* of the version; borrowed from the model */
+    const struct trib_block *block; /* of the version; borrowed from the model; NULL: the draft */
     struct trib_upload **uploads;   /* counted in the version, sorted by client, then id */
     size_t upload_count;
     const struct trib_upload *combined; /* what the version was made of instead; NULL: of these */

@@ -250,8 +250,14 @@ static enum trib_status replay_by(struct recovery *recovery, trib_version versio
 /* All are there: the model goes on with the spec that is in force. */
 static enum trib_status end_replay(struct recovery *recovery) {
     struct trib_hosted *hosted = recovery->hosted;
-    return hosted->has_model ? trib_model_change(&hosted->model, hosted->spec, recovery->error)
-                             : TRIB_OK;
+    if (!hosted->has_model) {
+        return TRIB_OK;
+    }
+    enum trib_status status = trib_model_change(&hosted->model, hosted->spec, recovery->error);
+    if (status == TRIB_OK) {
+        trib_hosted_charge_model(hosted, trib_model_bytes(&hosted->model));
+    }
+    return status;
 }
 
 /* --- 2: checkpoint ------------------------------------------------------------------------------------ */
@@ -315,6 +321,10 @@ static enum trib_status load_recent(struct recovery *recovery) {
         if (!trib_report_digest(hosted, model->version - age, &digest)) {
             return TRIB_EIO;
         }
+        if (model->window_bytes > 0) {
+            trib_model_remember_digest(model, model->version - age, &digest);
+            continue;
+        }
         status = trib_checkpoint_load_version(hosted->node->env, hosted->node->directory.files,
                                               hosted->path, model->version - age, &digest, &block,
                                               recovery->error);
@@ -333,18 +343,19 @@ static enum trib_status load_checkpoint(struct recovery *recovery) {
         return trib_error_set(recovery->error, TRIB_ECORRUPT,
                               "no version with a checkpoint is on record");
     }
+    const uint64_t bytes_free = trib_node_model_bytes_free(hosted->node);
     enum trib_status status = remove_all_unrecorded(recovery);
     if (status == TRIB_OK) {
         status = replay_by(recovery, recovery->start.version);
     }
     if (status == TRIB_OK) {
-        status =
-            trib_replay_load(hosted->node->env, hosted->node->directory.files, hosted->path,
-                             recovery->replayed, &recovery->start, &hosted->model, recovery->error);
+        status = trib_replay_load(hosted->node->env, hosted->node->directory.files, hosted->path,
+                                  recovery->replayed, &recovery->start, bytes_free, &hosted->model,
+                                  recovery->error);
     }
     if (status == TRIB_OK) {
         hosted->has_model = true;
-        hosted->node->model_bytes += trib_model_bytes(&hosted->model);
+        hosted->checkpoint = recovery->start.version;
         status = load_recent(recovery);
     }
     return status;
@@ -483,8 +494,9 @@ static enum trib_status second_pass(void *context, const struct trib_ledger_reco
                trib_record_number(document, "version") > recovery->start.version) {
         status = replay_by(recovery, trib_record_number(document, "version"));
         if (status == TRIB_OK) {
-            status = trib_replay_version(&hosted->model, hosted->spool, &recovery->bodies, document,
-                                         recovery->error);
+            const struct trib_replay_place place = {hosted->node->directory.files, hosted->path,
+                                                    hosted->spool, &recovery->bodies};
+            status = trib_replay_version(&hosted->model, &place, document, recovery->error);
         }
     }
     json_decref(document);

@@ -184,13 +184,12 @@ bool trib_replay_start_read(const json_t *document, struct trib_replay_start *st
     return is_there;
 }
 
-enum trib_status trib_replay_load(const struct trib_env *env, const struct trib_files *files,
-                                  const char *run_path, const struct trib_spec *spec,
-                                  const struct trib_replay_start *start, struct trib_model *model,
-                                  struct trib_error *error) {
+static enum trib_status load_whole(const struct trib_env *env, const struct trib_files *files,
+                                   const char *run_path, const struct trib_spec *spec,
+                                   const struct trib_replay_start *start, struct trib_model *model,
+                                   struct trib_error *error) {
     struct trib_block *block = NULL, *state = NULL;
     struct trib_layout *layout = NULL;
-    memset(model, 0, sizeof *model);
     enum trib_status status = trib_checkpoint_load_version(env, files, run_path, start->version,
                                                            &start->model, &block, error);
     if (status == TRIB_OK) {
@@ -205,14 +204,97 @@ enum trib_status trib_replay_load(const struct trib_env *env, const struct trib_
     }
     if (status == TRIB_OK) {
         status = trib_model_set_state(model, state->bytes, state->byte_count);
-        if (status != TRIB_OK) {
-            (void)trib_error_set(error, status, "state %" PRIu64 " does not fit the model",
-                                 start->version);
-            trib_model_deinit(model);
-        }
     }
     trib_block_unref(block);
     trib_block_unref(state);
+    return status;
+}
+
+/* The bytes of an open file have the digest of the record. */
+static enum trib_status compare_file(const struct trib_env *env,
+                                     const struct trib_checkpoint_reader *reader,
+                                     const struct trib_digest *expected, struct trib_error *error) {
+    enum trib_status status = trib_checkpoint_verify(env, reader, expected);
+    return status == TRIB_OK
+               ? status
+               : trib_error_set(error, status, "checkpoint: %s", trib_status_text(status));
+}
+
+/* The steps of the optimizer; its vectors stay where they are. */
+static enum trib_status load_steps(const struct trib_files *files, const char *run_path,
+                                   const struct trib_replay_start *start, struct trib_model *model,
+                                   struct trib_error *error) {
+    struct trib_checkpoint_reader reader;
+    unsigned char head[TRIB_OPTIMIZER_HEAD_BYTES];
+    struct trib_optimizer_encoded expected;
+    trib_optimizer_state_encode(&model->state, &expected);
+    enum trib_status status = trib_checkpoint_open(files, run_path, TRIB_CHECKPOINT_STATE,
+                                                   start->version, &reader, error);
+    if (status == TRIB_OK) {
+        status = compare_file(model->env, &reader, &start->state, error);
+    }
+    if (status == TRIB_OK && reader.source.byte_count != expected.source.byte_count) {
+        status = TRIB_ECORRUPT;
+    }
+    if (status == TRIB_OK) {
+        status = reader.source.read(reader.source.context, 0, head, sizeof head);
+    }
+    if (status == TRIB_OK) {
+        status = trib_optimizer_state_decode_head(&model->state, head);
+    }
+    trib_checkpoint_close(&reader);
+    return status;
+}
+
+static enum trib_status load_ranged(const struct trib_env *env, const struct trib_files *files,
+                                    const char *run_path, const struct trib_spec *spec,
+                                    const struct trib_replay_start *start,
+                                    const struct trib_checkpoint_reader *version,
+                                    struct trib_layout *layout, uint64_t window_bytes,
+                                    struct trib_model *model, struct trib_error *error) {
+    enum trib_status status = compare_file(env, version, &start->model, error);
+    if (status != TRIB_OK) {
+        trib_layout_free(layout);
+        return status;
+    }
+    status = trib_model_init_ranged(model, env, spec, layout, &start->model, start->version,
+                                    window_bytes, error);
+    if (status == TRIB_OK) {
+        status = load_steps(files, run_path, start, model, error);
+        model->has_stored_state = true;
+    }
+    return status;
+}
+
+enum trib_status trib_replay_load(const struct trib_env *env, const struct trib_files *files,
+                                  const char *run_path, const struct trib_spec *spec,
+                                  const struct trib_replay_start *start, uint64_t bytes_free,
+                                  struct trib_model *model, struct trib_error *error) {
+    struct trib_checkpoint_reader version;
+    struct trib_layout *stored = NULL, *layout = NULL;
+    uint64_t window_bytes = 0;
+    memset(model, 0, sizeof *model);
+    enum trib_status status = trib_checkpoint_open(files, run_path, TRIB_CHECKPOINT_VERSION,
+                                                   start->version, &version, error);
+    if (status == TRIB_OK) {
+        status = trib_model_import_layouts(env, spec, &version.source, &stored, &layout, error);
+        trib_layout_free(stored);
+    }
+    if (status == TRIB_OK) {
+        window_bytes = trib_ranged_window_bytes(spec, layout, bytes_free);
+    }
+    if (status == TRIB_OK && window_bytes > 0) {
+        status = load_ranged(env, files, run_path, spec, start, &version, layout, window_bytes,
+                             model, error);
+    } else if (status == TRIB_OK) {
+        trib_layout_free(layout);
+        status = load_whole(env, files, run_path, spec, start, model, error);
+    }
+    trib_checkpoint_close(&version);
+    if (status != TRIB_OK) {
+        (void)trib_error_prefix(error, status, "version %" PRIu64, start->version);
+        trib_model_deinit(model);
+    }
     return status;
 }
 
@@ -251,7 +333,7 @@ enum trib_status trib_replay_fold(struct trib_model *model, uint32_t accumulator
 
 /* Every body of the record is there, and is the one that was counted. */
 static enum trib_status find_all(const struct trib_bodies *bodies, const json_t *updates,
-                                 struct trib_error *error) {
+                                 struct trib_ranged_update *found, struct trib_error *error) {
     size_t i;
     json_t *element;
     json_array_foreach(updates, i, element) {
@@ -270,6 +352,17 @@ static enum trib_status find_all(const struct trib_bodies *bodies, const json_t 
                                   "update %s of %s: the body kept is not the one counted",
                                   counted.update, counted.client);
         }
+        found[i] = (struct trib_ranged_update){entry, counted.weight};
+    }
+    return TRIB_OK;
+}
+
+static enum trib_status compare_model(const struct trib_model *model, const json_t *record,
+                                      struct trib_error *error) {
+    struct trib_digest recorded;
+    if (!trib_record_digest(record, "model", &recorded) ||
+        !trib_digest_equal(&recorded, &model->next_digest)) {
+        return trib_error_set(error, TRIB_ECORRUPT, "the recomputed model has another digest");
     }
     return TRIB_OK;
 }
@@ -284,61 +377,97 @@ static enum trib_status merge(struct trib_model *model, const json_t *record,
         return status;
     }
     trib_model_merge_end(model);
-    struct trib_digest recorded;
-    if (!trib_record_digest(record, "model", &recorded) ||
-        !trib_digest_equal(&recorded, &model->next_digest)) {
-        return trib_error_set(error, TRIB_ECORRUPT, "the recomputed model has another digest");
-    }
-    trib_model_advance(model);
-    return TRIB_OK;
-}
-
-static enum trib_status fold_combined(struct trib_model *model, const struct trib_spool *spool,
-                                      const struct trib_bodies *bodies, const json_t *combined,
-                                      struct trib_error *error) {
-    struct trib_digest digest;
-    if (!trib_record_digest(combined, "digest", &digest)) {
-        return trib_error_set(error, TRIB_ECORRUPT, "the record of what was combined is malformed");
-    }
-    const struct trib_spool_entry *entry = trib_bodies_find_combined(bodies, &digest);
-    if (entry == NULL) {
-        return trib_error_set(error, TRIB_ENOTFOUND, "what was combined is no longer kept");
-    }
-    return trib_replay_fold(model, 0, spool, entry, 1, error);
-}
-
-static enum trib_status fold_updates(struct trib_model *model, const struct trib_spool *spool,
-                                     const struct trib_bodies *bodies, const json_t *record,
-                                     struct trib_error *error) {
-    const json_t *updates = json_object_get(record, "updates");
-    enum trib_status status = find_all(bodies, updates, error);
-    size_t i;
-    json_t *element;
-    json_array_foreach(updates, i, element) {
-        struct trib_counted counted;
-        if (status != TRIB_OK) {
-            break;
-        }
-        (void)trib_counted_read(element, &counted); /* find_all() has read it */
-        status = trib_replay_fold(model, 0, spool,
-                                  trib_bodies_find(bodies, counted.client, counted.update),
-                                  counted.weight, error);
+    status = compare_model(model, record, error);
+    if (status == TRIB_OK) {
+        trib_model_advance(model);
     }
     return status;
 }
 
-enum trib_status trib_replay_version(struct trib_model *model, const struct trib_spool *spool,
-                                     const struct trib_bodies *bodies, const json_t *record,
+/* Of a ranged model: all of them window by window, into the files of the version. */
+static enum trib_status make_ranged(struct trib_model *model, const struct trib_replay_place *place,
+                                    const struct trib_ranged_update *updates, size_t count,
+                                    const json_t *record, struct trib_error *error) {
+    struct trib_ranged ranged = {
+        .model = model,
+        .files = place->files,
+        .path = place->run_path,
+        .spool = place->spool,
+        .updates = updates,
+        .update_count = count,
+    };
+    struct trib_digest state;
+    enum trib_status status = TRIB_OK;
+    for (size_t i = 0; status == TRIB_OK && i < count; i++) {
+        status = trib_ranged_count(model, 0, place->spool, &updates[i], error);
+    }
+    if (status == TRIB_OK) {
+        status = trib_ranged_run(&ranged, error);
+    }
+    if (status == TRIB_OK) {
+        status = compare_model(model, record, error);
+    }
+    if (status == TRIB_OK) {
+        status = trib_ranged_publish(model->env, &ranged.draft, &state, error);
+    }
+    trib_ranged_close(&ranged);
+    if (status == TRIB_OK) {
+        trib_model_advance(model);
+    }
+    return status;
+}
+
+/* Of a resident model: one after the other into the sum, then the version in one piece. */
+static enum trib_status make_resident(struct trib_model *model,
+                                      const struct trib_replay_place *place,
+                                      const struct trib_ranged_update *updates, size_t count,
+                                      const json_t *record, struct trib_error *error) {
+    enum trib_status status = TRIB_OK;
+    for (size_t i = 0; status == TRIB_OK && i < count; i++) {
+        status =
+            trib_replay_fold(model, 0, place->spool, updates[i].entry, updates[i].weight, error);
+    }
+    return status == TRIB_OK ? merge(model, record, error) : status;
+}
+
+/* What the version was combined of outside: one body, which is all that is needed. */
+static enum trib_status find_combined(const struct trib_bodies *bodies, const json_t *combined,
+                                      struct trib_ranged_update *update, struct trib_error *error) {
+    struct trib_digest digest;
+    if (!trib_record_digest(combined, "digest", &digest)) {
+        return trib_error_set(error, TRIB_ECORRUPT, "the record of what was combined is malformed");
+    }
+    *update = (struct trib_ranged_update){trib_bodies_find_combined(bodies, &digest), 1};
+    return update->entry != NULL
+               ? TRIB_OK
+               : trib_error_set(error, TRIB_ENOTFOUND, "what was combined is no longer kept");
+}
+
+static enum trib_status make(struct trib_model *model, const struct trib_replay_place *place,
+                             const json_t *record, struct trib_error *error) {
+    const json_t *combined = json_object_get(record, "combined");
+    const json_t *list = json_object_get(record, "updates");
+    const size_t count = combined != NULL ? 1 : json_array_size(list);
+    struct trib_ranged_update *updates = trib_allocate(model->env, count, sizeof *updates);
+    enum trib_status status = updates != NULL ? TRIB_OK : TRIB_EMEMORY;
+    if (status == TRIB_OK) {
+        status = combined != NULL ? find_combined(place->bodies, combined, updates, error)
+                                  : find_all(place->bodies, list, updates, error);
+    }
+    if (status == TRIB_OK) {
+        status = (model->window_bytes > 0 ? make_ranged : make_resident)(model, place, updates,
+                                                                         count, record, error);
+    }
+    trib_release(model->env, updates, count, sizeof *updates);
+    return status;
+}
+
+enum trib_status trib_replay_version(struct trib_model *model,
+                                     const struct trib_replay_place *place, const json_t *record,
                                      struct trib_error *error) {
     uint64_t version = trib_record_number(record, "version");
     TRIB_ASSERT(version == model->version + 1);
-    const json_t *combined = json_object_get(record, "combined");
-    enum trib_status status = combined != NULL
-                                  ? fold_combined(model, spool, bodies, combined, error)
-                                  : fold_updates(model, spool, bodies, record, error);
-    if (status == TRIB_OK) {
-        status = merge(model, record, error);
-    }
+    enum trib_status status = make(model, place, record, error);
     return status == TRIB_OK ? TRIB_OK
                              : trib_error_prefix(error, status, "version %" PRIu64, version);
 }

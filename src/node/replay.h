@@ -9,9 +9,7 @@
 #include <jansson.h>
 
 #include "base/map.h"
-#include "node/model.h"
-#include "store/checkpoint.h"
-#include "store/spool.h"
+#include "node/ranged.h"
 
 /* Bodies by (client, update); those of external combiners by what is in them. */
 struct trib_bodies {
@@ -59,11 +57,12 @@ struct trib_replay_start {
 /* False: the document is not the record of a version with a checkpoint; *start is unchanged. */
 bool trib_replay_start_read(const json_t *document, struct trib_replay_start *start);
 /* The model of a checkpoint: versions/<n> with state/<n> below run_path, both with the digests of
- * the record. On error *model is all zero. TRIB_ENOTFOUND: a file is not there; TRIB_ECORRUPT. */
+ * the record; ranged if bytes_free do not hold it (trib_ranged_window_bytes). On error *model is all
+ * zero. TRIB_ENOTFOUND: a file is not there; TRIB_ECORRUPT. */
 enum trib_status trib_replay_load(const struct trib_env *env, const struct trib_files *files,
                                   const char *run_path, const struct trib_spec *spec,
-                                  const struct trib_replay_start *start, struct trib_model *model,
-                                  struct trib_error *error);
+                                  const struct trib_replay_start *start, uint64_t bytes_free,
+                                  struct trib_model *model, struct trib_error *error);
 
 /* Fold a body that was kept, after a look at its SHA-256. TRIB_ECORRUPT: it is another; TRIB_ENOTFOUND;
  * TRIB_EUNSUPPORTED: nobody knows its codec. */
@@ -72,11 +71,19 @@ enum trib_status trib_replay_fold(struct trib_model *model, uint32_t accumulator
                                   const struct trib_spool_entry *entry, uint64_t weight,
                                   struct trib_error *error);
 
-/* Make the version of this record from model->current (which must be the one before) and advance.
+/* Where a version is made from. */
+struct trib_replay_place {
+    const struct trib_files *files;
+    const char *run_path;
+    const struct trib_spool *spool;
+    const struct trib_bodies *bodies;
+};
+/* Make the version of this record from the model's (which must be the one before) and advance. Those of a ranged model
+ * are written as versions/<n> and state/<n> again.
  * TRIB_ENOTFOUND: a body or a base version is not kept any more. TRIB_ECORRUPT: the digest of a body or of the result
  * differs. After an error the model must not be used. */
-enum trib_status trib_replay_version(struct trib_model *model, const struct trib_spool *spool,
-                                     const struct trib_bodies *bodies, const json_t *record,
+enum trib_status trib_replay_version(struct trib_model *model,
+                                     const struct trib_replay_place *place, const json_t *record,
                                      struct trib_error *error);
 
 #endif

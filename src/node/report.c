@@ -209,11 +209,14 @@ static void add_model(struct trib_hosted *hosted, const struct trib_run_status *
         return;
     }
     const struct trib_model *model = &hosted->model;
-    (void)json_object_set_new(
-        document, "model",
-        json_pack("{s:I, s:I, s:I, s:o}", "tensors", (json_int_t)model->layout->tensor_count,
-                  "parameters", (json_int_t)model->layout->element_count, "bytes",
-                  (json_int_t)model->current->byte_count, "digest", hex_of(&model->digest)));
+    (void)json_object_set_new(document, "model",
+                              json_pack("{s:I, s:I, s:I, s:s, s:I, s:o}", "tensors",
+                                        (json_int_t)model->layout->tensor_count, "parameters",
+                                        (json_int_t)model->layout->element_count, "bytes",
+                                        (json_int_t)trib_model_file_bytes(model), "held",
+                                        model->window_bytes > 0 ? "by ranges" : "whole", "memory",
+                                        (json_int_t)trib_model_bytes(model), "digest",
+                                        hex_of(&model->digest)));
 }
 
 static void add_evaluations(struct trib_hosted *hosted, const struct trib_run_status *status,

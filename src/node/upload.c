@@ -19,7 +19,7 @@ enum trib_status trib_upload_begin_file(struct trib_hosted *hosted, uint64_t byt
                                         struct trib_spool_body **file, struct trib_error *error) {
     /* Of chunked bodies nobody knows; they fail when they meet the end of the disk. One that is
      * larger than any may be is refused for that (413), and no version has to go for it. */
-    uint64_t bytes_max = trib_report_update_bytes_max(hosted);
+    uint64_t bytes_max = hosted->has_model ? trib_report_update_bytes_max(hosted) : INT64_MAX;
     uint64_t expected = bytes > bytes_max ? 0 : bytes;
     if (!trib_spool_has_room(hosted->spool, expected)) {
         struct trib_pruning pruning = trib_pruning_now(hosted);
@@ -76,12 +76,20 @@ static enum trib_status begin_handed(struct trib_upload *upload, struct trib_err
                : trib_upload_begin_file(upload->hosted, upload->length, &upload->file, error);
 }
 
+/* A large body of a model that is not held in memory would fill it instead, and a model is read once. */
+static uint64_t charge_for(const struct trib_upload *upload) {
+    bool is_model = upload->call->target.rule->route == TRIB_ROUTE_MODEL_PUT;
+    bool is_ranged = upload->hosted->model.window_bytes > 0;
+    bool goes_to_file = is_model || (is_ranged && upload->length > TRIB_UPLOAD_INLINE_BYTES);
+    return goes_to_file ? 0 : trib_lending_charge_for(upload->hosted->node, upload->length);
+}
+
 /* Where a whole body will be. */
 static enum trib_status find_place(struct trib_upload *upload, struct trib_error *error) {
     if (trib_exchange_is_handed(upload->call->exchange)) {
         return begin_handed(upload, error);
     }
-    upload->charge_wanted = trib_lending_charge_for(upload->hosted->node, upload->length);
+    upload->charge_wanted = charge_for(upload);
     if (is_small(upload)) {
         return TRIB_OK;
     }
@@ -140,10 +148,9 @@ static bool is_good_part(struct trib_call *call, uint64_t length, bool is_compar
     return true;
 }
 
-bool trib_upload_begin(struct trib_call *call, bool is_compare) {
+static bool begin(struct trib_call *call, uint64_t bytes_max, bool is_compare) {
     const struct trib_http_request *request = call->request;
     const uint64_t length = request->has_length ? request->content_length : UINT64_MAX;
-    const uint64_t bytes_max = trib_report_update_bytes_max(call->hosted);
     const bool is_part = call->part.total > 0;
     const uint64_t whole = is_part ? call->part.total : length;
     if (whole != UINT64_MAX && whole > bytes_max) {
@@ -162,6 +169,14 @@ bool trib_upload_begin(struct trib_call *call, bool is_compare) {
     uint64_t part_bytes = call->part.last - call->part.first + 1;
     trib_exchange_receive(call->exchange, is_part ? part_bytes : bytes_max);
     return true;
+}
+
+bool trib_upload_begin(struct trib_call *call, bool is_compare) {
+    return begin(call, trib_report_update_bytes_max(call->hosted), is_compare);
+}
+
+bool trib_upload_begin_model(struct trib_call *call) {
+    return begin(call, INT64_MAX, false); /* the disk and the run's quota are its limits */
 }
 
 /* --- its memory --------------------------------------------------------------------------------- */

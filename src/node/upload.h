@@ -75,6 +75,8 @@ struct trib_upload {
 /* Start to take the body of `call`, whose head is being answered, into call->upload. False: the call has
  * been refused (no memory, the budget for bodies is used up, or no file). */
 bool trib_upload_begin(struct trib_call *call, bool is_compare);
+/* The same for a model that becomes version 0. */
+bool trib_upload_begin_model(struct trib_call *call);
 /* Forget an upload that the heart did not admit, or that has been folded and settled. */
 void trib_upload_free(struct trib_upload *upload);
 

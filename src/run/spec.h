@@ -23,8 +23,8 @@
 #define TRIB_METRIC_NAME_BYTES 33
 #define TRIB_MATCHES_MAX 32 /* values in one object of select or sites[].match */
 #define TRIB_QUOTAS_MAX 4
-#define TRIB_ZEROS_MAX 64 /* tensors of init.zeros */
-#define TRIB_ZEROS_ELEMENTS_MAX (UINT64_C(1) << 26)
+#define TRIB_ZEROS_MAX 128                          /* tensors of init.zeros */
+#define TRIB_ZEROS_ELEMENTS_MAX (UINT64_C(1) << 36) /* whether they fit is another question */
 #define TRIB_SITES_MAX 32
 
 enum trib_init_kind {

@@ -391,7 +391,8 @@ static bool read_shape(const struct trib_field *field, const char *name, const j
     zeros->rank = (uint32_t)json_array_size(shape);
     for (uint32_t axis = 0; axis < zeros->rank; axis++) {
         uint64_t width;
-        if (!read_whole(json_array_get(shape, axis), field, &width) || width > *left / elements)
+        if (!read_whole(json_array_get(shape, axis), field, &width) || width > UINT32_MAX ||
+            width > *left / elements)
             return false;
         elements *= width;
         zeros->shape[axis] = (uint32_t)width;

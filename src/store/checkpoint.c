@@ -11,7 +11,7 @@
 
 #define STATE_MAGIC "TRIBSTAT"
 #define STATE_FORMAT 1
-#define STATE_HEAD_BYTES 36
+#define STATE_HEAD_BYTES TRIB_CHECKPOINT_STATE_OFFSET
 #define MAGIC_BYTES 8
 #define CRC_BYTES 4
 #define PIECE_BYTES ((size_t)1 << 18)
@@ -41,6 +41,13 @@ static enum trib_status explain(struct trib_error *error, enum trib_status statu
     return status == TRIB_OK
                ? status
                : trib_error_set(error, status, "%s %s: %s", verb, path, trib_status_text(status));
+}
+
+static enum trib_status read_exactly(const struct trib_files *files, struct trib_file *file,
+                                     uint64_t offset, void *bytes, size_t count) {
+    size_t done = 0;
+    enum trib_status status = files->read_at(files->context, file, offset, bytes, count, &done);
+    return status == TRIB_OK && done < count ? TRIB_EIO : status;
 }
 
 /* ---- writing ---- */
@@ -85,22 +92,19 @@ static enum trib_status write_state_head(const struct trib_files *files, struct 
     return files->write_at(files->context, file, 0, head, sizeof head);
 }
 
-/* Write a draft, sync it, rename it to path, sync the folder. state: put a head in front. */
-static enum trib_status publish(const struct trib_env *env, const struct trib_files *files,
-                                const char *run, const char *folder, const char *path,
-                                bool is_state, uint64_t version, const struct trib_source *source) {
+static const char *draft_path(const char *path, char draft[PATH_BYTES]) {
+    (void)snprintf(draft, PATH_BYTES, "%.*s.tmp", (int)(PATH_BYTES - sizeof ".tmp"), path);
+    return draft;
+}
+
+/* Sync and close the draft, rename it to path, sync the folder. status: of writing it. */
+static enum trib_status finish_draft(const struct trib_files *files, const char *run,
+                                     const char *folder, const char *path, struct trib_file *file,
+                                     enum trib_status status) {
     char draft[PATH_BYTES];
     char folder_path[PATH_BYTES];
-    struct trib_file *file;
-    uint32_t crc;
-    snprintf(draft, sizeof draft, "%.*s.tmp", (int)(PATH_BYTES - sizeof ".tmp"), path);
-    snprintf(folder_path, sizeof folder_path, "%s/%s", run, folder);
-    enum trib_status status = files->open(files->context, draft, TRIB_FILE_CREATE, &file);
-    if (status != TRIB_OK)
-        return status;
-    status = write_source(env, files, file, is_state ? STATE_HEAD_BYTES : 0, source, &crc);
-    if (status == TRIB_OK && is_state)
-        status = write_state_head(files, file, version, source->byte_count, crc);
+    (void)draft_path(path, draft);
+    (void)snprintf(folder_path, sizeof folder_path, "%s/%s", run, folder);
     if (status == TRIB_OK)
         status = files->sync(files->context, file);
     files->close(files->context, file);
@@ -112,6 +116,23 @@ static enum trib_status publish(const struct trib_env *env, const struct trib_fi
         return status;
     }
     return files->sync_directory(files->context, folder_path);
+}
+
+/* Write a draft and publish it. state: put a head in front. */
+static enum trib_status publish(const struct trib_env *env, const struct trib_files *files,
+                                const char *run, const char *folder, const char *path,
+                                bool is_state, uint64_t version, const struct trib_source *source) {
+    char draft[PATH_BYTES];
+    struct trib_file *file;
+    uint32_t crc;
+    enum trib_status status =
+        files->open(files->context, draft_path(path, draft), TRIB_FILE_CREATE, &file);
+    if (status != TRIB_OK)
+        return status;
+    status = write_source(env, files, file, is_state ? STATE_HEAD_BYTES : 0, source, &crc);
+    if (status == TRIB_OK && is_state)
+        status = write_state_head(files, file, version, source->byte_count, crc);
+    return finish_draft(files, run, folder, path, file, status);
 }
 
 enum trib_status trib_checkpoint_write_version(const struct trib_env *env,
@@ -134,6 +155,95 @@ enum trib_status trib_checkpoint_write_state(const struct trib_env *env,
                    "write", path);
 }
 
+/* ---- writing by ranges ---- */
+
+static const char *kind_path(const char *run, enum trib_checkpoint_kind kind, uint64_t version,
+                             char path[PATH_BYTES]) {
+    return kind == TRIB_CHECKPOINT_STATE ? state_path(run, version, path)
+                                         : version_path(run, version, path);
+}
+
+enum trib_status trib_checkpoint_begin(const struct trib_files *files, const char *run,
+                                       enum trib_checkpoint_kind kind, uint64_t version,
+                                       uint64_t byte_count, struct trib_file **file,
+                                       struct trib_error *error) {
+    char path[PATH_BYTES], draft[PATH_BYTES];
+    uint64_t head_bytes = kind == TRIB_CHECKPOINT_STATE ? STATE_HEAD_BYTES : 0;
+    *file = NULL;
+    (void)draft_path(kind_path(run, kind, version, path), draft);
+    enum trib_status status = files->open(files->context, draft, TRIB_FILE_CREATE, file);
+    if (status == TRIB_OK)
+        status = files->truncate(files->context, *file, head_bytes + byte_count);
+    if (status != TRIB_OK && *file != NULL) {
+        trib_checkpoint_abandon(files, run, kind, version, *file);
+        *file = NULL;
+    }
+    return explain(error, status, "write", draft);
+}
+
+void trib_checkpoint_abandon(const struct trib_files *files, const char *run,
+                             enum trib_checkpoint_kind kind, uint64_t version,
+                             struct trib_file *file) {
+    char path[PATH_BYTES], draft[PATH_BYTES];
+    if (file == NULL)
+        return;
+    files->close(files->context, file);
+    /* What stays is removed by the next start. */
+    (void)files->remove(files->context, draft_path(kind_path(run, kind, version, path), draft));
+}
+
+/* Checksum and digest of all bytes from offset on. */
+static enum trib_status sum_up(const struct trib_env *env, const struct trib_files *files,
+                               struct trib_file *file, uint64_t offset, uint64_t file_bytes,
+                               uint32_t *crc, struct trib_digest *digest) {
+    struct trib_digester digester = {0};
+    unsigned char *piece = trib_allocate(env, PIECE_BYTES, 1);
+    enum trib_status status =
+        piece != NULL && trib_digester_begin(&digester) ? TRIB_OK : TRIB_EMEMORY;
+    *crc = 0;
+    for (uint64_t at = offset; status == TRIB_OK && at < file_bytes;) {
+        size_t count = file_bytes - at < PIECE_BYTES ? (size_t)(file_bytes - at) : PIECE_BYTES;
+        status = read_exactly(files, file, at, piece, count);
+        if (status == TRIB_OK) {
+            *crc = trib_crc32(*crc, piece, count);
+            trib_digester_add(&digester, piece, count);
+        }
+        at += count;
+    }
+    trib_release(env, piece, PIECE_BYTES, 1);
+    if (status == TRIB_OK)
+        trib_digester_finish(&digester, digest);
+    else
+        trib_digester_abandon(&digester);
+    return status;
+}
+
+static enum trib_status seal_state(const struct trib_env *env, const struct trib_files *files,
+                                   struct trib_file *file, uint64_t version,
+                                   struct trib_digest *digest) {
+    uint64_t file_bytes = 0;
+    uint32_t crc = 0;
+    enum trib_status status = files->size(files->context, file, &file_bytes);
+    if (status == TRIB_OK)
+        status = sum_up(env, files, file, STATE_HEAD_BYTES, file_bytes, &crc, digest);
+    return status == TRIB_OK
+               ? write_state_head(files, file, version, file_bytes - STATE_HEAD_BYTES, crc)
+               : status;
+}
+
+enum trib_status trib_checkpoint_publish(const struct trib_env *env, const struct trib_files *files,
+                                         const char *run, enum trib_checkpoint_kind kind,
+                                         uint64_t version, struct trib_file *file,
+                                         struct trib_digest *digest, struct trib_error *error) {
+    char path[PATH_BYTES];
+    bool is_state = kind == TRIB_CHECKPOINT_STATE;
+    (void)kind_path(run, kind, version, path);
+    enum trib_status status = is_state ? seal_state(env, files, file, version, digest) : TRIB_OK;
+    status =
+        finish_draft(files, run, is_state ? state_folder : versions_folder, path, file, status);
+    return explain(error, status, "write", path);
+}
+
 /* ---- loading ---- */
 
 static enum trib_status open_sized(const struct trib_files *files, const char *path,
@@ -147,13 +257,6 @@ static enum trib_status open_sized(const struct trib_files *files, const char *p
         *file = NULL;
     }
     return status;
-}
-
-static enum trib_status read_exactly(const struct trib_files *files, struct trib_file *file,
-                                     uint64_t offset, void *bytes, size_t count) {
-    size_t done = 0;
-    enum trib_status status = files->read_at(files->context, file, offset, bytes, count, &done);
-    return status == TRIB_OK && done < count ? TRIB_EIO : status;
 }
 
 /* Check the head of a state file; *crc is what its payload must have. */
@@ -242,6 +345,55 @@ enum trib_status trib_checkpoint_load_state(const struct trib_env *env,
                             expected, &crc, block);
     files->close(files->context, file);
     return explain(error, status, "load", path);
+}
+
+/* ---- reading by ranges ---- */
+
+static enum trib_status read_range(void *context, uint64_t offset, void *bytes, size_t count) {
+    const struct trib_checkpoint_reader *reader = context;
+    return read_exactly(reader->files, reader->file, reader->offset + offset, bytes, count);
+}
+
+enum trib_status trib_checkpoint_open(const struct trib_files *files, const char *run,
+                                      enum trib_checkpoint_kind kind, uint64_t version,
+                                      struct trib_checkpoint_reader *reader,
+                                      struct trib_error *error) {
+    char path[PATH_BYTES];
+    uint64_t file_bytes = 0;
+    *reader = (struct trib_checkpoint_reader){.files = files};
+    enum trib_status status =
+        open_sized(files, kind_path(run, kind, version, path), &reader->file, &file_bytes);
+    if (status == TRIB_OK && kind == TRIB_CHECKPOINT_STATE) {
+        status = read_state_head(files, reader->file, file_bytes, version, &reader->crc);
+        reader->offset = STATE_HEAD_BYTES;
+    }
+    reader->source = (struct trib_source){
+        .context = reader,
+        .byte_count = file_bytes - reader->offset,
+        .read = read_range,
+    };
+    if (status != TRIB_OK)
+        trib_checkpoint_close(reader);
+    return explain(error, status, "load", path);
+}
+
+enum trib_status trib_checkpoint_verify(const struct trib_env *env,
+                                        const struct trib_checkpoint_reader *reader,
+                                        const struct trib_digest *digest) {
+    uint32_t crc;
+    struct trib_digest found;
+    enum trib_status status = sum_up(env, reader->files, reader->file, reader->offset,
+                                     reader->offset + reader->source.byte_count, &crc, &found);
+    bool is_state = reader->offset > 0;
+    bool is_good =
+        (!is_state || crc == reader->crc) && (digest == NULL || trib_digest_equal(&found, digest));
+    return status == TRIB_OK && !is_good ? TRIB_ECORRUPT : status;
+}
+
+void trib_checkpoint_close(struct trib_checkpoint_reader *reader) {
+    if (reader->file != NULL)
+        reader->files->close(reader->files->context, reader->file);
+    *reader = (struct trib_checkpoint_reader){0};
 }
 
 enum trib_status trib_checkpoint_open_version(const struct trib_files *files, const char *run,

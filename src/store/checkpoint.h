@@ -30,6 +30,29 @@ enum trib_status trib_checkpoint_write_state(const struct trib_env *env,
                                              uint64_t version, const struct trib_source *bytes,
                                              struct trib_error *error);
 
+/* The same of files that are written range by range, for what is never whole in memory: begin, write
+ * at any offsets, publish. The draft has its full size from the beginning, and what is never written
+ * is zero and takes no place on disk. `file` is the caller's until publish, which closes it in any
+ * case, or abandon.
+ *
+ * TRIB_CHECKPOINT_STATE_OFFSET is where the bytes of a state begin in its file; publish reads them
+ * again, for their checksum and digest. */
+#define TRIB_CHECKPOINT_STATE_OFFSET 36
+enum trib_checkpoint_kind { TRIB_CHECKPOINT_VERSION, TRIB_CHECKPOINT_STATE };
+enum trib_status trib_checkpoint_begin(const struct trib_files *files, const char *run,
+                                       enum trib_checkpoint_kind kind, uint64_t version,
+                                       uint64_t byte_count, struct trib_file **file,
+                                       struct trib_error *error);
+/* digest: of the bytes of a state (NULL for versions, whose digest is known). */
+enum trib_status trib_checkpoint_publish(const struct trib_env *env, const struct trib_files *files,
+                                         const char *run, enum trib_checkpoint_kind kind,
+                                         uint64_t version, struct trib_file *file,
+                                         struct trib_digest *digest, struct trib_error *error);
+/* file: NULL allowed. */
+void trib_checkpoint_abandon(const struct trib_files *files, const char *run,
+                             enum trib_checkpoint_kind kind, uint64_t version,
+                             struct trib_file *file);
+
 /* Load into a fresh sealed block (one reference, the caller's). expected: SHA-256 of all bytes of
  * the version (for a state: of its bytes without the frame); NULL: do not compare (the state's
  * own CRC-32 still is). TRIB_ENOTFOUND, TRIB_EMEMORY, TRIB_EIO, TRIB_ECORRUPT. */
@@ -41,6 +64,27 @@ enum trib_status trib_checkpoint_load_state(const struct trib_env *env,
                                             const struct trib_files *files, const char *run,
                                             uint64_t version, const struct trib_digest *expected,
                                             struct trib_block **block, struct trib_error *error);
+
+/* A version or state open for reading; the struct is the caller's and must not move. open checks
+ * the frame of a state, whose source has its bytes alone; their checksum is left to verify.
+ * TRIB_ENOTFOUND, TRIB_EIO, TRIB_ECORRUPT. */
+struct trib_checkpoint_reader {
+    struct trib_source source;      /* read-only: pass &reader.source. Thread: any */
+    const struct trib_files *files; /* private */
+    struct trib_file *file;         /* private */
+    uint64_t offset;                /* private: of the bytes in the file */
+    uint32_t crc;                   /* private: that those of a state should have */
+};
+enum trib_status trib_checkpoint_open(const struct trib_files *files, const char *run,
+                                      enum trib_checkpoint_kind kind, uint64_t version,
+                                      struct trib_checkpoint_reader *reader,
+                                      struct trib_error *error);
+/* Read all of it: a version has the digest (of a state: NULL allowed), a state also its checksum.
+ * TRIB_ECORRUPT, TRIB_EIO, TRIB_EMEMORY. Thread: any. */
+enum trib_status trib_checkpoint_verify(const struct trib_env *env,
+                                        const struct trib_checkpoint_reader *reader,
+                                        const struct trib_digest *digest);
+void trib_checkpoint_close(struct trib_checkpoint_reader *reader); /* all-zero is safe */
 
 /* For sendfile and reading by range; close with files->close. TRIB_ENOTFOUND: pruned or never. */
 enum trib_status trib_checkpoint_open_version(const struct trib_files *files, const char *run,

@@ -52,6 +52,15 @@ struct trib_block *trib_safetensors_block(const struct trib_env *env,
 /* The canonical head alone into room bytes (room >= layout->data_offset). */
 void trib_safetensors_write_head(const struct trib_layout *layout, void *bytes, size_t room);
 
+/* A range of version 0 from a model file: elements [first, first + count) of `layout` (of versions),
+ * read from `source` (described by `file`) and converted to fp32, into values[count]. Companions
+ * are zero. Errors as below. Thread: any. */
+enum trib_status trib_safetensors_import_range(const struct trib_layout *file,
+                                               const struct trib_source *source,
+                                               const struct trib_layout *layout, uint64_t first,
+                                               uint64_t count, float *values,
+                                               struct trib_error *error);
+
 /* Version 0 from a model file: every tensor of `layout` (of versions) is read from `source`
  * (described by `file`), converted to fp32 and written into a fresh block, then sealed. Companions
  * are zero.

@@ -2,6 +2,7 @@
 #include "tensor/safetensors.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "tensor/convert.h"
 
@@ -18,29 +19,73 @@ static enum trib_status refuse_value(const struct trib_tensor *tensor, uint64_t 
                           is_float ? "is not a finite fp32 number" : "is not exact in fp32");
 }
 
-static enum trib_status import_tensor(const struct trib_layout *file,
+/* Elements [first, limit) of a tensor of the file. */
+static enum trib_status import_values(const struct trib_layout *file,
                                       const struct trib_source *source,
-                                      const struct trib_tensor *tensor, float *values,
-                                      struct trib_error *error) {
+                                      const struct trib_tensor *tensor, uint64_t first,
+                                      uint64_t limit, float *values, struct trib_error *error) {
     _Alignas(64) unsigned char buffer[PIECE_ELEMENTS * ELEMENT_BYTES_MAX];
     const size_t width = trib_dtype_bytes(tensor->dtype);
-    uint64_t done = 0;
-    while (done < tensor->element_count) {
-        const uint64_t left = tensor->element_count - done;
-        const size_t count = left < PIECE_ELEMENTS ? (size_t)left : PIECE_ELEMENTS;
-        const uint64_t offset = file->data_offset + tensor->byte_offset + done * width;
+    while (first < limit) {
+        const size_t count =
+            limit - first < PIECE_ELEMENTS ? (size_t)(limit - first) : PIECE_ELEMENTS;
+        const uint64_t offset = file->data_offset + tensor->byte_offset + first * width;
         const void *bytes = trib_source_bytes(source, offset, count * width, buffer);
         if (bytes == NULL) {
             return trib_error_set(error, TRIB_EIO, "tensor %.*s cannot be read",
                                   trib_name_shown(tensor->name), tensor->name);
         }
-        const size_t first_bad = trib_convert_to_f32(values + done, tensor->dtype, bytes, count);
+        const size_t first_bad = trib_convert_to_f32(values, tensor->dtype, bytes, count);
         if (first_bad < count) {
-            return refuse_value(tensor, done + first_bad, error);
+            return refuse_value(tensor, first + first_bad, error);
         }
-        done += count;
+        first += count;
+        values += count;
     }
     return TRIB_OK;
+}
+
+/* The same of a tensor of the version. */
+static enum trib_status import_tensor(const struct trib_layout *file,
+                                      const struct trib_source *source,
+                                      const struct trib_tensor *target, uint64_t first,
+                                      uint64_t limit, float *values, struct trib_error *error) {
+    TRIB_ASSERT(target->dtype == TRIB_F32);
+    if (target->is_companion) { /* begins at zero, whatever another run has left in the file */
+        memset(values, 0, (size_t)(limit - first) * sizeof *values);
+        return TRIB_OK;
+    }
+    const struct trib_tensor *origin = trib_layout_find(file, target->name);
+    if (origin == NULL) {
+        return trib_error_set(error, TRIB_ENOTFOUND, "tensor %.*s is missing",
+                              trib_name_shown(target->name), target->name);
+    }
+    enum trib_status status = trib_tensor_same_shape(target, origin, error);
+    return status == TRIB_OK ? import_values(file, source, origin, first, limit, values, error)
+                             : status;
+}
+
+enum trib_status trib_safetensors_import_range(const struct trib_layout *file,
+                                               const struct trib_source *source,
+                                               const struct trib_layout *layout, uint64_t first,
+                                               uint64_t count, float *values,
+                                               struct trib_error *error) {
+    const uint64_t end = first + count;
+    enum trib_status status = TRIB_OK;
+    size_t i = trib_layout_tensor_at(layout, first);
+    for (; i < layout->tensor_count && status == TRIB_OK; i++) {
+        const struct trib_tensor *target = &layout->tensors[i];
+        const uint64_t begin = target->element_offset, limit = begin + target->element_count;
+        if (begin >= end) {
+            break;
+        }
+        const uint64_t from = first > begin ? first : begin, to = end < limit ? end : limit;
+        if (from < to) {
+            status = import_tensor(file, source, target, from - begin, to - begin,
+                                   values + (from - first), error);
+        }
+    }
+    return status;
 }
 
 enum trib_status trib_safetensors_import(const struct trib_env *env, const struct trib_layout *file,
@@ -53,26 +98,9 @@ enum trib_status trib_safetensors_import(const struct trib_env *env, const struc
         return trib_error_set(error, TRIB_EMEMORY, "no memory for a version of %" PRIu64 " bytes",
                               layout->data_offset + layout->data_bytes);
     }
-    enum trib_status status = TRIB_OK;
-    for (size_t i = 0; i < layout->tensor_count && status == TRIB_OK; i++) {
-        const struct trib_tensor *target = &layout->tensors[i];
-        TRIB_ASSERT(target->dtype == TRIB_F32);
-        if (target->is_companion) { /* begins at zero, whatever another run has left in the file */
-            continue;
-        }
-        const struct trib_tensor *origin = trib_layout_find(file, target->name);
-        if (origin == NULL) {
-            status = trib_error_set(error, TRIB_ENOTFOUND, "tensor %.*s is missing",
-                                    trib_name_shown(target->name), target->name);
-            break;
-        }
-        status = trib_tensor_same_shape(target, origin, error);
-        if (status == TRIB_OK) {
-            /* Canonical fp32 offsets keep this aligned. */
-            void *values = block->bytes + layout->data_offset + target->byte_offset;
-            status = import_tensor(file, source, origin, values, error);
-        }
-    }
+    float *values = (float *)(block->bytes + layout->data_offset);
+    enum trib_status status = trib_safetensors_import_range(file, source, layout, 0,
+                                                            layout->element_count, values, error);
     if (status != TRIB_OK) {
         trib_block_unref(block);
         return status;

@@ -277,6 +277,7 @@ static enum trib_status read_spec(struct choice *choice, const json_t *document,
         choice->is_checkpointed_always = spec->checkpoint_every == 0 && !spec->keep.updates_forever;
         choice->is_recorded =
             spec->keep.updates_forever && spec->durability == TRIB_DURABILITY_SPOOL;
+        choice->keeps_bodies = spec->durability == TRIB_DURABILITY_SPOOL;
         choice->people.trainer_count = spec->strategy.quorum;
     }
     trib_spec_free(spec);
@@ -292,7 +293,7 @@ static void draw_sizes(uint32_t counts[SUMS_TENSORS]) {
         counts[0] = 265000; /* bodies over 1 MiB */
     } else if (kind == 1) {
         counts[0] = 525000; /* and work in two parts */
-    } else if (kind < 4) {
+    } else if (kind < 6) {
         counts[0] = 20000;
     }
 }
@@ -345,6 +346,11 @@ enum trib_status choice_make(struct choice *choice, const json_t *spec, struct t
         .chunk_count_max = 1 + (size_t)world_below(4),
         .body_bytes_max = world_chance(0.3) ? (UINT64_C(1) << 20) + 100000 : 0,
     };
+    if (choice->judge.counts[0] >= 20000 && choice->keeps_bodies && world_chance(0.6)) {
+        /* A third of what the model would take, so that it is made window by window. */
+        choice->judge.is_ranged = true;
+        choice->config.model_bytes_max = UINT64_C(8) * choice->judge.counts[0];
+    }
     draw_troubles(choice, is_large);
     return TRIB_OK;
 }

@@ -17,6 +17,7 @@ struct choice {
     struct trib_node_config config;
     bool is_checkpointed_always; /* no update stays in the spool once it is counted */
     bool is_recorded;            /* the run can be played again */
+    bool keeps_bodies;           /* durability: spool */
     trib_time_ns trouble;        /* how long it lasts */
     trib_time_ns slowest;        /* what one version may take by the spec alone */
     double crash_chance;         /* per second of trouble, as those below */

@@ -360,6 +360,7 @@ static void take_version(const json_t *record) {
     judge.versions = grown(judge.versions, judge.version_count, sizeof *judge.versions);
     judge.versions[judge.version_count++] = digest;
     tally_add(TALLY_VERSIONS, 1);
+    tally_add(TALLY_RANGED, judge.rules.is_ranged);
     tally_add(TALLY_COUNTED, json_array_size(updates));
     world_trace("        durable: version %" PRIu64 " of %zu updates", version,
                 json_array_size(updates));

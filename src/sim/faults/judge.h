@@ -22,6 +22,7 @@ struct judge_rules {
     const char *run;
     struct rules spec;
     uint32_t counts[SUMS_TENSORS];
+    bool is_ranged; /* the model is larger than the memory for models */
 };
 
 void judge_begin(const struct judge_rules *rules);

@@ -53,6 +53,7 @@
     ROW(DROPPED, "updates dropped, with the reason")                                         \
     ROW(FORGOTTEN, "acknowledged in memory only (durability: memory) and lost in a crash")   \
     ROW(VERSIONS, "versions computed again from what the clients sent: the same bits")       \
+    ROW(RANGED, "of these, made window by window of a model larger than memory")             \
     ROW(REVISIONS, "changes of the spec, each version judged by its own")                    \
     ROW(COMBINED, "versions that are what an external combiner sent for their updates")      \
     ROW(PLAYED, "versions made again by telling the heart the same: the same bits")          \
