@@ -172,6 +172,12 @@ class Mortal(Daemon):
             self.port = self.proxy.port
         self.is_up.set()
 
+    def is_at(self, process, port):
+        """Does this process live, and is this its port? One that died with the process before it may be
+        another daemon's by now, who does not know us."""
+        return self.is_up.is_set() and process.poll() is None and (process, port) == (
+            self.process, self.port)
+
     def watch(self, is_over):
         """Bring it up again each time it was killed, until is_over(); another end is a failure."""
         while not is_over():
@@ -205,7 +211,7 @@ class Play:
         while True:
             if time.monotonic() > deadline or self.trouble:
                 raise AssertionError(f"no answer to {method} {path}: {self.trouble}")
-            process = self.daemon.process
+            process, port = self.daemon.process, self.daemon.port
             try:
                 reply = self.daemon.request(method, path, body, token or self.daemon.admin,
                                             headers, timeout=20 * SCALE)
@@ -217,7 +223,7 @@ class Play:
                 time.sleep(0.02)
             elif reply.status != 204 and length != str(len(reply.body)):
                 pass  # cut within its head, which http.client does not notice
-            elif reply.status < 400 or process.poll() is None:  # else: somebody else's port
+            elif reply.status < 400 or self.daemon.is_at(process, port):
                 return reply
 
     def must(self, *request, **more):
