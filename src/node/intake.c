@@ -42,10 +42,6 @@ static void check(void *context) {
         status = trib_upload_digest(upload);
     }
     bool needs_sync = upload->hosted->spec->durability == TRIB_DURABILITY_SPOOL;
-    if (status == TRIB_OK && upload->file != NULL && upload->block != NULL) { /* handed over */
-        status =
-            trib_spool_body_append(upload->file, upload->block->bytes, upload->block->byte_count);
-    }
     if (status == TRIB_OK && upload->file != NULL && needs_sync) {
         status = trib_spool_body_finish(upload->file);
     }

@@ -495,11 +495,29 @@ struct trib_source trib_upload_source(const struct trib_upload *upload) {
                                  upload->byte_count);
 }
 
+/* A body that was handed over passes the digester on its way to its file, as chunks do: each piece
+ * while it is in the cache. */
+static enum trib_status store_handed(struct trib_upload *upload) {
+    const struct trib_block *block = upload->block;
+    enum trib_status status = TRIB_OK;
+    for (size_t at = 0; at < block->byte_count && status == TRIB_OK;) {
+        size_t left = block->byte_count - at;
+        size_t count = left < TRIB_CHUNK_BYTES ? left : TRIB_CHUNK_BYTES;
+        trib_digester_add(&upload->digester, block->bytes + at, count);
+        status = trib_spool_body_append(upload->file, block->bytes + at, count);
+        at += count;
+    }
+    return status;
+}
+
 enum trib_status trib_upload_digest(struct trib_upload *upload) {
     enum trib_status status = TRIB_OK;
+    bool is_handed_to_file = upload->is_handed && upload->file != NULL;
     if (upload->digester.state == NULL) { /* no worker has seen its bytes on their way */
         struct trib_source source = trib_upload_source(upload);
-        status = begin_digest(upload) ? trib_source_add(&source, &upload->digester) : TRIB_EMEMORY;
+        status = !begin_digest(upload) ? TRIB_EMEMORY
+                 : is_handed_to_file   ? store_handed(upload)
+                                       : trib_source_add(&source, &upload->digester);
     }
     if (status == TRIB_OK) {
         trib_digester_finish(&upload->digester, &upload->entry.digest);

@@ -108,7 +108,8 @@ void trib_upload_drop_body(struct trib_upload *upload);
  * each other or something is missing (upload->error). Thread: a worker. (answers_updates.c) */
 enum trib_status trib_upload_read_metadata(struct trib_upload *upload,
                                            const struct trib_update_metadata *found);
-/* The complete body's SHA-256 (durability: memory: its fingerprint) into entry.digest: once. Thread: a worker. */
+/* The complete body's SHA-256 (durability: memory: its fingerprint) into entry.digest: once. What was handed over and
+ * has a body file is written there, too. Thread: a worker. */
 enum trib_status trib_upload_digest(struct trib_upload *upload);
 
 #endif
