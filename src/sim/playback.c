@@ -75,16 +75,20 @@ static bool is_complete(const struct trib_told *told) {
 
 /* --- where a tape begins ------------------------------------------------------------------------ */
 
-/* The spec that makes the next version, as the ledger says by now. */
+/* The spec that makes this version, as the ledger says by now. */
+static enum trib_status find_spec(const struct trib_playback *playback, trib_version version,
+                                  const json_t **document, struct trib_spec **spec) {
+    *document = trib_revisions_find(&playback->revisions, version);
+    *document = *document == NULL ? playback->first_spec : *document;
+    enum trib_status status = trib_spec_parse(playback->env, *document, spec, playback->error);
+    return status == TRIB_OK ? TRIB_OK
+                             : trib_error_prefix(playback->error, status,
+                                                 "the spec of version %" PRIu64, version);
+}
+
 static enum trib_status choose_spec(struct trib_playback *playback, struct trib_spec **spec) {
     trib_version next = playback->has_model ? playback->model.version + 1 : 1;
-    const json_t *document = trib_revisions_find(&playback->revisions, next);
-    playback->spec_document = document == NULL ? playback->first_spec : document;
-    enum trib_status status =
-        trib_spec_parse(playback->env, playback->spec_document, spec, playback->error);
-    return status == TRIB_OK
-               ? TRIB_OK
-               : trib_error_prefix(playback->error, status, "the spec of version %" PRIu64, next);
+    return find_spec(playback, next, &playback->spec_document, spec);
 }
 
 /* A version that was merged and did not become durable never was. */
@@ -94,12 +98,23 @@ static enum trib_status rewind_model(struct trib_playback *playback, struct trib
     if (!playback->has_model) {
         return TRIB_OK;
     }
-    enum trib_status status =
-        trib_model_rewind(&playback->model, playback->state, playback->state_bytes);
+    /* The state is that of the spec which made the version: another one that was to follow, and was
+     * replaced before it had made anything, has changed nothing. */
+    const json_t *document;
+    struct trib_spec *made_by = NULL;
+    enum trib_status status = find_spec(playback, playback->model.version, &document, &made_by);
+    if (status == TRIB_OK) {
+        status = trib_model_change(&playback->model, made_by, playback->error);
+    }
+    if (status == TRIB_OK) {
+        status = trib_model_rewind(&playback->model, playback->state, playback->state_bytes);
+    }
     if (status == TRIB_OK) {
         status = trib_model_change(&playback->model, spec, playback->error);
     }
-    return status == TRIB_OK ? trib_playback_save_state(playback) : status;
+    playback->model.spec = spec;
+    trib_spec_free(made_by);
+    return status;
 }
 
 static enum trib_status make_heart(struct trib_playback *playback, struct trib_spec *spec) {
