@@ -22,6 +22,10 @@
 #define EXAMPLES_MAX (UINT64_C(1) << 53)
 /* More than the buffers between two machines hold: a body that got so far has truly moved. */
 #define PROGRESS_BYTES (16u << 20)
+/* From here on an update goes in parts (docs/protocol.md), once a connection has broken: one that comes
+ * whole costs the daemon less, and may be handed over. */
+#define PARTS_BYTES (UINT64_C(4) << 20)
+#define PARTS_ALIGNMENT 64 /* sources are read at multiples of it */
 
 /* A version on its way. What has arrived is kept over a lost connection. */
 struct download {
@@ -197,35 +201,199 @@ static void hear_document(struct trib_client *client) {
     trib_release(client->env, body, body_bytes + 1, 1);
 }
 
-static enum trib_status send_request(struct trib_client *client, const struct trib_source *update,
+/* --- updates ---------------------------------------------------------------------------------- */
+
+/* The update as it is sent, with a note to the machine when much of it has gone. */
+struct parcel {
+    struct trib_client *client;
+    struct trib_source update;
+    bool is_in_parts;  /* the daemon keeps what has come when the connection breaks */
+    bool is_uncertain; /* how much it has kept is not known */
+    uint64_t first;    /* the first byte that it does not have */
+    unsigned odds;     /* how often it has had others than we thought, without progress */
+};
+
+static enum trib_status read_parcel(void *context, uint64_t offset, void *bytes, size_t count) {
+    const struct parcel *parcel = context;
+    if (offset >= PROGRESS_BYTES) {
+        trib_machine_progress(&parcel->client->machine);
+    }
+    return parcel->update.read(parcel->update.context, parcel->first + offset, bytes, count);
+}
+
+/* What is still to be sent of it; borrows the parcel. */
+static struct trib_source rest_of(struct parcel *parcel) {
+    return (struct trib_source){
+        .context = parcel,
+        .byte_count = parcel->update.byte_count - parcel->first,
+        .read = read_parcel,
+    };
+}
+
+static void begin_parcel(struct parcel *parcel) {
+    parcel->is_in_parts = parcel->is_uncertain = false;
+    parcel->first = 0;
+    parcel->odds = 0;
+}
+
+/* It did not get through. Small ones are sent again as they are. */
+static void doubt_parcel(struct parcel *parcel) {
+    if (parcel->is_in_parts) {
+        parcel->is_uncertain = true;
+    } else {
+        parcel->is_in_parts = parcel->update.byte_count >= PARTS_BYTES;
+    }
+}
+
+/* The answer to GET of the update. Known as a whole: only a whole one can be compared with it. What
+ * lies askew cannot be made from whole numbers, and was sent by somebody else. */
+static void hear_what_is_held(struct parcel *parcel, int status, const char *body,
+                              size_t body_bytes) {
+    double next = 0;
+    bool is_receiving = status == 200 && trib_heard_number(body, body_bytes, "next", &next) &&
+                        next >= 0 && next < (double)parcel->update.byte_count;
+    uint64_t first = is_receiving ? (uint64_t)next : 0;
+    if (first > parcel->first) {
+        trib_machine_progress(&parcel->client->machine);
+        parcel->odds = 0;
+    }
+    parcel->is_uncertain = false;
+    parcel->is_in_parts = first % PARTS_ALIGNMENT == 0 && (is_receiving || status == 404);
+    parcel->first = parcel->is_in_parts ? first : 0;
+}
+
+static void ask_what_is_held(struct trib_client *client, struct parcel *parcel) {
+    const struct trib_machine_request *request = &client->machine.request;
+    const struct trib_http_call call = {.method = "GET", .target = request->target};
+    struct trib_error error = {0};
+    char *body = NULL;
+    size_t body_bytes = 0;
+    enum trib_status status = trib_http_set_token(client->http, request->token, &error);
+    if (status == TRIB_OK) {
+        status = trib_http_call(client->http, &call, &error);
+    }
+    if (status == TRIB_OK) {
+        status = trib_http_read_all(client->http, REPLY_BYTES_MAX, &body, &body_bytes, &error);
+    }
+    if (status != TRIB_OK) {
+        lose(client, status, &error);
+        return;
+    }
+    int code = trib_http_reply_status(client->http);
+    if (code < 300 || code == 404) {
+        hear_what_is_held(parcel, code, body, body_bytes);
+    } else {
+        hear(client, body, body_bytes);
+    }
+    trib_release(client->env, body, body_bytes + 1, 1);
+}
+
+/* --- requests --------------------------------------------------------------------------------- */
+
+/* The request's own fields with one that depends on how far a transfer has come. */
+#define FIELDS_BYTES (sizeof((struct trib_machine_request *)NULL)->fields + 96)
+
+static void write_fields(const struct trib_client *client, const struct parcel *parcel,
+                         char fields[FIELDS_BYTES]) {
+    const struct trib_machine_request *request = &client->machine.request;
+    char further[96] = "";
+    if (request->kind == TRIB_ERRAND_FETCH && client->download.byte_count > 0) {
+        snprintf(further, sizeof further, "Range: bytes=%zu-\r\n", client->download.byte_count);
+    } else if (request->kind == TRIB_ERRAND_SUBMIT && parcel->is_in_parts) {
+        uint64_t total = parcel->update.byte_count;
+        snprintf(further, sizeof further,
+                 "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64 "\r\n", parcel->first,
+                 total - 1, total);
+    }
+    snprintf(fields, FIELDS_BYTES, "%s%s", request->fields, further);
+}
+
+static enum trib_status send_request(struct trib_client *client, struct parcel *parcel,
                                      struct trib_error *error) {
     const struct trib_machine_request *request = &client->machine.request;
+    const bool is_submit = request->kind == TRIB_ERRAND_SUBMIT;
+    const struct trib_source update = is_submit ? rest_of(parcel) : (struct trib_source){0};
+    char fields[FIELDS_BYTES];
+    write_fields(client, parcel, fields);
     const struct trib_source text = trib_source_of_memory(request->body, request->body_bytes);
     struct trib_http_call call = {
         .method = request->method,
         .target = request->target,
-        .fields = request->fields,
+        .fields = fields,
         .content_type = request->content_type,
-        .body = request->kind == TRIB_ERRAND_SUBMIT ? update
-                : request->content_type != NULL     ? &text
-                                                    : NULL,
-        .may_hand_over = request->kind == TRIB_ERRAND_SUBMIT,
+        .body = is_submit                       ? &update
+                : request->content_type != NULL ? &text
+                                                : NULL,
+        .may_hand_over = is_submit && !parcel->is_in_parts,
     };
-    char range[64];
-    if (request->kind == TRIB_ERRAND_FETCH && client->download.byte_count > 0) {
-        snprintf(range, sizeof range, "Range: bytes=%zu-\r\n", client->download.byte_count);
-        call.fields = range;
-    }
     enum trib_status status =
         trib_http_set_token(client->http, request->token[0] == '\0' ? NULL : request->token, error);
     return status == TRIB_OK ? trib_http_call(client->http, &call, error) : status;
 }
 
-static void exchange(struct trib_client *client, const struct trib_errand *errand,
-                     const struct trib_source *update) {
+/* The daemon has other bytes of it than we think: those of a connection that broke, and was silently
+ * replaced by the one that this answer came on. */
+static bool is_at_odds(const struct parcel *parcel, int status, const char *body,
+                       size_t body_bytes) {
+    struct trib_heard_error said;
+    trib_heard_error(body, body_bytes, &said);
+    return parcel->is_in_parts &&
+           (status == 202 || (status == 409 && strcmp(said.code, "conflict") == 0));
+}
+
+static void hear_of_parcel(struct trib_client *client, struct parcel *parcel) {
     struct trib_error error = {0};
+    char *body;
+    size_t body_bytes;
+    enum trib_status status =
+        trib_http_read_all(client->http, REPLY_BYTES_MAX, &body, &body_bytes, &error);
+    if (status != TRIB_OK) {
+        doubt_parcel(parcel);
+        lose(client, status, &error);
+        return;
+    }
+    const int code = trib_http_reply_status(client->http);
+    if (is_at_odds(parcel, code, body, body_bytes)) {
+        parcel->is_uncertain = true;
+        if (++parcel->odds > 1) { /* the whole gets a final answer */
+            parcel->is_in_parts = parcel->is_uncertain = false;
+            parcel->first = 0;
+        }
+        trib_machine_lose(&client->machine, "the daemon has other parts of the update",
+                          now(client));
+    } else {
+        if (code != 200) {
+            doubt_parcel(parcel);
+        }
+        hear(client, body, body_bytes);
+    }
+    trib_release(client->env, body, body_bytes + 1, 1);
+}
+
+static void submit(struct trib_client *client, struct parcel *parcel) {
+    struct trib_error error = {0};
+    if (parcel->is_uncertain) {
+        ask_what_is_held(client, parcel);
+        return;
+    }
+    enum trib_status status = send_request(client, parcel, &error);
+    if (status == TRIB_OK) {
+        hear_of_parcel(client, parcel);
+    } else {
+        doubt_parcel(parcel);
+        lose(client, status, &error);
+    }
+}
+
+static void exchange(struct trib_client *client, const struct trib_errand *errand,
+                     struct parcel *parcel) {
+    struct trib_error error = {0};
+    if (client->machine.request.kind == TRIB_ERRAND_SUBMIT) {
+        submit(client, parcel);
+        return;
+    }
     bool is_fetch = client->machine.request.kind == TRIB_ERRAND_FETCH;
-    enum trib_status status = send_request(client, update, &error);
+    enum trib_status status = send_request(client, parcel, &error);
     if (status == TRIB_OK && (!is_fetch || trib_http_reply_status(client->http) >= 300)) {
         hear_document(client);
         return;
@@ -246,10 +414,13 @@ static void pause_until(struct trib_client *client, trib_time_ns until) {
     (void)trib_sockets_pause(&client->sockets, left / TRIB_MILLISECOND + 1);
 }
 
-/* Carry one errand to its end. update: the body of SUBMIT. */
+/* Carry one errand to its end. parcel: the update of SUBMIT; NULL for others. */
 static enum trib_client_result carry(struct trib_client *client, const struct trib_errand *errand,
-                                     const struct trib_source *update) {
+                                     struct parcel *parcel) {
     struct trib_machine *machine = &client->machine;
+    if (parcel != NULL) {
+        begin_parcel(parcel);
+    }
     trib_machine_begin(machine, errand);
     for (;;) {
         enum trib_machine_turn turn = trib_machine_next(machine);
@@ -264,7 +435,7 @@ static enum trib_client_result carry(struct trib_client *client, const struct tr
         if (turn == TRIB_MACHINE_PAUSE) {
             pause_until(client, machine->pause_until);
         } else {
-            exchange(client, errand, update);
+            exchange(client, errand, parcel);
         }
     }
 }
@@ -559,20 +730,6 @@ static bool fill_answer(struct trib_client *client, const struct trib_client_tas
     return true;
 }
 
-/* The update as it is sent, with a note to the machine when much of it has gone. */
-struct parcel {
-    struct trib_client *client;
-    struct trib_source update;
-};
-
-static enum trib_status read_parcel(void *context, uint64_t offset, void *bytes, size_t count) {
-    const struct parcel *parcel = context;
-    if (offset >= PROGRESS_BYTES) {
-        trib_machine_progress(&parcel->client->machine);
-    }
-    return parcel->update.read(parcel->update.context, offset, bytes, count);
-}
-
 enum trib_client_result trib_client_submit(struct trib_client *client,
                                            const struct trib_client_task *task, uint64_t examples,
                                            const char *metrics) {
@@ -599,12 +756,7 @@ enum trib_client_result trib_client_submit_values(struct trib_client *client,
     if (status != TRIB_OK) {
         return fail(client, result_of(status), error.text);
     }
-    const struct trib_source body = {
-        .context = &parcel,
-        .byte_count = parcel.update.byte_count,
-        .read = read_parcel,
-    };
-    return carry(client, &errand, &body);
+    return carry(client, &errand, &parcel);
 }
 
 enum trib_client_result trib_client_pack(struct trib_client *client,
@@ -642,12 +794,7 @@ enum trib_client_result trib_client_submit_packed(struct trib_client *client,
         return TRIB_CLIENT_INVALID;
     }
     struct parcel parcel = {.client = client, .update = trib_source_of_memory(bytes, byte_count)};
-    const struct trib_source body = {
-        .context = &parcel,
-        .byte_count = byte_count,
-        .read = read_parcel,
-    };
-    enum trib_client_result result = carry(client, &errand, &body);
+    enum trib_client_result result = carry(client, &errand, &parcel);
     *fate = client->machine.fate;
     return result;
 }

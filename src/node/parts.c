@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define PATIENCE (3600 * TRIB_SECOND)
+#define ALIGNMENT 64
 
 static struct trib_parts *find(const struct trib_hosted *hosted, const char *client,
                                const char *id) {
@@ -62,8 +63,11 @@ static json_t *held_document(const struct trib_parts *parts) {
 }
 
 static json_t *document_of(const struct trib_parts *parts) {
-    return json_pack("{s:s, s:s, s:I, s:o}", "update", parts->id, "fate", "receiving", "bytes",
-                     (json_int_t)parts->total, "held", held_document(parts));
+    const struct trib_bytes_range *start = &parts->held.items[0];
+    const bool has_start = parts->held.count > 0 && start->first == 0;
+    return json_pack("{s:s, s:s, s:I, s:I, s:o}", "update", parts->id, "fate", "receiving", "bytes",
+                     (json_int_t)parts->total, "next", (json_int_t)(has_start ? start->end : 0),
+                     "held", held_document(parts));
 }
 
 bool trib_parts_are_held(const struct trib_hosted *hosted, const char *client, const char *id) {
@@ -184,6 +188,16 @@ enum trib_status trib_parts_write(struct trib_upload *upload, const void *bytes,
     return status;
 }
 
+/* What has come of a part. One that was cut off ends at a multiple of 64, so that whoever makes the
+ * body from arrays of numbers can go on with a whole one. */
+static uint64_t end_of(const struct trib_upload *upload) {
+    uint64_t whole = upload->part_at / ALIGNMENT * ALIGNMENT;
+    if (upload->part_at == upload->part_end) {
+        return upload->part_end;
+    }
+    return whole > upload->part_first ? whole : upload->part_first;
+}
+
 void trib_parts_leave(struct trib_upload *upload) {
     struct trib_parts *parts = upload->parts;
     if (parts == NULL) {
@@ -195,7 +209,7 @@ void trib_parts_leave(struct trib_upload *upload) {
     }
     *link = upload->next_part;
     parts->arriving_count--;
-    trib_ranges_add(&parts->held, upload->part_first, upload->part_at);
+    trib_ranges_add(&parts->held, upload->part_first, end_of(upload));
     parts->touched_at = trib_node_now(parts->hosted->node);
     upload->parts = NULL;
 }

@@ -47,7 +47,7 @@ void trib_parts_leave(struct trib_upload *upload);
 
 /* Has a part of this update come? */
 bool trib_parts_are_held(const struct trib_hosted *hosted, const char *client, const char *id);
-/* Then: {"update", "fate": "receiving", "bytes", "held": [[first, last], ...]}. */
+/* Then: {"update", "fate": "receiving", "bytes", "next": the first that is missing, "held": [[first, last], ...]}. */
 json_t *trib_parts_document(const struct trib_hosted *hosted, const char *client, const char *id);
 /* Drop what nobody has sent a part of for an hour; all of it: the run ends. */
 void trib_parts_expire(struct trib_hosted *hosted);

@@ -1,13 +1,17 @@
 """test_parts.py - updates in parts: any order, several connections, on from where one broke off; and what
 is refused of it, with its reason."""
+import contextlib
 import os
 import random
 import socket
 import struct
+import subprocess
 import threading
 import unittest
 
-from harness import SCALE, Daemon, main, safetensors, wait_for
+from harness import SCALE, TRIB, Daemon, main, safetensors, wait_for
+
+SUBMIT = os.path.join(os.path.dirname(os.path.abspath(TRIB)), "bench", "bench_submit")
 
 COUNT = 300_000
 TYPE = "application/safetensors"
@@ -15,6 +19,37 @@ TYPE = "application/safetensors"
 
 def body_of(value):
     return safetensors({"w": ([COUNT], [value] * COUNT)})
+
+
+class Cutter:
+    """A way to the daemon on which every connection breaks after so many bytes from the client."""
+
+    def __init__(self, daemon, bytes_max):
+        self.target = (daemon.host, daemon.port)
+        self.bytes_max = bytes_max
+        self.cuts = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                daemon = socket.create_connection(self.target)
+                threading.Thread(target=self.pump, args=(client, daemon, self.bytes_max), daemon=True).start()
+                threading.Thread(target=self.pump, args=(daemon, client, None), daemon=True).start()
+
+    def pump(self, source, sink, left):
+        with contextlib.suppress(OSError):
+            while left != 0 and (piece := source.recv(65536 if left is None else min(65536, left))):
+                sink.sendall(piece)
+                left = left and left - len(piece)
+        self.cuts += left == 0
+        for peer in (source, sink):
+            with contextlib.suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)  # wakes the other direction's thread
+            peer.close()  # else a peer that still sends would wait for room
 
 
 class Parts(unittest.TestCase):
@@ -47,6 +82,8 @@ class Parts(unittest.TestCase):
             self.assertEqual((reply.status, reply.json()["fate"]), (202, "receiving"))
             self.assertEqual(reply.json()["bytes"], len(self.body))
             self.assertEqual(reply.json()["held"], self.held())
+            start = reply.json()["held"][0]
+            self.assertEqual(reply.json()["next"], start[1] + 1 if start[0] == 0 else 0)
         reply = self.part(*pieces[-1])
         self.assertEqual((reply.status, reply.json()["fate"]), (200, "spooled"), reply.body)
         wait_for(lambda: self.run_.version() == 1, what="version 1")
@@ -90,6 +127,20 @@ class Parts(unittest.TestCase):
         self.assertEqual((reply.status, reply.json()["fate"]), (200, "spooled"))
         wait_for(lambda: self.run_.version() == 1, what="version 1")
 
+    def test_a_client_gets_through_where_no_connection_lives_long_enough(self):
+        if not os.path.exists(SUBMIT):
+            self.skipTest("bench/bench_submit is not built")
+        self.daemon.create({"name": "far", "strategy": {"preset": "fedbuff", "goal": 1}},
+                           safetensors({"w": ([3_000_000], [0.0] * 3_000_000)}))
+        cutter = Cutter(self.daemon, 5 << 20)  # of 12 MB
+        self.addCleanup(cutter.listener.close)
+        done = subprocess.run([SUBMIT, f"{cutter.url}/far", "3"], stdout=subprocess.PIPE,
+                              timeout=120 * SCALE, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertGreaterEqual(cutter.cuts, 3)
+        wait_for(lambda: self.daemon.request("GET", "/v1/runs/far").json()["version"] == 3,
+                 what="version 3")
+
     def test_bytes_that_are_held_are_not_taken_again(self):
         self.assertEqual(self.part(1000, 2000).status, 202)
         for first, end in ((1000, 2000), (0, 1001), (1999, 3000), (0, len(self.body)), (1500, 1501)):
@@ -127,7 +178,7 @@ class Parts(unittest.TestCase):
         self.assertTrue(reply.startswith(b"HTTP/1.1 400 "), reply)
         self.assertIn(b'"code":"header"', reply)
         self.assertIn(b"50 bytes fewer", reply)
-        self.assertEqual(self.held(), [[0, 149]])
+        self.assertEqual(self.held(), [[0, 127]])
 
     def test_too_many_gaps_are_refused(self):
         for index in range(64):

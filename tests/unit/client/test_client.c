@@ -4,6 +4,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/env.h"
@@ -326,6 +327,106 @@ static void a_broken_download_goes_on_where_it_ended(void **state) {
     assert_non_null(strstr(world.server.requests[3].head, "Range: bytes=100-\r\n"));
     expect_update(&world.server.requests[4]);
     scripted_release(&world.server);
+}
+
+#define LARGE_BYTES ((size_t)5 << 20)
+#define HELD ((size_t)1 << 20)
+#define UPDATE_GET "GET /v1/runs/digits/updates/dev-1.12.0 HTTP/1.1\r\n"
+
+/* Bytes of an update that are all different from those beside them. */
+static unsigned char *large_update(void) {
+    unsigned char *bytes = malloc(LARGE_BYTES);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < LARGE_BYTES; i++) {
+        bytes[i] = (unsigned char)(i * 2654435761U >> 13);
+    }
+    return bytes;
+}
+
+static enum trib_client_result submit_large(struct world *world, const unsigned char *bytes,
+                                            size_t count) {
+    enum trib_client_fate fate;
+    assert_int_equal(trib_client_next(world->client, &world->task), TRIB_CLIENT_OK);
+    enum trib_client_result result = trib_client_submit_packed(
+        world->client, &world->task, 600, "{\"loss\":0.5}", bytes, count, &fate);
+    assert_int_equal(fate, TRIB_CLIENT_COUNTED);
+    return result;
+}
+
+static void expect_rest(const struct scripted_request *request, const unsigned char *bytes,
+                        size_t first, const char *range) {
+    assert_true(range == NULL ? strstr(request->head, "Content-Range") == NULL
+                              : strstr(request->head, range) != NULL);
+    assert_non_null(strstr(request->head, "Tributary-Base-Version: 12\r\n"));
+    assert_int_equal(request->body_bytes, LARGE_BYTES - first);
+    assert_memory_equal(request->body, bytes + first, LARGE_BYTES - first);
+}
+
+static void a_broken_upload_goes_on_where_it_ended(void **state) {
+    (void)state;
+    const struct scripted_step steps[] = {
+        STEP_JOIN,
+        STEP_TASK(TRAIN),
+        {.expected = UPDATE_LINE, .is_cut = true},
+        {.expected = UPDATE_LINE, .is_cut = true}, /* the kept connection's silent repeat */
+        {.expected = UPDATE_LINE, .is_cut = true},
+        {.expected = UPDATE_GET,
+         .reply = scripted_json(200, NULL, "{\"fate\":\"receiving\",\"next\":1048576}")},
+        {.expected = UPDATE_LINE, .reply = scripted_json(200, NULL, RECEIPT)}};
+    struct world world;
+    unsigned char *bytes = large_update();
+    BEGIN(&world, steps);
+    assert_int_equal(submit_large(&world, bytes, LARGE_BYTES), TRIB_CLIENT_OK);
+    finish(&world);
+    const struct scripted_request *requests = world.server.requests;
+    assert_null(strstr(requests[2].head, "Content-Range"));
+    assert_non_null(strstr(requests[4].head, "Content-Range: bytes 0-5242879/5242880\r\n"));
+    expect_rest(&requests[6], bytes, HELD, "Content-Range: bytes 1048576-5242879/5242880\r\n");
+    scripted_release(&world.server);
+    free(bytes);
+}
+
+/* Whatever the daemon says about what it holds, in the end the whole is sent as it is. */
+static void a_daemon_at_odds_about_parts_gets_the_whole(void **state) {
+    (void)state;
+    static const char *const answers[] = {"{\"fate\":\"spooled\"}",
+                                          "{\"fate\":\"receiving\",\"next\":1000}",
+                                          "{\"fate\":\"receiving\",\"next\":5242880}", "nonsense"};
+    unsigned char *bytes = large_update();
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        const struct scripted_step steps[] = {
+            STEP_JOIN,
+            STEP_TASK(TRAIN),
+            {.expected = UPDATE_LINE, .is_cut = true},
+            {.expected = UPDATE_LINE, .is_cut = true},
+            {.expected = UPDATE_LINE, .is_cut = true},
+            {.expected = UPDATE_GET, .reply = scripted_json(200, NULL, answers[i])},
+            {.expected = UPDATE_LINE, .reply = scripted_json(200, NULL, RECEIPT)}};
+        struct world world;
+        BEGIN(&world, steps);
+        assert_int_equal(submit_large(&world, bytes, LARGE_BYTES), TRIB_CLIENT_OK);
+        finish(&world);
+        expect_rest(&world.server.requests[6], bytes, 0, NULL);
+        scripted_release(&world.server);
+    }
+    const struct scripted_step steps[] = {
+        STEP_JOIN,
+        STEP_TASK(TRAIN),
+        {.expected = UPDATE_LINE, .is_cut = true},
+        {.expected = UPDATE_LINE, .is_cut = true},
+        {.expected = UPDATE_LINE,
+         .reply = scripted_json(409, NULL, "{\"code\":\"conflict\",\"message\":\"held\"}")},
+        {.expected = UPDATE_GET, .reply = scripted_json(404, NULL, "{\"code\":\"not_found\"}")},
+        {.expected = UPDATE_LINE,
+         .reply = scripted_json(409, NULL, "{\"code\":\"conflict\",\"message\":\"held\"}")},
+        {.expected = UPDATE_LINE, .reply = scripted_json(200, NULL, RECEIPT)}};
+    struct world world;
+    BEGIN(&world, steps);
+    assert_int_equal(submit_large(&world, bytes, LARGE_BYTES), TRIB_CLIENT_OK);
+    finish(&world);
+    expect_rest(&world.server.requests[7], bytes, 0, NULL);
+    scripted_release(&world.server);
+    free(bytes);
 }
 
 static void a_daemon_without_ranges_starts_over(void **state) {
@@ -664,6 +765,8 @@ int main(void) {
         cmocka_unit_test(retry_after_is_kept_to),
         cmocka_unit_test(the_version_held_is_not_fetched_again),
         cmocka_unit_test(a_broken_download_goes_on_where_it_ended),
+        cmocka_unit_test(a_broken_upload_goes_on_where_it_ended),
+        cmocka_unit_test(a_daemon_at_odds_about_parts_gets_the_whole),
         cmocka_unit_test(a_daemon_without_ranges_starts_over),
         cmocka_unit_test(another_model_than_the_task_names_is_not_trained),
         cmocka_unit_test(a_pruned_version_is_a_refusal),
