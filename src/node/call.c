@@ -65,6 +65,7 @@ struct trib_event trib_call_event(struct trib_call *call, enum trib_event_kind k
 static void send_reply(struct trib_call *call, const struct trib_reply *reply) {
     TRIB_ASSERT(!call->is_answered);
     call->is_answered = true;
+    call->offer_until = 0; /* whoever waited for an offer has heard something else */
     call->waits = false;
     call->admitted = NULL; /* it may be folded and freed from now on */
     const struct trib_route_rule *rule = call->target.rule;
