@@ -47,7 +47,7 @@ class Memory(unittest.TestCase):
         for client_count in (2, 6):
             with self.subTest(clients=client_count):
                 # Bodies have a budget of their own; here they go by way of the disk.
-                daemon = harness.Daemon("--memory", "4MiB")
+                daemon = harness.Daemon("--memory", "4MiB", environment=harness.UNFILLED)
                 self.addCleanup(daemon.close)
                 before = peak_bytes(daemon)
                 run = daemon.create({"name": "r", "strategy": {"preset": "fedavg", "quorum": client_count}},
@@ -91,7 +91,8 @@ class Ranged(unittest.TestCase):
         budget = 8 * MIB
         for client_count in (2, 6):
             with self.subTest(clients=client_count):
-                daemon = harness.Daemon("--model-memory", str(budget))
+                daemon = harness.Daemon("--model-memory", str(budget),
+                                        environment=harness.UNFILLED)
                 self.addCleanup(daemon.close)
                 before = peak_bytes(daemon)
                 run = daemon.create({"name": "r", "strategy": {"preset": "fedavgm", "quorum": client_count}},
