@@ -230,6 +230,28 @@ def measure_clients(clients):
     return measure
 
 
+def measure_memory(size, clients=4, rounds=2):
+    """Peak memory of two rounds against the model's size, above that of an idle daemon: held whole, and by ranges
+    in an eighth of it. Bodies go by way of the disk. Needs seven times the size of disk."""
+    def peak(bench, budget):
+        daemon = bench.harness.Daemon("--memory", "16MiB", "--model-memory", str(budget))
+        try:
+            idle = resident_bytes(daemon.process)
+            reply = daemon.request("POST", "/v1/runs", {
+                "name": "bench", "model": {"init": {"zeros": {"w": [size // FLOAT_BYTES]}}},
+                "keep": {"versions": {"last": 1}},
+                "strategy": {"preset": "fedavg", "quorum": clients, "deadline": "1h"}}, daemon.admin, timeout=600)
+            assert reply.status == 201, reply.body
+            bench.load(daemon.url, "round", "bench", clients, size, "--count", rounds)
+            return (resident_bytes(daemon.process) - idle) / size
+        finally:
+            daemon.close()
+
+    def measure(bench):
+        return {"whole": peak(bench, 8 * size), "ranges": peak(bench, size // 8)}
+    return measure
+
+
 FLOWER_CLIENTS_MAX = 100  # with 1,000 no round ended within eight minutes on two cores
 
 
@@ -494,6 +516,10 @@ MEASUREMENTS = [Measurement(*row) for row in (
       for model, batch, steps, target in (
           ("mlp", 10, 3000, "5 of PyTorch"), ("mlp", 50, 800, ""), ("cnn", 10, 60, ""), ("cnn", 50, 15, ""),
           ("lstm", 10, 10, ""))),
+    *((f"memory-{size_text(size).replace(' ', '')}", measure_memory(size), [
+        Row(f"a model of {size_text(size)}, 4 clients: peak memory in models, held whole", "whole", (), "4.5"),
+        Row("the same by ranges, with a budget of 0.125", "ranges", (), "0.375")], 1)
+      for size in (1000000000, 4000000000)),
     ("simulation", measure_simulation, [
         Row("simulated FedBuff, 1,000 clients: completions per CPU second", "own", (), "1,000,000"),
         Row("the same, 1,000,000 clients take turns", "turns", (), "1,000,000"),
