@@ -87,7 +87,7 @@ def how_text(answer):
     if answer.rate is None:
         return " (at any rate)"
     runs = "" if answer.runs == 1 else f", {answer.runs} runs"
-    return f" (lr {answer.rate:g}{runs}{'' if answer.is_best else ', no other tried'})"
+    return f" (lr {answer.rate:g}{runs}{'' if answer.is_best else ', search not finished'})"
 
 
 def print_table(table, simulator, options, workers, out):

@@ -1,4 +1,4 @@
-"""What bench/papers makes of simulations: where a curve meets its target, which rates are tried, what is never run twice."""
+"""What bench/papers makes of simulations: where a curve meets its target, which rates are tried."""
 import json
 import pathlib
 import sys
