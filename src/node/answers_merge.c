@@ -60,11 +60,12 @@ void trib_answer_offer(struct trib_call *call, const struct trib_http_request *r
     if (!is_external(call)) {
         return;
     }
-    if (trib_combining_is_open(&hosted->combining)) {
-        trib_call_reply_offer(call);
-    } else if (status.state == TRIB_RUN_STOPPED || status.state == TRIB_RUN_FAILED) {
+    bool is_over = status.state == TRIB_RUN_STOPPED || status.state == TRIB_RUN_FAILED;
+    if (status.is_ending || is_over) { /* what was offered will be dropped */
         trib_call_refuse(call, "ended", "run %s is %s", call->target.run,
-                         trib_run_state_name(status.state));
+                         is_over ? trib_run_state_name(status.state) : "stopping");
+    } else if (trib_combining_is_open(&hosted->combining)) {
+        trib_call_reply_offer(call);
     } else if (call->target.wait_s == 0) {
         trib_call_reply_empty(call, 204);
     } else {

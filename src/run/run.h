@@ -303,6 +303,7 @@ struct trib_run_status {
     uint32_t asked, received, wanted, quorum;
     bool round_open;
     trib_time_ns deadline;   /* absolute; TRIB_TIME_NEVER */
+    bool is_ending;          /* it is being stopped: what is not merged yet will be dropped */
     bool is_offered;         /* version + 1 waits for an external combiner, */
     trib_time_ns offered_at; /* absolute: since then */
     uint64_t counted, pending, dropped;

@@ -238,6 +238,7 @@ void trib_run_status(const struct trib_run *run, trib_time_ns now, struct trib_r
         .quorum = round->plan.quorum,
         .round_open = round->is_open && is_collecting,
         .deadline = round->is_open ? round->plan.deadline : TRIB_TIME_NEVER,
+        .is_ending = run->ending.is_set,
         .is_offered = run->buffers[0].state == TRIB_BUFFER_OFFERED,
         .offered_at = run->buffers[0].offered_at,
         .counted = run->counted,
