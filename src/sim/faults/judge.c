@@ -50,7 +50,7 @@ static struct {
     size_t acknowledged_count;
     struct settled *settled;
     size_t settled_count;
-    struct trib_fingerprint_key fingerprint_key; /* of the daemon, since it was seen first */
+    struct trib_fingerprint_key fingerprint_key; /* of the daemon, once it has replied */
     struct trib_digest *versions;                /* published ones, by number */
     size_t version_count;
     struct trib_digest *combined; /* [version_count] of the delta it was made of; else all zero */
@@ -128,9 +128,6 @@ const struct sums *judge_sums(void) {
 /* What the ledger calls a body. Who sends one has a token, so that the daemon has its key. */
 static void digest_of_body(const struct judge_sent *sent, struct trib_digest *digest) {
     struct trib_digester digester;
-    if (world.node != NULL) {
-        judge.fingerprint_key = world.node->fingerprint_key;
-    }
     TRIB_ASSERT(judge.rules.spec.is_durable
                     ? trib_digester_begin(&digester)
                     : trib_digester_begin_fingerprint(&digester, &judge.fingerprint_key));
@@ -772,6 +769,9 @@ static void check_status_code(const struct network_request *request, int status,
 void judge_replied(const struct network_request *request, int status, const char *etag,
                    uint64_t version, bool has_version, const unsigned char *body,
                    size_t body_bytes) {
+    if (world.node != NULL) {
+        judge.fingerprint_key = world.node->fingerprint_key;
+    }
     judge_read_ledger();
     tally_add(TALLY_TOLD, 1);
     if (request->purpose == NETWORK_MODEL_GET) {
